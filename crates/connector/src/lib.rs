@@ -1,0 +1,1 @@
+//! Keeps Dynamics 365 and Adobe Campaign Standard in step.

@@ -1,0 +1,1 @@
+//! A typed client of the Dataverse Web API (Dynamics 365).

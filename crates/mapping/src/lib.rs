@@ -1,0 +1,1 @@
+//! Field mappings, replacements, filters and type conversion as data: pure and fast.

@@ -1,0 +1,1 @@
+//! Values, keys, records, changes and schemas: the neutral vocabulary between two systems.

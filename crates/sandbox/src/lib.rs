@@ -1,0 +1,1 @@
+//! Both services imitated over HTTP on loopback: an independent opinion of the protocol.

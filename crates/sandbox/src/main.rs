@@ -1,0 +1,2 @@
+//! The sandbox program.
+fn main() {}

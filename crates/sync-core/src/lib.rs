@@ -1,0 +1,1 @@
+//! A sync engine with durable checkpoints and backlog that knows neither product.

@@ -1,0 +1,1 @@
+//! The embedded store of sync-core: SQLite on one writer thread with group commit.
