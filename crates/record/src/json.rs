@@ -1,0 +1,1 @@
+//! Between JSON text and values, by the kind that a schema promises.
