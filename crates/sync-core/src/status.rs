@@ -1,0 +1,47 @@
+//! What a workflow says of itself.
+
+use serde::{Deserialize, Serialize};
+
+/// The status of a workflow, with the reason where there is one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorkflowStatus {
+    /// The state.
+    pub state: WorkflowState,
+    /// Why it failed, or what holds it up at present.
+    pub reason: Option<StatusReason>,
+}
+
+/// The four states of a workflow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum WorkflowState {
+    /// Nothing is syncing.
+    Stopped,
+    /// A start was asked for; nothing is syncing yet.
+    Starting,
+    /// Reading and writing.
+    Running,
+    /// An error that it could not recover from.
+    Failed,
+}
+
+/// A reason with its remedy.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StatusReason {
+    /// A stable code in kebab case.
+    pub code: String,
+    /// What happened.
+    pub message: String,
+    /// How to mend it.
+    pub remedy: String,
+}
+
+impl WorkflowStatus {
+    /// A status without a reason.
+    pub fn new(state: WorkflowState) -> Self {
+        Self {
+            state,
+            reason: None,
+        }
+    }
+}

@@ -1,0 +1,317 @@
+use async_trait::async_trait;
+use record::Key;
+
+use super::{Checkpoint, Lease, Phase, Rejection};
+use crate::{Digest, Payload, PlanVersion, Position, Seq, StoreError, StreamId, Tally};
+
+/// The durable queue between reader and writer.
+#[async_trait]
+pub trait Backlog: Send + Sync {
+    /// Appends a page: entries, counters and the read position become durable together or not at all. What becomes of
+    /// each draft is decided by [`accept`](crate::accept) inside the store's own transaction.
+    ///
+    /// When `page.mark_seen` is set, the index rows of all drafts' keys (drafts with [`DraftBody::Filtered`] too) get
+    /// `seen = generation` in the same step.
+    ///
+    /// # Errors
+    /// `Fenced` for an old lease; `Conflict` when `advance.expected_version` is not the stored one (nothing is stored;
+    /// the caller reloads).
+    async fn append(
+        &self,
+        lease: &Lease,
+        page: Page,
+        advance: Advance,
+    ) -> Result<AppendReport, StoreError>;
+
+    /// Claims entries that are due, oldest first: marked in flight durably before this answers, so the mark is the log of
+    /// the intent. Never an entry while an older one of its key is unsettled. Due verifications are claimed as entries
+    /// with `verification` set once no entry of their key is unsettled.
+    ///
+    /// # Errors
+    /// `Fenced` for an old lease.
+    async fn claim(&self, lease: &Lease, want: ClaimRequest) -> Result<Vec<Entry>, StoreError>;
+
+    /// Settles claimed entries, with the record index and the counters, in one step. Settling twice is once: an entry
+    /// that is not in flight under this lease is passed over.
+    ///
+    /// # Errors
+    /// `Fenced` for an old lease.
+    async fn settle(
+        &self,
+        lease: &Lease,
+        stream: &StreamId,
+        settlements: Vec<Settlement>,
+    ) -> Result<SettleReport, StoreError>;
+
+    /// Turns entries that were in flight under an older lease into unknown ones, due at `due_ms`. Answers how many.
+    ///
+    /// # Errors
+    /// `Fenced` for an old lease.
+    async fn inherit(
+        &self,
+        lease: &Lease,
+        stream: &StreamId,
+        due_ms: i64,
+    ) -> Result<u64, StoreError>;
+
+    /// Depth and age.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    async fn stats(&self, stream: &StreamId) -> Result<BacklogStats, StoreError>;
+
+    /// Dead letters, oldest first, without payloads.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    async fn dead_letters(&self, query: &DeadLetterQuery) -> Result<Vec<DeadLetter>, StoreError>;
+}
+
+/// One page of changes, already decided by the transform.
+#[derive(Debug)]
+pub struct Page {
+    /// The stream.
+    pub stream: StreamId,
+    /// The plan that made the drafts.
+    pub plan: PlanVersion,
+    /// One per change, in order.
+    pub drafts: Vec<Draft>,
+    /// Set in a snapshot after the first: keys are marked as met by this generation.
+    pub mark_seen: Option<u64>,
+    /// Now, in milliseconds since 1970 (UTC).
+    pub now_ms: i64,
+}
+
+/// What the transform made of one change.
+#[derive(Debug)]
+pub struct Draft {
+    /// The record.
+    pub key: Key,
+    /// The source's row version.
+    pub version: Option<i64>,
+    /// What is to happen.
+    pub body: DraftBody,
+}
+
+/// What is to happen with one record.
+#[derive(Debug)]
+pub enum DraftBody {
+    /// Write it.
+    Upsert {
+        /// What creates the record.
+        insert: Payload,
+        /// What changes it.
+        update: Payload,
+        /// Identifies `update`.
+        digest: Digest,
+    },
+    /// Delete it because the source did. Counted as ignored when it was never written.
+    Delete,
+    /// Delete it because it no longer matches the filter. Counted as filtered when it was never written.
+    DeleteFiltered,
+    /// Filtered out, and stays as it is.
+    Filtered,
+    /// A delete that is not applied.
+    Ignored,
+    /// Cannot be mapped: a dead letter, in the same step.
+    Rejected(Rejection),
+}
+
+/// The new read position, appended with its page.
+#[derive(Debug, Clone)]
+pub struct Advance {
+    /// The version of the checkpoint that the page was read from (0: there was none).
+    pub expected_version: u64,
+    /// The lineage.
+    pub generation: u64,
+    /// What the position continues.
+    pub phase: Phase,
+    /// Where to go on.
+    pub position: Position,
+}
+
+/// What an append did.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AppendReport {
+    /// The checkpoint as stored now.
+    pub checkpoint: Checkpoint,
+    /// What was counted for this page.
+    pub tally: Tally,
+}
+
+/// What to claim.
+#[derive(Debug, Clone)]
+pub struct ClaimRequest {
+    /// The stream.
+    pub stream: StreamId,
+    /// At most so many.
+    pub max: usize,
+    /// Now, in milliseconds since 1970 (UTC): entries due later are left.
+    pub now_ms: i64,
+}
+
+/// A claimed entry.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    /// Its number; grows in the order of appending.
+    pub seq: Seq,
+    /// The record.
+    pub key: Key,
+    /// What is to happen.
+    pub body: EntryBody,
+    /// The source's row version.
+    pub version: Option<i64>,
+    /// How often it was claimed, this time included.
+    pub attempt: u32,
+    /// Whether an earlier attempt may have taken effect.
+    pub unknown: bool,
+    /// Whether this is the second look after an unknown outcome; not counted in the tally.
+    pub verification: bool,
+    /// The plan that made it.
+    pub plan: PlanVersion,
+    /// Whether the destination holds the record, as far as we wrote it.
+    pub bound: bool,
+    /// The digest last written.
+    pub written: Option<Digest>,
+}
+
+/// What an entry wants.
+#[derive(Debug, Clone)]
+pub enum EntryBody {
+    /// The destination is to hold this.
+    Upsert {
+        /// What creates the record.
+        insert: Payload,
+        /// What changes it.
+        update: Payload,
+        /// Identifies `update`.
+        digest: Digest,
+    },
+    /// The destination is to hold no such record.
+    Delete,
+}
+
+/// How one claimed entry ended.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Settlement {
+    /// The entry.
+    pub seq: Seq,
+    /// How it ended.
+    pub verdict: Verdict,
+}
+
+/// How a claimed entry ended.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Verdict {
+    /// It is done. The store updates the index from the entry's body (bound with its digest and version, or unbound after a
+    /// delete), closes a dead letter of the key, refreshes a waiting verification of the key with this body, and counts.
+    Done {
+        /// What was counted: created, changed, deleted or found equal.
+        effect: Effect,
+        /// When set, the same body is written once more at that time, because an earlier attempt may still take effect.
+        verify_at_ms: Option<i64>,
+    },
+    /// It had no effect; again at `due_ms`.
+    Retry {
+        /// When.
+        due_ms: i64,
+        /// Why, a stable code.
+        code: String,
+    },
+    /// It may have had an effect; again at `due_ms`, and the key stays blocked.
+    Unknown {
+        /// When.
+        due_ms: i64,
+        /// Why, a stable code.
+        code: String,
+    },
+    /// It was not dispatched (shutdown, pause): the claim is undone and the attempt not counted. An entry that was unknown
+    /// when it was claimed is unknown again.
+    Released,
+    /// It is refused for good.
+    Dead(Rejection),
+}
+
+/// The effect of an entry that is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Effect {
+    /// Created at the destination.
+    Inserted,
+    /// Changed at the destination.
+    Updated,
+    /// Deleted at the destination.
+    Deleted,
+    /// Equal already; no write.
+    Unchanged,
+    /// A delete that found nothing.
+    Ignored,
+}
+
+/// What a settlement did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SettleReport {
+    /// What was counted.
+    pub tally: Tally,
+    /// Settlements passed over because their entry is not in flight under this lease.
+    pub passed_over: u64,
+}
+
+/// Depth and age of a stream's backlog.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct BacklogStats {
+    /// Entries not claimed yet, those that wait for a later time included.
+    pub queued: u64,
+    /// Entries in flight.
+    pub in_flight: u64,
+    /// Entries whose outcome is unknown.
+    pub unknown: u64,
+    /// Verifications that wait for their time; they are no backlog.
+    pub verifications: u64,
+    /// Dead letters.
+    pub dead: u64,
+    /// When the oldest unsettled entry was appended, in milliseconds since 1970 (UTC).
+    pub oldest_ms: Option<i64>,
+    /// When the next unsettled, unclaimed entry is due.
+    pub next_due_ms: Option<i64>,
+    /// When the next verification is due.
+    pub next_verification_ms: Option<i64>,
+}
+
+impl BacklogStats {
+    /// Unsettled entries.
+    pub fn depth(&self) -> u64 {
+        self.queued + self.in_flight + self.unknown
+    }
+}
+
+/// Which dead letters.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DeadLetterQuery {
+    /// Of this stream only.
+    pub stream: Option<StreamId>,
+    /// With this code only.
+    pub code: Option<String>,
+    /// With these ids only; empty for all.
+    pub ids: Vec<u64>,
+    /// After this id.
+    pub after: Option<u64>,
+    /// At most so many.
+    pub limit: usize,
+}
+
+/// A record that could not be written, without its payload. At most one per key: the newest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeadLetter {
+    /// Its number.
+    pub id: u64,
+    /// The stream.
+    pub stream: StreamId,
+    /// The record.
+    pub key: Key,
+    /// Why.
+    pub rejection: Rejection,
+    /// Attempts made.
+    pub attempts: u32,
+    /// When it was put here, in milliseconds since 1970 (UTC).
+    pub at_ms: i64,
+}

@@ -1,0 +1,47 @@
+//! The seams of the engine: what a host brings (source, transform, destination, store, observer).
+
+mod backlog;
+mod destination;
+mod lease_store;
+mod observer;
+mod record_index;
+mod source;
+mod state_store;
+mod transform;
+
+use std::fmt::Debug;
+
+pub use backlog::{
+    Advance, AppendReport, Backlog, BacklogStats, ClaimRequest, DeadLetter, DeadLetterQuery, Draft,
+    DraftBody, Effect, Entry, EntryBody, Page, SettleReport, Settlement, Verdict,
+};
+pub use destination::{Action, Attempt, Destination, DestinationCaps, Outcome, Report, WriteOp};
+pub use lease_store::{Lease, LeaseStore, OwnerId};
+pub use observer::{NoObserver, Observer, SyncEvent};
+pub use record_index::{IndexRow, RecordIndex};
+pub use source::{BatchLimit, ChangeBatch, Source, SourceCaps};
+pub use state_store::{Checkpoint, Phase, StateStore};
+pub use transform::{Decision, Rejection, Transform};
+
+/// The four faces of one ledger. Implemented for everything that has all four.
+pub trait Store: LeaseStore + StateStore + Backlog + RecordIndex + Debug {
+    /// What this store promises.
+    fn capabilities(&self) -> StoreCaps;
+}
+
+/// What a store promises; a suite shows what it skips because of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct StoreCaps {
+    /// Whether what was acknowledged survives the end of the process.
+    pub durable: bool,
+    /// Whether several processes may share it.
+    pub shared: bool,
+}
+
+impl StoreCaps {
+    /// Capabilities of a store.
+    pub const fn new(durable: bool, shared: bool) -> Self {
+        Self { durable, shared }
+    }
+}

@@ -1,0 +1,62 @@
+use async_trait::async_trait;
+use record::Key;
+
+use super::Lease;
+use crate::{Digest, StoreError, StreamId};
+
+/// What is known of one record at the destination.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct IndexRow {
+    /// Whether the destination holds the record, as far as we wrote it.
+    pub bound: bool,
+    /// The digest of the update body last written.
+    pub digest: Option<Digest>,
+    /// The source version last written.
+    pub version: Option<i64>,
+    /// The newest generation in which a snapshot met this key.
+    pub seen: u64,
+}
+
+/// One row per record ever written.
+#[async_trait]
+pub trait RecordIndex: Send + Sync {
+    /// Rows of the given keys, in their order.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    async fn get_many(
+        &self,
+        stream: &StreamId,
+        keys: &[Key],
+    ) -> Result<Vec<Option<IndexRow>>, StoreError>;
+
+    /// How many records are bound.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    async fn bound_count(&self, stream: &StreamId) -> Result<u64, StoreError>;
+
+    /// Bound keys whose newest `seen` is below `generation`, in key order after `after`, at most `limit`.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    async fn unseen(
+        &self,
+        stream: &StreamId,
+        generation: u64,
+        after: Option<&Key>,
+        limit: usize,
+    ) -> Result<Vec<Key>, StoreError>;
+
+    /// Marks keys as met by `generation` (a vanished record was confirmed to exist after all).
+    ///
+    /// # Errors
+    /// `Fenced` for an old lease.
+    async fn mark_seen(
+        &self,
+        lease: &Lease,
+        stream: &StreamId,
+        keys: &[Key],
+        generation: u64,
+    ) -> Result<(), StoreError>;
+}

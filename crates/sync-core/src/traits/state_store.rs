@@ -1,0 +1,64 @@
+use async_trait::async_trait;
+
+use super::Lease;
+use crate::{Position, StoreError, StreamId, Tally};
+
+/// Whether a stream is reading the whole table or the changes after it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// The whole table, page by page.
+    Snapshot,
+    /// Changes since the snapshot.
+    Incremental,
+}
+
+/// How far a stream has read, durably.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Checkpoint {
+    /// The lineage of the position: a new snapshot starts a new generation (the first is 1).
+    pub generation: u64,
+    /// What the position continues.
+    pub phase: Phase,
+    /// Where to go on; `None` before the first page.
+    pub position: Option<Position>,
+    /// Grows with every change of this checkpoint; a writer that brings an older one is refused.
+    pub version: u64,
+    /// What happened to the records of this stream since the store was made.
+    pub totals: Tally,
+    /// When the last page was appended, in milliseconds since 1970 (UTC).
+    pub at_ms: i64,
+}
+
+/// Checkpoints and small values.
+#[async_trait]
+pub trait StateStore: Send + Sync {
+    /// The checkpoint of a stream; `None` before anything was read.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    async fn load(&self, stream: &StreamId) -> Result<Option<Checkpoint>, StoreError>;
+
+    /// Forgets the position and starts the given generation with a snapshot. The backlog stays.
+    ///
+    /// # Errors
+    /// `Conflict` when the checkpoint is not at `expected_version` (0 stands for "there is none").
+    async fn reset(
+        &self,
+        lease: &Lease,
+        stream: &StreamId,
+        expected_version: u64,
+        generation: u64,
+    ) -> Result<Checkpoint, StoreError>;
+
+    /// A small value; `None` when it was never put.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    async fn get(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError>;
+
+    /// Puts a small value (pause gate, last error, requests of operators).
+    ///
+    /// # Errors
+    /// `Fenced` for an old lease.
+    async fn put(&self, lease: &Lease, name: &str, value: &[u8]) -> Result<(), StoreError>;
+}

@@ -1,0 +1,61 @@
+use std::fmt::{self, Debug};
+
+use record::Change;
+
+use crate::{Digest, Payload, PlanVersion};
+
+/// From a change at the source to what the destination is to hold. Pure: same input, same answer, no I/O.
+pub trait Transform: Debug + Send + Sync {
+    /// Decides about one change.
+    ///
+    /// # Errors
+    /// A [`Rejection`] when this record cannot be mapped: it becomes a dead letter and holds up nothing else.
+    fn decide(&self, change: &Change) -> Result<Decision, Rejection>;
+
+    /// Changes whenever the meaning of [`Transform::decide`] does.
+    fn version(&self) -> PlanVersion;
+}
+
+/// What is to happen with one change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Decision {
+    /// The destination is to hold this.
+    Upsert {
+        /// What creates the record.
+        insert: Payload,
+        /// What changes an existing one.
+        update: Payload,
+        /// Identifies the content of `update`: equal digests cost no call.
+        digest: Digest,
+    },
+    /// The record was deleted at the source and is to be deleted.
+    Delete,
+    /// The record does not match the filter.
+    FilteredOut {
+        /// Whether a record written earlier is to be deleted.
+        delete: bool,
+    },
+    /// Nothing is to happen (a delete where deletes are not applied).
+    Ignore,
+}
+
+/// Why a single record was refused, by the mapping or by the destination. Never carries a value of the record.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Rejection {
+    /// A stable code in kebab case, such as `text-too-long`.
+    pub code: String,
+    /// The field at fault, where one is.
+    pub field: Option<String>,
+    /// What is wrong and how to mend it, without the value.
+    pub explanation: String,
+}
+
+impl fmt::Debug for Rejection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "Rejection({}, {:?}: {})",
+            self.code, self.field, self.explanation
+        )
+    }
+}
