@@ -53,12 +53,8 @@ impl Key {
     /// [`KeyError`] when the bytes were not made by [`Key::to_bytes`].
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, KeyError> {
         match bytes.split_first() {
-            Some((&Self::GUID, rest)) => {
-                Uuid::from_slice(rest).map(Self::Guid).map_err(|_| KeyError)
-            }
-            Some((&Self::TEXT, rest)) => std::str::from_utf8(rest)
-                .map(Self::text)
-                .map_err(|_| KeyError),
+            Some((&Self::GUID, rest)) => Uuid::from_slice(rest).map(Self::Guid).map_err(|_| KeyError),
+            Some((&Self::TEXT, rest)) => std::str::from_utf8(rest).map(Self::text).map_err(|_| KeyError),
             _ => Err(KeyError),
         }
     }

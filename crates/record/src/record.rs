@@ -11,9 +11,7 @@ pub struct Record {
 impl Record {
     /// A record with room for `fields` fields.
     pub fn with_capacity(fields: usize) -> Self {
-        Self {
-            fields: Vec::with_capacity(fields),
-        }
+        Self { fields: Vec::with_capacity(fields) }
     }
 
     /// Sets a field; an earlier value of the same name is replaced and returned.
@@ -35,10 +33,7 @@ impl Record {
 
     /// The value of a field; `None` when the record has no such field (which differs from a field that is null).
     pub fn get(&self, name: &str) -> Option<&Value> {
-        self.fields
-            .iter()
-            .find(|(known, _)| known.as_str() == name)
-            .map(|(_, value)| value)
+        self.fields.iter().find(|(known, _)| known.as_str() == name).map(|(_, value)| value)
     }
 
     /// All fields in order.

@@ -50,8 +50,6 @@ pub struct ChoiceOption {
 impl TableSchema {
     /// The column of that name.
     pub fn column(&self, name: &str) -> Option<&Column> {
-        self.columns
-            .iter()
-            .find(|column| column.name.as_str() == name)
+        self.columns.iter().find(|column| column.name.as_str() == name)
     }
 }
