@@ -1,0 +1,7 @@
+//! The imitation of Dataverse's Web API.
+
+mod scenario;
+
+pub use scenario::{
+    ChoiceScenario, ColumnScenario, ColumnType, DataverseScenario, DataverseSwitches, KeyScenario, TableScenario,
+};
