@@ -168,7 +168,10 @@ impl Client {
             Err(_) => Counters::add(&parts.counters.failed),
         }
         result.map_err(|error| {
-            let error = error.with_operation(request.operation.clone()).with_attempts(progress.attempts);
+            // A failed token request keeps its own name: that is where the trouble is.
+            let named = error.operation().is_some();
+            let error = if named { error } else { error.with_operation(request.operation.clone()) };
+            let error = error.with_attempts(progress.attempts);
             let error = if progress.maybe_applied { error.with_delivery(Delivery::MaybeApplied) } else { error };
             tracing::debug!(kind = ?error.kind(), delivery = ?error.delivery(), "http.failed");
             error

@@ -1,0 +1,176 @@
+//! Tokens: one fetch for all, renewal ahead, one replay, refusals that tell enough and no more.
+#![expect(clippy::unwrap_used, reason = "a test without its set-up has failed")]
+
+mod setup;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http_kit::testing::{ScriptedTransport, response};
+use http_kit::{
+    Client, ClientCredentials, Delivery, ErrorKind, Origin, SecretString, TokenCache, TransportErrorKind, Url,
+};
+use setup::{builder, get, post};
+use timing::{FixedEntropy, ManualClock};
+
+const TOKEN_URL: &str = "https://login.example.com/tenant/oauth2/v2.0/token";
+const SECRET: &str = "s3cret~Value.that-is_never-shown";
+
+fn token(name: &str, expires_in: u64) -> String {
+    format!(r#"{{"token_type":"Bearer","access_token":"{name}","expires_in":{expires_in}}}"#)
+}
+
+fn cache(identity: &ScriptedTransport, clock: &ManualClock) -> Arc<TokenCache> {
+    let client = Client::builder(Origin::parse("https://login.example.com").unwrap())
+        .transport(Arc::new(identity.clone()))
+        .clock(clock.shared())
+        .entropy(FixedEntropy::shared(0.5))
+        .build()
+        .unwrap();
+    let url = Url::parse(TOKEN_URL).unwrap();
+    let scopes = ["https://org.example.com/.default".to_owned()];
+    let source = ClientCredentials::new(client, url, "client-1", SecretString::from(SECRET), scopes).unwrap();
+    Arc::new(TokenCache::new(Arc::new(source), clock.shared()))
+}
+
+fn bearer(request: &http_kit::TransportRequest) -> &str {
+    request.headers["authorization"].to_str().unwrap()
+}
+
+#[tokio::test]
+async fn the_grant_sends_its_credentials_in_the_body() {
+    let (identity, service, clock) = (ScriptedTransport::new(), ScriptedTransport::new(), ManualClock::new());
+    identity.respond(200, token("t1", 3_600));
+    service.respond(200, "");
+    let client = builder(&service, &clock, 1).authenticator(cache(&identity, &clock)).build().unwrap();
+    client.send(get("a")).await.unwrap();
+    let request = &identity.requests()[0];
+    let form: Vec<(String, String)> = Url::parse(&format!("x:?{}", std::str::from_utf8(&request.body).unwrap()))
+        .unwrap()
+        .query_pairs()
+        .into_owned()
+        .collect();
+    let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    for expected in [
+        pair("grant_type", "client_credentials"),
+        pair("client_id", "client-1"),
+        pair("client_secret", SECRET),
+        pair("scope", "https://org.example.com/.default"),
+    ] {
+        assert!(form.contains(&expected), "{}", expected.0);
+    }
+    assert!(!request.headers.contains_key("authorization"));
+    assert_eq!(bearer(&service.requests()[0]), "Bearer t1");
+}
+
+#[tokio::test]
+async fn many_tasks_share_one_token_and_one_replay() {
+    let (identity, service, clock) =
+        (ScriptedTransport::new(), ScriptedTransport::new(), ManualClock::auto_advancing());
+    identity.respond(200, token("old", 3_600)).respond(200, token("new", 3_600));
+    service.handle(|request| {
+        let good = bearer(request) == "Bearer new";
+        Ok(response(if good { 200 } else { 401 }, &[], ""))
+    });
+    let client = builder(&service, &clock, 4).authenticator(cache(&identity, &clock)).build().unwrap();
+    let tasks: Vec<_> = (0..50)
+        .map(|_| {
+            let client = client.clone();
+            tokio::spawn(async move { client.send(post("things")).await })
+        })
+        .collect();
+    for task in tasks {
+        assert_eq!(task.await.unwrap().unwrap().status.as_u16(), 200);
+    }
+    assert_eq!(identity.count(), 2);
+}
+
+#[tokio::test]
+async fn a_second_401_is_an_answer() {
+    let (identity, service, clock) =
+        (ScriptedTransport::new(), ScriptedTransport::new(), ManualClock::auto_advancing());
+    identity.handle(|_| Ok(response(200, &[], token("t", 3_600))));
+    service.handle(|_| Ok(response(401, &[], "")));
+    let client = builder(&service, &clock, 1).authenticator(cache(&identity, &clock)).build().unwrap();
+    let answer = client.send(post("things")).await.unwrap();
+    assert_eq!((answer.status.as_u16(), answer.attempts), (401, 2));
+    assert_eq!((identity.count(), client.stats().replayed_auth), (2, 1));
+}
+
+#[tokio::test]
+async fn a_token_is_renewed_ahead_and_used_to_its_end_if_that_fails() {
+    let (identity, service, clock) = (ScriptedTransport::new(), ScriptedTransport::new(), ManualClock::new());
+    service.handle(|_| Ok(response(200, &[], "")));
+    identity.respond(200, token("t1", 3_600));
+    let client = builder(&service, &clock, 1).authenticator(cache(&identity, &clock)).build().unwrap();
+    client.send(get("a")).await.unwrap();
+    clock.advance(Duration::from_secs(3_299));
+    client.send(get("a")).await.unwrap();
+    assert_eq!(identity.count(), 1);
+
+    clock.advance(Duration::from_secs(1));
+    identity.respond(400, r#"{"error":"temporarily_odd"}"#);
+    client.send(get("a")).await.unwrap();
+    client.send(get("a")).await.unwrap();
+    assert_eq!(identity.count(), 2, "no second try within the pause");
+
+    clock.advance(Duration::from_secs(30));
+    identity.respond(200, token("t2", 3_600));
+    client.send(get("a")).await.unwrap();
+    let used: Vec<String> = service.requests().iter().map(|request| bearer(request).to_owned()).collect();
+    assert_eq!(used, ["Bearer t1", "Bearer t1", "Bearer t1", "Bearer t1", "Bearer t2"]);
+}
+
+#[tokio::test]
+async fn refused_credentials_are_told_with_their_code_and_without_the_secret() {
+    let (identity, service, clock) =
+        (ScriptedTransport::new(), ScriptedTransport::new(), ManualClock::auto_advancing());
+    let body = format!(
+        r#"{{"error":"invalid_client","error_description":"AADSTS7000215: Invalid client secret provided: {SECRET} for app 'client-1'. Trace ID: 1"}}"#
+    );
+    identity.handle(move |_| Ok(response(401, &[], body.clone())));
+    let client = builder(&service, &clock, 4).authenticator(cache(&identity, &clock)).build().unwrap();
+    let results = futures::future::join_all((0..20).map(|_| client.send(get("a")))).await;
+    for result in results {
+        let error = result.unwrap_err();
+        assert_eq!((error.kind(), error.delivery()), (ErrorKind::Auth, Delivery::NotSent));
+        let text = format!("{error} {error:?}");
+        assert!(text.contains("invalid_client") && text.contains("AADSTS7000215"), "{text}");
+        assert!(!text.contains(SECRET) && !text.contains("client-1"), "{text}");
+    }
+    assert_eq!((identity.count(), service.count()), (1, 0), "those who waited share the refusal");
+}
+
+#[tokio::test]
+async fn an_identity_provider_in_trouble_is_asked_again() {
+    let (identity, service, clock) =
+        (ScriptedTransport::new(), ScriptedTransport::new(), ManualClock::auto_advancing());
+    identity
+        .respond(503, "")
+        .respond_with(429, &[("retry-after", "5")], "")
+        .fail(TransportErrorKind::Broken, Delivery::MaybeApplied)
+        .respond(200, token("t", 3_600));
+    service.respond(200, "");
+    let client = builder(&service, &clock, 1).authenticator(cache(&identity, &clock)).build().unwrap();
+    assert_eq!(client.send(get("a")).await.unwrap().attempts, 1);
+    assert!(clock.requested_sleeps().contains(&Duration::from_secs(5)));
+
+    let (identity, clock) = (ScriptedTransport::new(), ManualClock::auto_advancing());
+    identity.handle(|_| Ok(response(500, &[], "")));
+    let client = builder(&service, &clock, 1).authenticator(cache(&identity, &clock)).build().unwrap();
+    let error = client.send(get("a")).await.unwrap_err();
+    assert_eq!((error.kind(), error.status().unwrap().as_u16()), (ErrorKind::Unavailable, 500));
+    assert_eq!(error.delivery(), Delivery::NotSent);
+}
+
+#[tokio::test]
+async fn unreadable_and_ended_tokens_are_refused() {
+    for body in ["<html>", r#"{"access_token":"t","token_type":"Bearer","expires_in":0}"#, "{}"] {
+        let (identity, service, clock) =
+            (ScriptedTransport::new(), ScriptedTransport::new(), ManualClock::auto_advancing());
+        identity.respond(200, body);
+        let client = builder(&service, &clock, 1).authenticator(cache(&identity, &clock)).build().unwrap();
+        let error = client.send(get("a")).await.unwrap_err();
+        assert_eq!((error.kind(), service.count()), (ErrorKind::Auth, 0), "{body}");
+    }
+}
