@@ -249,3 +249,37 @@ async fn links_are_set_by_primary_key_or_key_and_collections_lead_back() {
     let none = campaign.get(parent["subscriptions"]["href"].as_str().unwrap()).await.expect(200);
     assert_eq!(none["content"], json!([]));
 }
+
+#[tokio::test]
+async fn every_unique_key_is_kept_and_the_single_one_stands_in_paths() {
+    let scenario = r#"
+        [[resources]]
+        name = "cusSeat"
+        unique_keys = [["cusRow", "cusNumber"], ["cusCode"]]
+        fields = [{ name = "cusRow" }, { name = "cusNumber", type = "number" }, { name = "cusCode" }]
+    "#;
+    let campaign = start(scenario).await;
+    let seat = "/profileAndServicesExt/cusSeat";
+    campaign.post(seat, json!({"cusRow": "A", "cusNumber": 1, "cusCode": "a1"})).await.expect(201);
+    campaign.post(seat, json!({"cusRow": "A", "cusNumber": 2, "cusCode": "a2"})).await.expect(201);
+    let duplicate = campaign.post(seat, json!({"cusRow": "A", "cusNumber": 1, "cusCode": "a3"})).await;
+    duplicate.refused(500, "Key (scusrow, scusnumber)=(A, 1) already exists.");
+    campaign
+        .post(seat, json!({"cusRow": "B", "cusNumber": 1, "cusCode": "a1"}))
+        .await
+        .refused(500, "'a1' already exists");
+    assert_eq!(campaign.get(&format!("{seat}/a2")).await.expect(200)["cusNumber"], 2);
+    campaign.delete(&format!("{seat}/a1")).await.expect(200);
+    campaign.post(seat, json!({"cusRow": "A", "cusNumber": 1, "cusCode": "a3"})).await.expect(201);
+}
+
+#[tokio::test]
+async fn profiles_without_a_key_are_as_many_as_one_likes() {
+    let campaign = start("").await;
+    let first = campaign.post(PROFILE, json!({"email": "a@example.org"})).await.expect(201);
+    campaign.post(PROFILE, json!({"email": "a@example.org"})).await.expect(201);
+    let adopted = first["href"].as_str().unwrap();
+    campaign.patch(adopted, json!({"externalId": "k"})).await.expect(200);
+    assert_eq!(campaign.get(&format!("{PROFILE}/k")).await.expect(200)["email"], "a@example.org");
+    assert_eq!(campaign.get(PROFILE).await.expect(200)["count"]["value"], 2);
+}

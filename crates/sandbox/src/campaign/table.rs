@@ -250,10 +250,12 @@ pub(super) fn key_of<'a>(key: &[u8], cells: &[&'a [u8]]) -> Vec<&'a [u8]> {
 }
 
 fn hash(key: &[&[u8]]) -> u64 {
-    match key {
+    let hash = match key {
         [one] => xxh3_64(one),
         many => xxh3_64(&many.join(&0x1f)),
-    }
+    };
+    // The unit tests squeeze every key into four hashes, so that what never happens otherwise happens all the time.
+    if cfg!(test) { hash & 3 } else { hash }
 }
 
 /// Every table; what is behind the service's lock.
@@ -306,3 +308,6 @@ impl Tables {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;
