@@ -1,0 +1,251 @@
+//! What an answer with an error means. Pure: method, status and body in, a kind out.
+//!
+//! The application answers most refusals with status 500 and several lines of text, plain or as a
+//! JSON string, with codes such as `RST-360011`; the gateway answers with one of two JSON envelopes
+//! (experienceleague.adobe.com, Campaign Standard API, "Troubleshooting", and Campaign v8 REST API,
+//! "Limitations", which compares both products). Status 500 alone therefore says nothing about
+//! whether it is worth trying again.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use http::{Method, StatusCode};
+use http_kit::{Answer, Classify, Delivery, StandardClassifier, Verdict};
+use serde_json::Value;
+
+use crate::error::ErrorKind;
+
+/// Longest text of the service that is kept.
+const MAX_MESSAGE: usize = 4096;
+
+/// The families of codes that the application, as opposed to the gateway, writes.
+const ENGINE_PREFIXES: [&str; 4] = ["RST-", "XTK-", "PGS-", "BAS-"];
+
+/// Codes that stand before nearly every message and say nothing by themselves.
+const HEAD_CODES: [&str; 2] = ["RST-360011", "RST-360000"];
+
+/// What an error answer says.
+#[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Refusal {
+    /// What it means.
+    pub kind: ErrorKind,
+    /// The most telling code in it.
+    pub code: Option<String>,
+    /// The text, cut to 4096 bytes. It may hold record values.
+    pub message: Option<String>,
+    /// Whether the service may have acted nevertheless.
+    pub delivery: Delivery,
+}
+
+impl std::fmt::Debug for Refusal {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("Refusal")
+            .field("kind", &self.kind)
+            .field("code", &self.code)
+            .field("delivery", &self.delivery)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Refusal {
+    /// Reads an error answer. `worked` says whether this organisation has answered as Campaign before:
+    /// the gateway's "Oops" means an unknown organisation if not, and a passing trouble if so.
+    #[must_use]
+    pub fn read(method: &Method, status: StatusCode, body: &[u8], worked: bool) -> Self {
+        let content = Content::read(body);
+        let text = content.text();
+        let code = content.envelope_code().map(str::to_owned).or_else(|| engine_code(text).map(str::to_owned));
+        let kind = kind_of(method, status, &content, worked);
+        let delivery = match kind {
+            ErrorKind::Gateway | ErrorKind::Server => Delivery::MaybeApplied,
+            _ => Delivery::Refused,
+        };
+        let message = (!text.is_empty()).then(|| cut(text).to_owned());
+        Self { kind, code, message, delivery }
+    }
+}
+
+/// The three shapes of an error body.
+enum Content {
+    Envelope { code: Option<String>, message: String },
+    Text(String),
+}
+
+impl Content {
+    fn read(body: &[u8]) -> Self {
+        match serde_json::from_slice::<Value>(body) {
+            Ok(Value::Object(object)) => {
+                let code = ["error_code", "code", "error"].iter().find_map(|name| match object.get(*name) {
+                    Some(Value::String(code)) => Some(code.clone()),
+                    Some(Value::Number(code)) => Some(code.to_string()),
+                    _ => None,
+                });
+                let message = ["message", "error_description"]
+                    .iter()
+                    .find_map(|name| object.get(*name).and_then(Value::as_str))
+                    .unwrap_or_default();
+                Self::Envelope { code: code.map(|code| safe_code(&code)), message: message.to_owned() }
+            }
+            Ok(Value::String(text)) => Self::Text(text),
+            _ => Self::Text(String::from_utf8_lossy(body).into_owned()),
+        }
+    }
+
+    fn text(&self) -> &str {
+        match self {
+            Self::Envelope { message, .. } => message,
+            Self::Text(text) => text.trim(),
+        }
+    }
+
+    fn envelope_code(&self) -> Option<&str> {
+        match self {
+            Self::Envelope { code, .. } => code.as_deref().filter(|code| !code.is_empty()),
+            Self::Text(_) => None,
+        }
+    }
+}
+
+/// A code is shown in `Display`, so that it must not carry anything but a code.
+fn safe_code(code: &str) -> String {
+    code.chars().filter(|letter| letter.is_ascii_alphanumeric() || "-_.".contains(*letter)).take(32).collect()
+}
+
+fn kind_of(method: &Method, status: StatusCode, content: &Content, worked: bool) -> ErrorKind {
+    let text = content.text();
+    match status.as_u16() {
+        401 => return ErrorKind::Unauthorized,
+        403 => {
+            return match content.envelope_code() {
+                Some("403000") => ErrorKind::ApiKey,
+                Some("403023" | "403025") => ErrorKind::ProfileNotValid,
+                _ if contains(text, "api key") => ErrorKind::ApiKey,
+                _ if contains(text, "profile is not valid") => ErrorKind::ProfileNotValid,
+                _ => ErrorKind::Forbidden,
+            };
+        }
+        429 => return ErrorKind::Throttled,
+        _ => {}
+    }
+    if let Some(kind) = engine_kind(method, status, text) {
+        return kind;
+    }
+    let oops = contains(text, "oops. something went wrong");
+    match status.as_u16() {
+        // The first call to an unknown organisation gets 400 "Bad Request", later ones 500 "Oops".
+        400 if !worked && (text.is_empty() || oops || contains(text, "bad request")) => ErrorKind::UnknownOrganisation,
+        500 if oops && !worked => ErrorKind::UnknownOrganisation,
+        500 if oops => ErrorKind::Gateway,
+        502..=504 => ErrorKind::Gateway,
+        408 => ErrorKind::Gateway,
+        404 | 410 => ErrorKind::UnknownResource,
+        500.. => ErrorKind::Server,
+        300..=399 => ErrorKind::Decode,
+        _ => ErrorKind::Validation,
+    }
+}
+
+/// The application's own texts. The codes come first: they do not change with the language.
+fn engine_kind(method: &Method, status: StatusCode, text: &str) -> Option<ErrorKind> {
+    if contains(text, "PGS-220000") {
+        let duplicate = ["duplicate key", "already exists", "unique constraint"];
+        return Some(if duplicate.iter().any(|words| contains(text, words)) {
+            ErrorKind::Exists
+        } else if contains(text, "deadlock") || contains(text, "could not serialize") {
+            ErrorKind::Deadlock
+        } else if contains(text, "postgresql error: error:") {
+            ErrorKind::Validation
+        } else {
+            ErrorKind::Exists
+        });
+    }
+    if contains(text, "RST-360012") || contains(text, "cannot update key '") {
+        return Some(ErrorKind::KeyChange);
+    }
+    if contains(text, "BAS-010040") || contains(text, "BAS-010011") {
+        return Some(ErrorKind::WrongType);
+    }
+    if contains(text, "unable to find document") {
+        // The key of the URL is quoted with `:0` behind it, that of a link in the body without.
+        let key_of_link = *method == Method::POST || (*method == Method::PATCH && !text.contains(":0'"));
+        return Some(if key_of_link { ErrorKind::LinkNotFound } else { ErrorKind::NotFound });
+    }
+    if contains(text, "attribute unknown (see definition") || contains(text, "is not a valid constant") {
+        return Some(ErrorKind::InvalidPKey);
+    }
+    if contains(text, "property is not valid for the") {
+        return Some(ErrorKind::UnknownField);
+    }
+    if contains(text, "enumeration of the") && contains(text, "is not valid") {
+        return Some(ErrorKind::InvalidEnum);
+    }
+    if contains(text, "property that is read-only") {
+        return Some(ErrorKind::ReadOnly);
+    }
+    if contains(text, "cannot convert '") {
+        return Some(ErrorKind::WrongType);
+    }
+    if contains(text, "with the same key '") && contains(text, "already exists") {
+        return Some(ErrorKind::Exists);
+    }
+    if contains(text, "rc=-2003") {
+        return Some(ErrorKind::UnknownResource);
+    }
+    engine_code(text)
+        .map(|_| if status == StatusCode::NOT_FOUND { ErrorKind::UnknownResource } else { ErrorKind::Validation })
+}
+
+/// The most telling code of an application text: the first that is not one of the general head lines.
+fn engine_code(text: &str) -> Option<&str> {
+    let mut head = None;
+    for (at, _) in text.char_indices() {
+        let Some(code) = text.get(at..at + 10) else { continue };
+        let is_code = ENGINE_PREFIXES.iter().any(|prefix| code.starts_with(prefix))
+            && code.bytes().skip(4).all(|byte| byte.is_ascii_digit());
+        if is_code && !HEAD_CODES.contains(&code) {
+            return Some(code);
+        }
+        if is_code {
+            head = head.or(Some(code));
+        }
+    }
+    head
+}
+
+/// Whether `text` contains `words`, letters of ASCII compared without case.
+fn contains(text: &str, words: &str) -> bool {
+    text.as_bytes().windows(words.len()).any(|window| window.eq_ignore_ascii_case(words.as_bytes()))
+}
+
+fn cut(text: &str) -> &str {
+    let mut end = text.len().min(MAX_MESSAGE);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
+}
+
+/// Tells the HTTP pipeline which answers are final.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct EngineClassifier {
+    pub(crate) worked: Arc<AtomicBool>,
+}
+
+impl Classify for EngineClassifier {
+    fn classify(&self, answer: &Answer<'_>) -> Verdict {
+        let standard = StandardClassifier.classify(answer);
+        if standard != Verdict::RetryTransient {
+            return standard;
+        }
+        let worked = self.worked.load(Ordering::Relaxed);
+        match Refusal::read(answer.method, answer.status, answer.body, worked).kind {
+            ErrorKind::Gateway | ErrorKind::Server => Verdict::RetryTransient,
+            _ => Verdict::Refused,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
