@@ -1,5 +1,7 @@
 //! Keys, queries, values and metadata, without a network.
 
+#![expect(clippy::unwrap_used, reason = "the helpers of a test fail by panicking, like the test")]
+
 use campaign_client::value::{format_datetime, parse_datetime, wire_name, wire_name_with};
 use campaign_client::{
     CampaignClient, CampaignConfig, CustomRecord, ErrorKind, Family, FieldType, Filter, ListQuery, Profile, RecordKey,

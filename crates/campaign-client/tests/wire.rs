@@ -1,5 +1,7 @@
 //! Requests as they go out and answers as they come in, over a scripted transport.
 
+#![expect(clippy::unwrap_used, reason = "the helpers of a test fail by panicking, like the test")]
+
 use std::sync::Arc;
 
 use campaign_client::{
