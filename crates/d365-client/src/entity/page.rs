@@ -1,0 +1,118 @@
+//! Collections as they come over the wire.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::de::{IgnoredAny, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
+
+use super::Entity;
+use crate::error::Error;
+
+/// One page of a list.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Page<E> {
+    /// The rows, in the service's order.
+    pub items: Vec<E>,
+    /// The link to the next page. Only its absence ends a list: a short page does not.
+    pub next: Option<String>,
+    /// The number of matching rows if it was asked for; the service counts to 5000 at most.
+    pub count: Option<u64>,
+}
+
+/// The object around a collection: `value` and its `@odata.…` neighbours, in any order.
+#[derive(Default)]
+pub(crate) struct Envelope<'a> {
+    pub(crate) value: Option<Vec<&'a RawValue>>,
+    pub(crate) next_link: Option<Cow<'a, str>>,
+    pub(crate) delta_link: Option<Cow<'a, str>>,
+    pub(crate) count: Option<u64>,
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Envelope<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(EnvelopeVisitor)
+    }
+}
+
+struct EnvelopeVisitor;
+
+#[derive(Deserialize)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+impl<'de> Visitor<'de> for EnvelopeVisitor {
+    type Value = Envelope<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a collection")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Envelope<'de>, A::Error> {
+        let mut envelope = Envelope::default();
+        while let Some(Text(name)) = map.next_key()? {
+            match name.as_ref() {
+                "value" => envelope.value = map.next_value()?,
+                "@odata.nextLink" => envelope.next_link = map.next_value::<Option<Text<'de>>>()?.map(|text| text.0),
+                "@odata.deltaLink" => envelope.delta_link = map.next_value::<Option<Text<'de>>>()?.map(|text| text.0),
+                "@odata.count" => envelope.count = map.next_value()?,
+                _ => {
+                    map.next_value::<IgnoredAny>()?;
+                }
+            }
+        }
+        Ok(envelope)
+    }
+}
+
+/// Decodes the rows of a collection one by one.
+fn decode_rows<E: Entity>(def: &E::Def, rows: &[&RawValue]) -> Result<Vec<E>, Error> {
+    let mut items = Vec::with_capacity(rows.len());
+    for (at, row) in rows.iter().enumerate() {
+        items.push(E::decode(def, row.get()).map_err(|error| Error::row(at, &error))?);
+    }
+    Ok(items)
+}
+
+/// Decodes the body of a list answer.
+///
+/// # Errors
+/// [`ErrorKind::Decode`](crate::ErrorKind::Decode) when the body is no collection or one of its rows has another shape.
+pub fn decode_page<E: Entity>(def: &E::Def, body: &[u8]) -> Result<Page<E>, Error> {
+    let envelope: Envelope<'_> = serde_json::from_slice(body).map_err(|error| Error::decode("a collection", &error))?;
+    let Some(rows) = envelope.value else {
+        return Err(Error::shape("a collection without its member `value`"));
+    };
+    Ok(Page { items: decode_rows(def, &rows)?, next: envelope.next_link.map(Cow::into_owned), count: envelope.count })
+}
+
+/// A member of a `$ref` collection: the address of a row.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Reference {
+    /// The absolute URL of the row.
+    #[serde(rename = "@odata.id")]
+    pub url: String,
+}
+
+impl Reference {
+    /// The identifier in the address; `None` when the row is addressed by an alternate key.
+    #[must_use]
+    pub fn id(&self) -> Option<uuid::Uuid> {
+        let (_, rest) = self.url.rsplit_once('(')?;
+        uuid::Uuid::try_parse(rest.strip_suffix(')')?).ok()
+    }
+}
+
+/// Decodes the body of a `$ref` collection.
+///
+/// # Errors
+/// [`ErrorKind::Decode`](crate::ErrorKind::Decode) when the body is no such collection.
+pub fn decode_references(body: &[u8]) -> Result<Vec<Reference>, Error> {
+    #[derive(Deserialize)]
+    struct References {
+        value: Vec<Reference>,
+    }
+    let decoded: References = serde_json::from_slice(body).map_err(|error| Error::decode("references", &error))?;
+    Ok(decoded.value)
+}

@@ -1,0 +1,214 @@
+//! Change tracking.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by a panic, also in what it shares"
+)]
+
+mod support;
+
+use d365_client::{ChangeTracker, Changed, ErrorKind, Link};
+use http_kit::testing::ScriptedTransport;
+use support::{BASE, client, contact, header, line};
+use uuid::Uuid;
+
+const ONE: &str = "cccccccc-0000-0000-0000-000000000001";
+const NINE: &str = "cccccccc-0000-0000-0000-000000000009";
+
+fn tracker() -> (ChangeTracker, ScriptedTransport) {
+    let (client, script) = client();
+    (client.changes(contact(), ["firstname", "lastname"]).unwrap().page_size(1000), script)
+}
+
+fn delta_url(token: &str) -> String {
+    format!("{BASE}/contacts?$select=firstname,lastname&$deltatoken={token}")
+}
+
+fn delta(token: &str) -> Link {
+    Link::Delta(delta_url(token))
+}
+
+#[tokio::test]
+async fn a_walk_goes_from_the_first_page_to_a_delta_link() {
+    let (tracker, script) = tracker();
+    let next =
+        format!("{BASE}/contacts?$select=firstname,lastname&$skiptoken=%3Ccookie%20istracking=%22True%22%20/%3E");
+    let link = delta_url("919042%2108%2f22%2f2017%2008%3a10%3a44");
+    script
+        .respond(200, format!(r#"{{"value":[{{"@odata.etag":"W/\"1\"","contactid":"{ONE}","lastname":"a"}}],"@odata.nextLink":"{next}"}}"#))
+        .respond(200, format!(r#"{{"@odata.deltaLink":"{link}","value":[]}}"#));
+    let first = tracker.start().await.unwrap();
+    assert_eq!(first.link, Link::Next(next.clone()));
+    let [Changed::Upserted(row)] = first.changes.as_slice() else { panic!("one row expected") };
+    assert_eq!(row.id(), Some(ONE.parse().unwrap()));
+    let last = tracker.follow(&first.link).await.unwrap();
+    assert_eq!(last.link, Link::Delta(link));
+    let requests = script.requests();
+    assert_eq!(line(&requests[0]), format!("GET {BASE}/contacts?$select=firstname,lastname"));
+    assert_eq!(line(&requests[1]), format!("GET {next}"));
+    for request in &requests {
+        assert_eq!(header(request, "prefer"), Some("odata.track-changes,odata.maxpagesize=1000"));
+        assert_eq!(header(request, "if-none-match"), Some("null"));
+    }
+}
+
+#[tokio::test]
+async fn a_poll_sends_the_link_as_it_is_and_reads_changes_and_deletions() {
+    let (tracker, script) = tracker();
+    let old = delta("919042%2108%2f22%2f2017%2008%3a10%3a44");
+    let new = delta("919058%2108%2f22%2f2017%2008%3a21%3a20");
+    script.respond(
+        200,
+        format!(
+            r#"{{"@odata.context":"{BASE}/$metadata#contacts(firstname,lastname)/$delta","@odata.deltaLink":"{}","value":[
+            {{"@odata.etag":"W/\"919052\"","contactid":"{ONE}","firstname":"Ada","lastname":"King"}},
+            {{"@odata.context":"{BASE}/$metadata#contacts/$deletedEntity","id":"{NINE}","reason":"deleted"}},
+            {{"id":"{BASE}/contacts({NINE})","reason":"changed"}}]}}"#,
+            new.as_str()
+        ),
+    );
+    let page = tracker.follow(&old).await.unwrap();
+    assert_eq!(page.link, new);
+    let nine: Uuid = NINE.parse().unwrap();
+    assert!(matches!(&page.changes[0], Changed::Upserted(row) if row.text("lastname").unwrap().unwrap() == "King"));
+    assert_eq!(page.changes[1], Changed::Deleted { id: nine, reason: Some("deleted".into()) });
+    assert_eq!(page.changes[2], Changed::Deleted { id: nine, reason: Some("changed".into()) });
+    let request = &script.requests()[0];
+    assert_eq!(line(request), format!("GET {}", old.as_str()));
+    assert_eq!(header(request, "prefer"), Some("odata.maxpagesize=1000"));
+}
+
+#[tokio::test]
+async fn columns_called_id_and_reason_make_no_deletion() {
+    let (tracker, script) = tracker();
+    let link = delta("2");
+    script.respond(
+        200,
+        format!(
+            r#"{{"@odata.deltaLink":"{}","value":[{{"@odata.etag":"W/\"1\"","contactid":"{ONE}","id":"x","reason":"deleted"}}]}}"#,
+            link.as_str()
+        ),
+    );
+    let page = tracker.follow(&delta("1")).await.unwrap();
+    assert!(matches!(page.changes.as_slice(), [Changed::Upserted(_)]));
+}
+
+#[tokio::test]
+async fn a_poll_without_changes_may_be_nearly_empty() {
+    let (tracker, script) = tracker();
+    let old = delta("1");
+    let new = delta("2");
+    script
+        .respond(200, format!(r#"{{"value":[],"@odata.deltaLink":"{}"}}"#, new.as_str()))
+        .respond(200, format!(r#"{{"@odata.deltaLink":"{}"}}"#, new.as_str()))
+        .respond(200, r#"{"value":[]}"#)
+        .respond(200, "{}")
+        .respond(200, "")
+        .respond(204, "");
+    for expected in [&new, &new, &old, &old, &old, &old] {
+        let page = tracker.follow(&old).await.unwrap();
+        assert!(page.changes.is_empty());
+        assert_eq!(page.link, *expected);
+    }
+}
+
+#[tokio::test]
+async fn a_walk_without_a_link_at_its_end_is_a_fault_of_its_own() {
+    let (tracker, script) = tracker();
+    script.respond(200, r#"{"value":[]}"#).respond(200, r#"{"value":[]}"#).respond(200, "{}");
+    let error = tracker.start().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::MissingLink);
+    let next = Link::Next(format!("{BASE}/contacts?$skiptoken=1"));
+    assert_eq!(tracker.follow(&next).await.unwrap_err().kind(), ErrorKind::MissingLink);
+    assert_eq!(tracker.start().await.unwrap_err().kind(), ErrorKind::Decode, "a walk without `value` is no page");
+}
+
+#[tokio::test]
+async fn an_expired_link_is_known_by_its_code_whatever_the_status() {
+    for status in [400, 404, 410, 500, 503] {
+        let (tracker, script) = tracker();
+        script.respond(
+            status,
+            r#"{"error":{"code":"0x80044352","message":"Version stamp associated with the client has expired."}}"#,
+        );
+        let error = tracker.follow(&delta("1")).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::TokenExpired, "{status}");
+        assert_eq!(error.status().unwrap().as_u16(), status);
+        assert!(error.is_permanent());
+        assert_eq!(script.count(), 1, "repeating does not help");
+    }
+}
+
+#[tokio::test]
+async fn a_table_without_tracking_is_named_as_such() {
+    for (code, hint) in [("0x80072491", "Track changes"), ("0x80072492", "another table")] {
+        let (tracker, script) = tracker();
+        script.respond(
+            400,
+            format!(r#"{{"error":{{"code":"{code}","message":"Entity contact isn't enabled for change tracking."}}}}"#),
+        );
+        let error = tracker.start().await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::TrackingOff);
+        assert!(error.remedy().contains(hint), "{}", error.remedy());
+    }
+}
+
+#[tokio::test]
+async fn links_of_another_origin_are_refused_also_from_a_store() {
+    let (tracker, script) = tracker();
+    for url in [
+        "https://evil.example/api/data/v9.2/contacts?$deltatoken=1",
+        "http://acme.crm4.dynamics.com/api/data/v9.2/contacts?$deltatoken=1",
+        "https://acme.crm4.dynamics.com:444/api/data/v9.2/contacts?$deltatoken=1",
+        "https://acme.crm4.dynamics.com@evil.example/?$deltatoken=1",
+        "contacts?$deltatoken=1",
+    ] {
+        for link in [Link::Delta(url.into()), Link::Next(url.into())] {
+            let stored = serde_json::to_string(&link).unwrap();
+            let link: Link = serde_json::from_str(&stored).unwrap();
+            assert_eq!(tracker.follow(&link).await.unwrap_err().kind(), ErrorKind::ForeignLink, "{url}");
+        }
+    }
+    assert_eq!(script.count(), 0);
+}
+
+#[tokio::test]
+async fn an_additional_origin_is_followed_when_it_is_allowed() {
+    let mut config = support::config();
+    config.allowed_origins = vec!["https://acme.api.crm4.dynamics.com/api/data".into()];
+    let (client, script) = support::client_with(config);
+    let tracker = client.changes(contact(), ["lastname"]).unwrap();
+    script.respond(200, "{}");
+    let link = Link::Delta("https://acme.api.crm4.dynamics.com/api/data/v9.2/contacts?$deltatoken=1".into());
+    assert_eq!(tracker.follow(&link).await.unwrap().link, link);
+}
+
+#[tokio::test]
+async fn a_page_that_points_to_itself_is_no_page() {
+    let (tracker, script) = tracker();
+    let next = Link::Next(format!("{BASE}/contacts?$skiptoken=1"));
+    script.respond(200, format!(r#"{{"value":[],"@odata.nextLink":"{}"}}"#, next.as_str()));
+    assert_eq!(tracker.follow(&next).await.unwrap_err().kind(), ErrorKind::Decode);
+}
+
+#[test]
+fn a_link_tells_the_columns_it_was_made_for() {
+    let (tracker, _script) = tracker();
+    let encoded = Link::Delta(format!("{BASE}/contacts?%24select=lastname%2Cfirstname&$deltatoken=1"));
+    assert_eq!(encoded.columns().unwrap(), ["lastname", "firstname"]);
+    assert!(tracker.fits(&encoded));
+    assert!(tracker.fits(&delta("1")));
+    assert!(tracker.fits(&Link::Delta(format!("{BASE}/contacts?$select=firstname,lastname,contactid&$deltatoken=1"))));
+    assert!(tracker.fits(&Link::Delta(format!("{BASE}/contacts?$deltatoken=1"))), "a link that does not tell");
+    assert!(!tracker.fits(&Link::Delta(format!("{BASE}/contacts?$select=firstname&$deltatoken=1"))));
+    assert!(!tracker.fits(&Link::Delta(format!("{BASE}/contacts?$select=firstname,lastname,jobtitle&$deltatoken=1"))));
+    assert_eq!(format!("{:?}", delta("1")), "Delta(..)");
+}
+
+#[test]
+fn a_tracker_needs_columns_with_proper_names() {
+    let (client, _script) = client();
+    assert_eq!(client.changes(contact(), Vec::<&str>::new()).unwrap_err().kind(), ErrorKind::Validation);
+    assert_eq!(client.changes(contact(), ["a&$top=1"]).unwrap_err().kind(), ErrorKind::Validation);
+}
