@@ -1,1 +1,35 @@
 //! Field mappings, replacements, filters and type conversion as data: pure and fast.
+//!
+//! A [`TableSpec`] is what a person writes. [`validate`] checks a list of them before any service is asked; [`compile`]
+//! checks one against the schemas of both sides and makes a [`Plan`]; [`Plan::decide`] turns a change of the source into
+//! what is to be written to the target. Nothing here waits, reads a file or looks at a clock.
+//!
+//! For each field the steps are: choose label or technical value, replace, convert, treat an empty value.
+
+mod body;
+mod comparison;
+mod compile;
+mod convert;
+mod decision;
+mod explain;
+mod filter;
+mod guardrails;
+mod literal;
+mod opt_out;
+mod plan;
+mod problem;
+mod spec;
+mod validate;
+
+pub use compile::compile;
+pub use decision::{Decision, Mode, Parent, Rejection, SourceColumn, Write, code};
+pub use explain::{Explanation, FieldStep, RuleStep};
+pub use guardrails::Guardrails;
+pub use literal::Literal;
+pub use opt_out::{is_opt_out, opt_out_conflicts, wire_name};
+pub use plan::Plan;
+pub use problem::{Problem, ProblemKind, Problems};
+pub use spec::{
+    Compare, FieldSpec, FilterSpec, KeyFilterSpec, LinkSpec, NullPolicy, Operator, ReplacementSpec, RuleSpec, TableSpec,
+};
+pub use validate::validate;

@@ -36,6 +36,16 @@ impl Record {
         self.fields.iter().find(|(known, _)| known.as_str() == name).map(|(_, value)| value)
     }
 
+    /// The value of a field that is expected at position `hint`; found by a scan when it stands elsewhere.
+    ///
+    /// A source that reads the same columns of every record puts them in the same order, so the scan is the exception.
+    pub fn get_near(&self, hint: usize, name: &str) -> Option<&Value> {
+        match self.fields.get(hint) {
+            Some((known, value)) if known.as_str() == name => Some(value),
+            _ => self.get(name),
+        }
+    }
+
     /// All fields in order.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&FieldName, &Value)> {
         self.fields.iter().map(|(name, value)| (name, value))
