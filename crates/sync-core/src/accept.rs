@@ -54,31 +54,18 @@ pub enum Acceptance {
 pub fn accept(state: &KeyState, draft: &DraftBody) -> Acceptance {
     match draft {
         DraftBody::Upsert { digest, .. } => match state.newest {
-            Some(PendingEntry {
-                digest: Some(pending),
-                ..
-            }) if pending == *digest => Acceptance::Unchanged,
-            Some(PendingEntry {
-                seq,
-                digest: Some(_),
-                replaceable: true,
-            }) => Acceptance::Replace(seq),
+            Some(PendingEntry { digest: Some(pending), .. }) if pending == *digest => Acceptance::Unchanged,
+            Some(PendingEntry { seq, digest: Some(_), replaceable: true }) => Acceptance::Replace(seq),
             Some(_) => Acceptance::Append,
             None if state.bound && state.written == Some(*digest) => Acceptance::Unchanged,
             None => Acceptance::Append,
         },
         DraftBody::Delete | DraftBody::DeleteFiltered => match state.newest {
             Some(PendingEntry { digest: None, .. }) => Acceptance::Nothing,
-            Some(PendingEntry {
-                seq,
-                replaceable: true,
-                ..
-            }) if state.bound || state.in_doubt => Acceptance::Replace(seq),
-            Some(PendingEntry {
-                seq,
-                replaceable: true,
-                ..
-            }) => Acceptance::Cancel(seq),
+            Some(PendingEntry { seq, replaceable: true, .. }) if state.bound || state.in_doubt => {
+                Acceptance::Replace(seq)
+            }
+            Some(PendingEntry { seq, replaceable: true, .. }) => Acceptance::Cancel(seq),
             Some(_) => Acceptance::Append,
             None if state.bound => Acceptance::Append,
             None => Acceptance::Nothing,

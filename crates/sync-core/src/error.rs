@@ -124,17 +124,8 @@ pub enum StoreErrorKind {
 
 impl StoreError {
     /// An error with a sentence that says what happened and one that says how to mend it.
-    pub fn new(
-        kind: StoreErrorKind,
-        message: impl Into<String>,
-        remedy: impl Into<String>,
-    ) -> Self {
-        Self {
-            kind,
-            message: message.into(),
-            remedy: remedy.into(),
-            source: None,
-        }
+    pub fn new(kind: StoreErrorKind, message: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { kind, message: message.into(), remedy: remedy.into(), source: None }
     }
 
     /// The error beneath.

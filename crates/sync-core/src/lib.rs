@@ -6,12 +6,16 @@
 //! machines; the driver performs their actions.
 
 mod accept;
+pub mod engine;
 mod error;
 mod ids;
 mod status;
 pub mod traits;
+mod workflow;
 
 pub use accept::{Acceptance, KeyState, PendingEntry, accept};
+pub use engine::{DeleteBrake, EngineOptions, RunMode};
 pub use error::{EndpointError, EndpointErrorKind, StoreError, StoreErrorKind};
 pub use ids::{Digest, Payload, PlanVersion, Position, Seq, StreamId, Tally};
 pub use status::{StatusReason, WorkflowState, WorkflowStatus};
+pub use workflow::{BuildError, RunReport, StreamConfig, StreamReport, Workflow, WorkflowBuilder, WorkflowHandle};

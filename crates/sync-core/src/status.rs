@@ -39,9 +39,6 @@ pub struct StatusReason {
 impl WorkflowStatus {
     /// A status without a reason.
     pub fn new(state: WorkflowState) -> Self {
-        Self {
-            state,
-            reason: None,
-        }
+        Self { state, reason: None }
     }
 }

@@ -16,12 +16,7 @@ pub trait Backlog: Send + Sync {
     /// # Errors
     /// `Fenced` for an old lease; `Conflict` when `advance.expected_version` is not the stored one (nothing is stored;
     /// the caller reloads).
-    async fn append(
-        &self,
-        lease: &Lease,
-        page: Page,
-        advance: Advance,
-    ) -> Result<AppendReport, StoreError>;
+    async fn append(&self, lease: &Lease, page: Page, advance: Advance) -> Result<AppendReport, StoreError>;
 
     /// Claims entries that are due, oldest first: marked in flight durably before this answers, so the mark is the log of
     /// the intent. Never an entry while an older one of its key is unsettled. Due verifications are claimed as entries
@@ -47,12 +42,7 @@ pub trait Backlog: Send + Sync {
     ///
     /// # Errors
     /// `Fenced` for an old lease.
-    async fn inherit(
-        &self,
-        lease: &Lease,
-        stream: &StreamId,
-        due_ms: i64,
-    ) -> Result<u64, StoreError>;
+    async fn inherit(&self, lease: &Lease, stream: &StreamId, due_ms: i64) -> Result<u64, StoreError>;
 
     /// Depth and age.
     ///

@@ -23,23 +23,13 @@ pub trait Destination: Debug + Send + Sync {
     ///
     /// # Cancellation safety
     /// Dropping the future leaves the operations unknown; the engine treats them so.
-    async fn apply(
-        &self,
-        at: &Attempt,
-        ops: &[WriteOp],
-        report: &mut Report,
-    ) -> Result<(), EndpointError>;
+    async fn apply(&self, at: &Attempt, ops: &[WriteOp], report: &mut Report) -> Result<(), EndpointError>;
 
     /// Settles unknown operations by reading the destination: [`Outcome::Exists`] or [`Outcome::Missing`]. Never writes.
     ///
     /// # Errors
     /// When the destination cannot be asked; the operations stay unknown.
-    async fn resolve(
-        &self,
-        at: &Attempt,
-        ops: &[WriteOp],
-        report: &mut Report,
-    ) -> Result<(), EndpointError>;
+    async fn resolve(&self, at: &Attempt, ops: &[WriteOp], report: &mut Report) -> Result<(), EndpointError>;
 }
 
 /// What a destination can do.
@@ -117,14 +107,7 @@ pub struct Report {
 impl Report {
     /// A report in which everything is unknown.
     pub fn new(operations: usize) -> Self {
-        Self {
-            outcomes: vec![
-                Outcome::Unknown {
-                    code: "not-reported".into()
-                };
-                operations
-            ],
-        }
+        Self { outcomes: vec![Outcome::Unknown { code: "not-reported".into() }; operations] }
     }
 
     /// Sets the outcome of the operation at `index`; an index out of range is ignored.

@@ -12,8 +12,8 @@ mod transform;
 use std::fmt::Debug;
 
 pub use backlog::{
-    Advance, AppendReport, Backlog, BacklogStats, ClaimRequest, DeadLetter, DeadLetterQuery, Draft,
-    DraftBody, Effect, Entry, EntryBody, Page, SettleReport, Settlement, Verdict,
+    Advance, AppendReport, Backlog, BacklogStats, ClaimRequest, DeadLetter, DeadLetterQuery, Draft, DraftBody, Effect,
+    Entry, EntryBody, Page, SettleReport, Settlement, Verdict,
 };
 pub use destination::{Action, Attempt, Destination, DestinationCaps, Outcome, Report, WriteOp};
 pub use lease_store::{Lease, LeaseStore, OwnerId};

@@ -24,11 +24,7 @@ pub trait RecordIndex: Send + Sync {
     ///
     /// # Errors
     /// When the store cannot be read.
-    async fn get_many(
-        &self,
-        stream: &StreamId,
-        keys: &[Key],
-    ) -> Result<Vec<Option<IndexRow>>, StoreError>;
+    async fn get_many(&self, stream: &StreamId, keys: &[Key]) -> Result<Vec<Option<IndexRow>>, StoreError>;
 
     /// How many records are bound.
     ///

@@ -25,11 +25,7 @@ pub trait Source: Debug + Send + Sync {
     ///
     /// # Cancellation safety
     /// Dropping the future loses nothing: the same position is read again.
-    async fn read(
-        &self,
-        after: Option<&Position>,
-        limit: BatchLimit,
-    ) -> Result<ChangeBatch, EndpointError>;
+    async fn read(&self, after: Option<&Position>, limit: BatchLimit) -> Result<ChangeBatch, EndpointError>;
 
     /// The present state of single records, in the order of `keys`; an absent record is a
     /// [`ChangeBody::Delete`](record::ChangeBody::Delete). Only positive evidence counts: an error is an error, never "absent".

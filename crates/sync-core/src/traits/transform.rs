@@ -52,10 +52,6 @@ pub struct Rejection {
 
 impl fmt::Debug for Rejection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "Rejection({}, {:?}: {})",
-            self.code, self.field, self.explanation
-        )
+        write!(f, "Rejection({}, {:?}: {})", self.code, self.field, self.explanation)
     }
 }

@@ -1,0 +1,200 @@
+//! What the tasks of one run know of each other: counts, depths and the status.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::{Notify, watch};
+
+use crate::traits::{Observer, SyncEvent};
+use crate::{StatusReason, StreamId, Tally, WorkflowState, WorkflowStatus};
+
+/// Who holds the workflow up; one reason each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Holder {
+    /// The lease is held elsewhere.
+    Lease,
+    /// The source does not answer.
+    Reader(usize),
+    /// The destination does not answer.
+    Writer(usize),
+    /// More records vanished than may be deleted.
+    Brake(usize),
+}
+
+/// Counts of one stream in this run.
+#[derive(Debug)]
+struct Row {
+    id: StreamId,
+    tally: Mutex<Tally>,
+    /// Unsettled entries, signed because a settlement may be counted before the append that made its entry.
+    depth: watch::Sender<i64>,
+    first_snapshot: AtomicBool,
+}
+
+/// The shared board of a run.
+#[derive(Debug)]
+pub(crate) struct Board {
+    rows: Vec<Row>,
+    status: watch::Sender<WorkflowStatus>,
+    holders: Mutex<BTreeMap<Holder, StatusReason>>,
+    observer: Arc<dyn Observer>,
+    /// Wakes the writer.
+    pub(crate) wake: Notify,
+    readers: AtomicUsize,
+    retries: AtomicU64,
+}
+
+impl Board {
+    pub(crate) fn new(streams: Vec<StreamId>, observer: Arc<dyn Observer>) -> Self {
+        let readers = AtomicUsize::new(streams.len());
+        let rows = streams
+            .into_iter()
+            .map(|id| Row {
+                id,
+                tally: Mutex::default(),
+                depth: watch::Sender::new(0),
+                first_snapshot: AtomicBool::new(true),
+            })
+            .collect();
+        Self {
+            rows,
+            status: watch::Sender::new(WorkflowStatus::new(WorkflowState::Stopped)),
+            holders: Mutex::default(),
+            observer,
+            wake: Notify::new(),
+            readers,
+            retries: AtomicU64::new(0),
+        }
+    }
+
+    pub(crate) fn emit(&self, event: &SyncEvent) {
+        if matches!(event, SyncEvent::Retrying { .. }) {
+            self.retries.fetch_add(1, Ordering::Relaxed);
+        }
+        self.observer.on_event(event);
+    }
+
+    pub(crate) fn watch(&self) -> watch::Receiver<WorkflowStatus> {
+        self.status.subscribe()
+    }
+
+    pub(crate) fn status(&self) -> WorkflowStatus {
+        self.status.borrow().clone()
+    }
+
+    /// Moves to a state; running and stopped show what holds the workflow up, failed shows its own reason.
+    pub(crate) fn enter(&self, state: WorkflowState, reason: Option<StatusReason>) {
+        let reason = reason.or_else(|| self.first_reason(state));
+        self.publish(WorkflowStatus { state, reason });
+    }
+
+    pub(crate) fn hold(&self, holder: Holder, reason: StatusReason) {
+        self.holders.lock().unwrap_or_else(PoisonError::into_inner).insert(holder, reason);
+        self.refresh();
+    }
+
+    pub(crate) fn clear(&self, holder: Holder) {
+        let removed = self.holders.lock().unwrap_or_else(PoisonError::into_inner).remove(&holder);
+        if removed.is_some() {
+            self.refresh();
+        }
+    }
+
+    fn first_reason(&self, state: WorkflowState) -> Option<StatusReason> {
+        let holders = self.holders.lock().unwrap_or_else(PoisonError::into_inner);
+        match state {
+            WorkflowState::Starting | WorkflowState::Running => holders.values().next().cloned(),
+            // What passes by itself says nothing any more once the workflow has ended; a brake stays on.
+            _ => {
+                holders.iter().find(|(holder, _)| matches!(holder, Holder::Brake(_))).map(|(_, reason)| reason.clone())
+            }
+        }
+    }
+
+    fn refresh(&self) {
+        let state = self.status.borrow().state;
+        if matches!(state, WorkflowState::Starting | WorkflowState::Running) {
+            self.publish(WorkflowStatus { state, reason: self.first_reason(state) });
+        }
+    }
+
+    fn publish(&self, status: WorkflowStatus) {
+        let changed = self.status.send_if_modified(|current| {
+            let changed = *current != status;
+            if changed {
+                current.clone_from(&status);
+            }
+            changed
+        });
+        if changed {
+            self.emit(&SyncEvent::Status(status));
+        }
+    }
+
+    pub(crate) fn set_depth(&self, stream: usize, depth: u64) {
+        if let Some(row) = self.rows.get(stream) {
+            row.depth.send_replace(i64::try_from(depth).unwrap_or(i64::MAX));
+        }
+    }
+
+    /// Unsettled entries of a stream.
+    pub(crate) fn depth(&self, stream: usize) -> u64 {
+        self.rows.get(stream).map_or(0, |row| u64::try_from(*row.depth.borrow()).unwrap_or(0))
+    }
+
+    pub(crate) fn watch_depth(&self, stream: usize) -> Option<watch::Receiver<i64>> {
+        self.rows.get(stream).map(|row| row.depth.subscribe())
+    }
+
+    /// Adds what was counted. Every count but `read` settles an entry or a change that never became one, so the depth
+    /// follows from the counts alone.
+    pub(crate) fn count(&self, stream: usize, tally: Tally) {
+        let Some(row) = self.rows.get(stream) else { return };
+        *row.tally.lock().unwrap_or_else(PoisonError::into_inner) += tally;
+        let settled = tally.inserted
+            + tally.updated
+            + tally.deleted
+            + tally.unchanged
+            + tally.filtered
+            + tally.superseded
+            + tally.ignored
+            + tally.dead;
+        let delta = i64::try_from(tally.read).unwrap_or(i64::MAX) - i64::try_from(settled).unwrap_or(i64::MAX);
+        row.depth.send_if_modified(|depth| {
+            *depth = depth.saturating_add(delta);
+            delta != 0
+        });
+    }
+
+    pub(crate) fn tallies(&self) -> Vec<(StreamId, Tally)> {
+        self.rows
+            .iter()
+            .map(|row| (row.id.clone(), *row.tally.lock().unwrap_or_else(PoisonError::into_inner)))
+            .collect()
+    }
+
+    /// Whether a stream has not been read to its end even once.
+    pub(crate) fn in_first_snapshot(&self, stream: usize) -> bool {
+        self.rows.get(stream).is_some_and(|row| row.first_snapshot.load(Ordering::Acquire))
+    }
+
+    pub(crate) fn set_first_snapshot(&self, stream: usize, first: bool) {
+        if let Some(row) = self.rows.get(stream) {
+            row.first_snapshot.store(first, Ordering::Release);
+        }
+        if !first {
+            self.wake.notify_one();
+        }
+    }
+
+    pub(crate) fn reader_finished(&self) {
+        self.readers.fetch_sub(1, Ordering::AcqRel);
+        self.wake.notify_one();
+    }
+
+    /// Readers that have not finished.
+    pub(crate) fn readers(&self) -> usize {
+        self.readers.load(Ordering::Acquire)
+    }
+}

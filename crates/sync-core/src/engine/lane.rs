@@ -1,0 +1,179 @@
+//! The writer's view of one stream, and the pure rules about who may claim.
+
+use std::collections::{HashMap, VecDeque};
+use std::time::Duration;
+
+use super::writer::History;
+use crate::Seq;
+use crate::traits::{BacklogStats, Entry, Settlement, Verdict};
+
+/// One stream in the writer.
+#[derive(Debug)]
+pub(crate) struct Lane {
+    pub(crate) rank: u32,
+    pub(crate) in_flight_max: usize,
+    /// Claimed, not dispatched.
+    pub(crate) buffer: VecDeque<Entry>,
+    /// Dispatched.
+    pub(crate) in_flight: usize,
+    /// Ended, not settled.
+    pub(crate) ended: Vec<Settlement>,
+    /// When the first of them ended, on the monotonic clock.
+    pub(crate) ended_since: Option<Duration>,
+    pub(crate) claiming: bool,
+    pub(crate) settling: usize,
+    /// Whether a claim may find something.
+    pub(crate) hungry: bool,
+    /// Whether the backlog was looked at since the last thing happened.
+    pub(crate) looked: Look,
+    /// When a claim may find something again, on the monotonic clock.
+    pub(crate) due: Option<Duration>,
+    pub(crate) paused_until: Option<Duration>,
+    pub(crate) trouble: u32,
+    /// Entries with a past.
+    pub(crate) histories: HashMap<Seq, History>,
+}
+
+/// What is known of an idle lane's backlog.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Look {
+    /// Nothing.
+    No,
+    /// The question is on its way.
+    Asked {
+        /// Something happened since it was asked.
+        stale: bool,
+    },
+    /// This.
+    Seen {
+        /// Nothing is unsettled, and every reader had finished when that was asked.
+        idle: bool,
+    },
+}
+
+impl Lane {
+    pub(crate) fn new(rank: u32, in_flight_max: usize) -> Self {
+        Self {
+            rank,
+            in_flight_max: in_flight_max.max(1),
+            buffer: VecDeque::new(),
+            in_flight: 0,
+            ended: Vec::new(),
+            ended_since: None,
+            claiming: false,
+            settling: 0,
+            hungry: true,
+            looked: Look::No,
+            due: None,
+            paused_until: None,
+            trouble: 0,
+            histories: HashMap::new(),
+        }
+    }
+
+    pub(crate) fn paused(&self, now: Duration) -> bool {
+        self.paused_until.is_some_and(|until| now < until)
+    }
+
+    /// Entries that the store counts as in flight.
+    pub(crate) fn held(&self) -> usize {
+        self.buffer.len() + self.in_flight + self.ended.len() + self.settling
+    }
+
+    /// Whether nothing is under way.
+    pub(crate) fn quiet(&self) -> bool {
+        self.held() == 0 && !self.claiming
+    }
+
+    /// Something happened: what was known of the backlog is old.
+    pub(crate) fn stir(&mut self) {
+        self.looked = match self.looked {
+            Look::Asked { .. } => Look::Asked { stale: true },
+            _ => Look::No,
+        };
+        self.due = None;
+    }
+
+    /// Whether the backlog is to be looked at: nothing is under way, and nothing is known.
+    pub(crate) fn curious(&self) -> bool {
+        self.looked == Look::No && !self.hungry && self.quiet()
+    }
+
+    /// The next entry to dispatch.
+    pub(crate) fn dispatchable(&mut self, now: Duration) -> Option<Entry> {
+        if self.in_flight >= self.in_flight_max || self.paused(now) {
+            return None;
+        }
+        self.buffer.pop_front()
+    }
+
+    pub(crate) fn wants(&self, batch: usize, now: Duration) -> bool {
+        let low = (batch / 2).max(1);
+        self.hungry && !self.claiming && self.buffer.len() < low && !self.paused(now)
+    }
+
+    /// Whether the ended entries are to be written now.
+    pub(crate) fn flush(&self, batch: usize, linger: Duration, now: Duration) -> bool {
+        if self.ended.is_empty() || self.settling > 0 {
+            return false;
+        }
+        let waited = self.ended_since.is_some_and(|since| now.saturating_sub(since) >= linger);
+        self.ended.len() >= batch || waited || (self.buffer.is_empty() && self.in_flight == 0)
+    }
+
+    pub(crate) fn end(&mut self, seq: Seq, verdict: Verdict, now: Duration) {
+        self.ended.push(Settlement { seq, verdict });
+        self.ended_since.get_or_insert(now);
+    }
+
+    /// Remembers what the next claim of an entry is to know.
+    pub(crate) fn remember(&mut self, seq: Seq, history: History, verdict: Option<&Verdict>) {
+        if matches!(verdict, Some(Verdict::Done { .. } | Verdict::Dead(_))) || history == History::default() {
+            self.histories.remove(&seq);
+        } else {
+            self.histories.insert(seq, history);
+        }
+    }
+
+    /// What a look at the backlog told.
+    pub(crate) fn look(&mut self, stats: &BacklogStats, readers_done: bool, wall_ms: i64, now: Duration) {
+        if self.looked == (Look::Asked { stale: true }) {
+            self.looked = Look::No;
+            return;
+        }
+        self.looked = Look::Seen { idle: readers_done && stats.depth() == 0 };
+        let next = [stats.next_due_ms, stats.next_verification_ms].into_iter().flatten().min();
+        // An entry without a due time is one that somebody else still holds: look again now and then.
+        let next = next.or_else(|| (stats.depth() > 0).then(|| wall_ms.saturating_add(1_000)));
+        self.due = next.map(|at_ms| {
+            let wait = Duration::from_millis(u64::try_from(at_ms.saturating_sub(wall_ms)).unwrap_or(0));
+            // What is due and was not claimed waits for an older entry of its key; and the calendar may jump.
+            now + wait.clamp(Duration::from_millis(20), Duration::from_secs(60))
+        });
+    }
+}
+
+/// The lane that claims next: hungry, not paused, and with no parent that still has something to do.
+pub(crate) fn next_claim(
+    lanes: &[Lane],
+    batch: usize,
+    now: Duration,
+    in_first_snapshot: impl Fn(usize) -> bool,
+) -> Option<usize> {
+    let parent_busy = |rank: u32| {
+        lanes.iter().enumerate().any(|(index, lane)| {
+            lane.rank < rank
+                && (lane.hungry
+                    || lane.claiming
+                    || !lane.buffer.is_empty()
+                    || lane.in_flight > 0
+                    || in_first_snapshot(index))
+        })
+    };
+    lanes
+        .iter()
+        .enumerate()
+        .filter(|(_, lane)| lane.wants(batch, now))
+        .find(|(_, lane)| !parent_busy(lane.rank))
+        .map(|(index, _)| index)
+}

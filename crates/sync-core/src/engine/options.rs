@@ -1,0 +1,87 @@
+use std::time::Duration;
+
+use timing::Backoff;
+
+/// The settings of a workflow's engine. [`EngineOptions::default`] suits production; tests make them small.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EngineOptions {
+    /// Unsettled entries of one stream above which its reader pauses; it resumes at half of that.
+    pub high_water: u64,
+    /// Entries claimed at once, and the number of claimed entries below which more are claimed is half of that.
+    pub claim_batch: usize,
+    /// Settlements that are written at once.
+    pub settle_batch: usize,
+    /// How long a settlement waits at most for others to be written with.
+    pub settle_linger: Duration,
+    /// Keys looked at per step when records that vanished are searched.
+    pub sweep_chunk: usize,
+    /// How many records may be deleted because a new snapshot did not meet them.
+    pub brake: DeleteBrake,
+    /// Waits between attempts at a service that cannot be reached, unlimited in number.
+    pub service_backoff: Backoff,
+    /// Waits between attempts at a single record.
+    pub record_backoff: Backoff,
+    /// Refusals of the same record after which it becomes a dead letter.
+    pub poison_threshold: u32,
+    /// Unknown outcomes of one entry after which it becomes a dead letter, where the destination has no unique key.
+    pub unknown_rounds: u32,
+    /// How long a graceful stop waits for requests in flight. What is not answered by then is left as unknown.
+    pub stop_deadline: Duration,
+}
+
+impl Default for EngineOptions {
+    fn default() -> Self {
+        Self {
+            high_water: 100_000,
+            claim_batch: 128,
+            settle_batch: 128,
+            settle_linger: Duration::from_millis(5),
+            sweep_chunk: 100,
+            brake: DeleteBrake::default(),
+            service_backoff: Backoff::new(Duration::from_secs(1), 2.0, Duration::from_secs(60)),
+            record_backoff: Backoff::new(Duration::from_secs(5), 3.0, Duration::from_secs(1800)),
+            poison_threshold: 8,
+            unknown_rounds: 3,
+            stop_deadline: Duration::from_secs(30),
+        }
+    }
+}
+
+/// How many vanished records may be deleted at once: the larger of the two bounds. When there are more, none is deleted.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct DeleteBrake {
+    /// So many are always allowed.
+    pub rows: u64,
+    /// So large a share (0 to 1) of the records that the destination holds.
+    pub share: f64,
+}
+
+impl Default for DeleteBrake {
+    fn default() -> Self {
+        Self { rows: 50, share: 0.005 }
+    }
+}
+
+impl DeleteBrake {
+    /// How many may go when `bound` are there.
+    pub fn allowed(&self, bound: u64) -> u64 {
+        #[expect(
+            clippy::cast_precision_loss,
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a share of a count; the cast saturates, and a record more or less does not matter"
+        )]
+        let share = (bound as f64 * self.share.clamp(0.0, 1.0)) as u64;
+        share.max(self.rows)
+    }
+}
+
+/// How long a workflow runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RunMode {
+    /// Until it is stopped.
+    Continuous,
+    /// Until each source answered without a change and nothing is left to be written. Dead letters and verifications do
+    /// not hold it.
+    UntilIdle,
+}

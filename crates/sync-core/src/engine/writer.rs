@@ -1,0 +1,290 @@
+//! The writing of one claimed entry as a pure machine: what to ask of the destination next, and how the entry is settled.
+
+use std::time::Duration;
+
+use timing::Backoff;
+
+use super::policy::{Concern, concern, delay, millis};
+use crate::traits::{Action, Effect, Entry, EntryBody, Outcome, Rejection, Verdict};
+
+/// So often may a destination answer *exists* and *missing* in turn before the record is put aside for a while.
+const TURNS: u32 = 3;
+/// So often is an unknown write repeated at once by its key.
+const REPEATS: u32 = 2;
+
+/// How a destination's entries are written.
+#[derive(Debug, Clone, PartialEq)]
+pub struct WritePolicy {
+    /// Whether the destination refuses a second record of one key.
+    pub unique_key: bool,
+    /// How long after it was sent a write may still take effect.
+    pub settle: Duration,
+    /// Waits between attempts at a record.
+    pub record_backoff: Backoff,
+    /// Waits between attempts at a service.
+    pub service_backoff: Backoff,
+    /// Refusals of a record after which it is given up.
+    pub poison_threshold: u32,
+    /// Unknown outcomes after which an entry without a unique key is given up.
+    pub unknown_rounds: u32,
+}
+
+/// What earlier claims of an entry brought, as far as this run knows.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct History {
+    /// Refusals that concern the record alone.
+    pub refusals: u32,
+    /// Unknown outcomes.
+    pub unknown: u32,
+}
+
+/// The time and a random number at a step.
+#[derive(Debug, Clone, Copy)]
+pub struct Moment {
+    /// Milliseconds since 1970 (UTC).
+    pub now_ms: i64,
+    /// A random number in `[0, 1)`.
+    pub unit: f64,
+}
+
+/// What happened.
+#[derive(Debug, Clone)]
+pub enum WriterInput {
+    /// The destination's outcome for the operation.
+    Outcome(Outcome),
+    /// Nothing was dispatched.
+    NotDispatched {
+        /// When the service wants to be asked again.
+        after: Option<Duration>,
+        /// A stable code.
+        code: String,
+    },
+}
+
+/// What is to be done.
+#[derive(Debug, Clone)]
+pub enum WriterAction {
+    /// Write.
+    Apply(Action),
+    /// Ask whether the record is there.
+    Resolve(Action),
+    /// The entry has ended.
+    Settle(Ending),
+}
+
+/// How an entry ended.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Ending {
+    /// What the store is told; `None` puts the entry back among the claimed ones, because nothing happened to it.
+    pub verdict: Option<Verdict>,
+    /// What the next claim of the entry is to know.
+    pub history: History,
+    /// Set when the service as a whole refused for now: the lane pauses.
+    pub pause: Option<Pause>,
+}
+
+/// A service refused for now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pause {
+    /// The service's own wish.
+    pub after: Option<Duration>,
+    /// A stable code.
+    pub code: String,
+}
+
+/// The machine of one claimed entry.
+#[derive(Debug)]
+pub struct EntryMachine {
+    entry: Entry,
+    history: History,
+    action: Action,
+    /// Whether an attempt of this entry may have taken effect without our knowing.
+    in_doubt: bool,
+    resolving: bool,
+    turns: u32,
+    repeats: u32,
+}
+
+impl EntryMachine {
+    /// The machine with its first action.
+    pub fn start(entry: Entry, history: History, policy: &WritePolicy) -> (Self, WriterAction) {
+        let in_doubt = entry.unknown;
+        let action = match &entry.body {
+            EntryBody::Delete => Action::Delete,
+            EntryBody::Upsert { insert, .. } if !entry.bound => Action::Create(insert.clone()),
+            EntryBody::Upsert { update, .. } => Action::Update(update.clone()),
+        };
+        let equal = match &entry.body {
+            EntryBody::Upsert { digest, .. } => entry.bound && entry.written == Some(*digest),
+            EntryBody::Delete => false,
+        };
+        let mut machine = Self { entry, history, action, in_doubt, resolving: false, turns: 0, repeats: 0 };
+        let first = if equal && !in_doubt && !machine.entry.verification {
+            let done = Verdict::Done { effect: Effect::Unchanged, verify_at_ms: None };
+            WriterAction::Settle(machine.ending(Some(done)))
+        } else if in_doubt && !policy.unique_key && !matches!(machine.action, Action::Delete) {
+            // Without a unique key a second create could leave a second record: look before writing.
+            if machine.history.unknown > policy.unknown_rounds {
+                WriterAction::Settle(machine.dead(
+                    "unknown-outcome",
+                    "The destination left open again and again whether the record was written. Look at the record there, \
+                     then queue it again.",
+                ))
+            } else {
+                machine.resolving = true;
+                WriterAction::Resolve(machine.action.clone())
+            }
+        } else {
+            WriterAction::Apply(machine.action.clone())
+        };
+        (machine, first)
+    }
+
+    /// The claimed entry.
+    pub fn entry(&self) -> &Entry {
+        &self.entry
+    }
+
+    /// Whether dropping the machine now would leave the outcome open.
+    pub fn into_entry(self) -> Entry {
+        self.entry
+    }
+
+    /// One step.
+    pub fn step(&mut self, at: Moment, policy: &WritePolicy, input: WriterInput) -> WriterAction {
+        let outcome = match input {
+            WriterInput::Outcome(outcome) => outcome,
+            WriterInput::NotDispatched { after, code } => {
+                let verdict = self.in_doubt.then(|| self.unknown_verdict(at, policy, after, code.clone()));
+                let pause = Some(Pause { after, code });
+                return WriterAction::Settle(Ending { verdict, history: self.history, pause });
+            }
+        };
+        if self.resolving {
+            return self.resolved(at, policy, outcome);
+        }
+        match (outcome, &self.action) {
+            (Outcome::Applied, _) => self.done(at, policy),
+            (Outcome::Exists, Action::Create(_)) => self.turn(at, policy, true),
+            (Outcome::Missing, Action::Update(_)) => self.turn(at, policy, false),
+            (Outcome::Missing, Action::Delete) => {
+                // In doubt, it was most likely our own earlier delete that took effect.
+                let effect = if self.in_doubt { Effect::Deleted } else { Effect::Ignored };
+                self.done_with(at, policy, effect)
+            }
+            (Outcome::Exists | Outcome::Missing, _) => self.refused(at, policy, None, "unexpected-outcome".to_owned()),
+            (Outcome::Retry { after, code }, _) => self.refused(at, policy, after, code),
+            (Outcome::Rejected(rejection), _) => WriterAction::Settle(self.ending(Some(Verdict::Dead(rejection)))),
+            (Outcome::Unknown { code }, _) => self.unknown(at, policy, code),
+        }
+    }
+
+    fn resolved(&mut self, at: Moment, policy: &WritePolicy, outcome: Outcome) -> WriterAction {
+        let EntryBody::Upsert { insert, update, .. } = &self.entry.body else {
+            return WriterAction::Apply(self.action.clone());
+        };
+        let action = match outcome {
+            Outcome::Exists | Outcome::Applied => Action::Update(update.clone()),
+            Outcome::Missing => Action::Create(insert.clone()),
+            Outcome::Rejected(rejection) => return WriterAction::Settle(self.ending(Some(Verdict::Dead(rejection)))),
+            Outcome::Retry { after, code } => {
+                let verdict = Some(self.unknown_verdict(at, policy, after, code.clone()));
+                let pause = (concern(&code) == Concern::Service).then_some(Pause { after, code });
+                return WriterAction::Settle(Ending { verdict, history: self.history, pause });
+            }
+            Outcome::Unknown { code } => {
+                let verdict = Some(self.unknown_verdict(at, policy, None, code));
+                return WriterAction::Settle(self.ending(verdict));
+            }
+        };
+        // What was open is known now: the settle time has passed, and the destination was asked.
+        self.resolving = false;
+        self.in_doubt = false;
+        self.action = action;
+        WriterAction::Apply(self.action.clone())
+    }
+
+    /// *Exists* turns a create into an update, *missing* an update into a create.
+    fn turn(&mut self, at: Moment, policy: &WritePolicy, exists: bool) -> WriterAction {
+        self.turns += 1;
+        let EntryBody::Upsert { insert, update, .. } = &self.entry.body else {
+            return self.refused(at, policy, None, "unexpected-outcome".to_owned());
+        };
+        if self.turns > TURNS {
+            return self.refused(at, policy, None, "hidden-or-conflicting".to_owned());
+        }
+        self.action = if exists { Action::Update(update.clone()) } else { Action::Create(insert.clone()) };
+        WriterAction::Apply(self.action.clone())
+    }
+
+    fn done(&mut self, at: Moment, policy: &WritePolicy) -> WriterAction {
+        let effect = match &self.action {
+            Action::Create(_) => Effect::Inserted,
+            // Found there after an open create of our own: it was that create.
+            Action::Update(_) if self.in_doubt && !self.entry.bound && self.turns > 0 => Effect::Inserted,
+            Action::Update(_) => Effect::Updated,
+            Action::Delete => Effect::Deleted,
+        };
+        self.done_with(at, policy, effect)
+    }
+
+    fn done_with(&mut self, at: Moment, policy: &WritePolicy, effect: Effect) -> WriterAction {
+        let verify = self.in_doubt && !policy.settle.is_zero();
+        let verify_at_ms = verify.then(|| at.now_ms.saturating_add(millis(policy.settle)));
+        WriterAction::Settle(self.ending(Some(Verdict::Done { effect, verify_at_ms })))
+    }
+
+    /// It certainly had no effect.
+    fn refused(&mut self, at: Moment, policy: &WritePolicy, after: Option<Duration>, code: String) -> WriterAction {
+        let of_record = concern(&code) == Concern::Record;
+        if of_record {
+            self.history.refusals = self.history.refusals.saturating_add(1);
+            // The history is this run's; the attempts are durable, and bound a record that fails over many restarts.
+            let often = self.history.refusals >= policy.poison_threshold
+                || self.entry.attempt >= policy.poison_threshold.saturating_mul(3);
+            if often {
+                return WriterAction::Settle(self.dead(
+                    &code,
+                    "The destination refused the record again and again. It may be hidden or in conflict with another \
+                     record there: look at it, then queue it again.",
+                ));
+            }
+        }
+        let pause = (!of_record).then(|| Pause { after, code: code.clone() });
+        let verdict = if self.in_doubt {
+            self.unknown_verdict(at, policy, after, code)
+        } else {
+            let backoff = if of_record { &policy.record_backoff } else { &policy.service_backoff };
+            let number = if of_record { self.history.refusals } else { self.entry.attempt };
+            let due_ms = at.now_ms.saturating_add(millis(delay(backoff, number, after, at.unit)));
+            Verdict::Retry { due_ms, code }
+        };
+        WriterAction::Settle(Ending { verdict: Some(verdict), history: self.history, pause })
+    }
+
+    fn unknown(&mut self, at: Moment, policy: &WritePolicy, code: String) -> WriterAction {
+        self.in_doubt = true;
+        if policy.unique_key && self.repeats < REPEATS {
+            self.repeats += 1;
+            return WriterAction::Apply(self.action.clone());
+        }
+        self.history.unknown = self.history.unknown.saturating_add(1);
+        let verdict = self.unknown_verdict(at, policy, None, code);
+        WriterAction::Settle(self.ending(Some(verdict)))
+    }
+
+    fn unknown_verdict(&self, at: Moment, policy: &WritePolicy, after: Option<Duration>, code: String) -> Verdict {
+        let backoff = delay(&policy.service_backoff, self.entry.attempt, after, at.unit);
+        let wait = if policy.unique_key { backoff } else { policy.settle.max(backoff) };
+        Verdict::Unknown { due_ms: at.now_ms.saturating_add(millis(wait)), code }
+    }
+
+    fn dead(&self, code: &str, explanation: &str) -> Ending {
+        let rejection = Rejection { code: code.to_owned(), field: None, explanation: explanation.to_owned() };
+        self.ending(Some(Verdict::Dead(rejection)))
+    }
+
+    fn ending(&self, verdict: Option<Verdict>) -> Ending {
+        Ending { verdict, history: self.history, pause: None }
+    }
+}

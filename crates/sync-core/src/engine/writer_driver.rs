@@ -1,0 +1,366 @@
+//! Performs the actions of the writer: claims, dispatches, settles, all at the same time.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt;
+use futures::future::BoxFuture;
+use futures::stream::FuturesUnordered;
+
+use super::lane::{Lane, Look, next_claim};
+use super::operation::{OperationEnd, Pausing, perform};
+use super::policy::{delay, millis};
+use super::writer::WritePolicy;
+use super::{Holder, Run, RunMode, store_reason};
+use crate::traits::{BacklogStats, ClaimRequest, Entry, Rejection, SettleReport, Settlement, SyncEvent, Verdict};
+use crate::{Seq, StatusReason, StoreError};
+
+/// A pause at least this long is remembered in the store, so that a restart obeys it too.
+const REMEMBERED_PAUSE: Duration = Duration::from_secs(5);
+
+/// What a store operation of the writer answered.
+enum StoreEnd {
+    Claimed { lane: usize, asked: usize, entries: Vec<Entry> },
+    Settled { lane: usize, report: SettleReport, dead: Vec<Rejection>, unknown: Vec<String> },
+    Looked { lane: usize, readers_done: bool, stats: BacklogStats },
+    Remembered,
+}
+
+struct Writer {
+    run: Arc<Run>,
+    lanes: Vec<Lane>,
+    policies: Vec<Arc<WritePolicy>>,
+    operations: FuturesUnordered<BoxFuture<'static, OperationEnd>>,
+    stores: FuturesUnordered<BoxFuture<'static, Result<StoreEnd, StoreError>>>,
+    /// What is with a destination at present.
+    dispatched: HashMap<(usize, Seq), ()>,
+    failure: Option<StatusReason>,
+    /// Set when stopping: until when requests in flight are awaited.
+    deadline: Option<Duration>,
+}
+
+/// The name under which a pause is remembered.
+pub(crate) fn pause_name(stream: &crate::StreamId) -> String {
+    format!("pause/{stream}")
+}
+
+/// Writes all streams until nothing is left (when so asked), it is stopped, or it cannot go on.
+pub(crate) async fn write_streams(run: Arc<Run>, pauses: Vec<Option<Duration>>) -> Result<(), StatusReason> {
+    let options = &run.spec.options;
+    let mut lanes = Vec::new();
+    let mut policies = Vec::new();
+    for (index, stream) in run.spec.streams.iter().enumerate() {
+        let caps = stream.destination.capabilities();
+        let mut lane = Lane::new(stream.rank, caps.in_flight);
+        lane.paused_until = pauses.get(index).copied().flatten();
+        lanes.push(lane);
+        policies.push(Arc::new(WritePolicy {
+            unique_key: caps.unique_key,
+            settle: caps.settle,
+            record_backoff: options.record_backoff,
+            service_backoff: options.service_backoff,
+            poison_threshold: options.poison_threshold.max(1),
+            unknown_rounds: options.unknown_rounds,
+        }));
+    }
+    let writer = Writer {
+        run: run.clone(),
+        lanes,
+        policies,
+        operations: FuturesUnordered::new(),
+        stores: FuturesUnordered::new(),
+        dispatched: HashMap::new(),
+        failure: None,
+        deadline: None,
+    };
+    writer.work().await
+}
+
+impl Writer {
+    async fn work(mut self) -> Result<(), StatusReason> {
+        let run = self.run.clone();
+        let mut timer: Option<(Duration, BoxFuture<'static, ()>)> = None;
+        loop {
+            let now = run.spec.clock.monotonic();
+            if self.deadline.is_none() {
+                self.dispatch(now);
+                self.claim(now);
+                self.look();
+            } else {
+                self.wind_down(now);
+            }
+            self.flush(now);
+            if self.finished() {
+                return self.failure.map_or(Ok(()), Err);
+            }
+            let wake = self.next_wake();
+            if timer.as_ref().map(|(at, _)| *at) != wake {
+                timer = wake.map(|at| {
+                    let clock = run.spec.clock.clone();
+                    let wait = at.saturating_sub(now);
+                    let sleep: BoxFuture<'static, ()> = Box::pin(async move { clock.sleep(wait).await });
+                    (at, sleep)
+                });
+            }
+            let sleep = async {
+                match timer.as_mut() {
+                    Some((_, sleep)) => sleep.await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                Some(end) = self.operations.next(), if !self.operations.is_empty() => self.operation_ended(end),
+                Some(end) = self.stores.next(), if !self.stores.is_empty() => match end {
+                    Ok(end) => self.store_ended(end),
+                    // What is in flight now is found again by the next run, as after a crash.
+                    Err(error) => return Err(store_reason(&error)),
+                },
+                () = run.stop.cancelled(), if self.deadline.is_none() => self.begin_stop(),
+                () = run.board.wake.notified() => self.woken(),
+                () = sleep => {
+                    timer = None;
+                    self.timed_out();
+                }
+            }
+        }
+    }
+
+    fn begin_stop(&mut self) {
+        let now = self.run.spec.clock.monotonic();
+        self.deadline.get_or_insert(now + self.run.spec.options.stop_deadline);
+    }
+
+    fn dispatch(&mut self, now: Duration) {
+        for (index, lane) in self.lanes.iter_mut().enumerate() {
+            let Some(policy) = self.policies.get(index) else { continue };
+            while let Some(entry) = lane.dispatchable(now) {
+                lane.in_flight += 1;
+                let history = lane.histories.get(&entry.seq).copied().unwrap_or_default();
+                self.dispatched.insert((index, entry.seq), ());
+                self.operations.push(Box::pin(perform(self.run.clone(), index, entry, history, policy.clone())));
+            }
+        }
+    }
+
+    fn claim(&mut self, now: Duration) {
+        let batch = self.run.spec.options.claim_batch.max(1);
+        let board = self.run.board.clone();
+        while let Some(index) = next_claim(&self.lanes, batch, now, |lane| board.in_first_snapshot(lane)) {
+            let Some(lane) = self.lanes.get_mut(index) else { return };
+            lane.claiming = true;
+            lane.stir();
+            let run = self.run.clone();
+            self.stores.push(Box::pin(async move {
+                let Some(stream) = run.spec.streams.get(index) else { return Ok(StoreEnd::Remembered) };
+                let want = ClaimRequest { stream: stream.id.clone(), max: batch, now_ms: run.wall_ms() };
+                let entries = run.spec.store.claim(&run.lease, want).await?;
+                Ok(StoreEnd::Claimed { lane: index, asked: batch, entries })
+            }));
+        }
+    }
+
+    /// An idle lane looks at its backlog once, to know when something is due.
+    fn look(&mut self) {
+        for (index, lane) in self.lanes.iter_mut().enumerate().filter(|(_, lane)| lane.curious()) {
+            lane.looked = Look::Asked { stale: false };
+            let readers_done = self.run.board.readers() == 0;
+            let run = self.run.clone();
+            self.stores.push(Box::pin(async move {
+                let Some(stream) = run.spec.streams.get(index) else { return Ok(StoreEnd::Remembered) };
+                let stats = run.spec.store.stats(&stream.id).await?;
+                Ok(StoreEnd::Looked { lane: index, readers_done, stats })
+            }));
+        }
+    }
+
+    fn flush(&mut self, now: Duration) {
+        let options = &self.run.spec.options;
+        for (index, lane) in self.lanes.iter_mut().enumerate() {
+            if !lane.flush(options.settle_batch.max(1), options.settle_linger, now) {
+                continue;
+            }
+            let settlements = std::mem::take(&mut lane.ended);
+            lane.ended_since = None;
+            lane.settling = settlements.len();
+            self.stores.push(Box::pin(settle(self.run.clone(), index, settlements)));
+        }
+    }
+
+    /// Stopping: what was not sent is given back; what was sent is awaited until the deadline.
+    fn wind_down(&mut self, now: Duration) {
+        for lane in &mut self.lanes {
+            while let Some(entry) = lane.buffer.pop_front() {
+                lane.end(entry.seq, Verdict::Released, now);
+            }
+        }
+        if self.deadline.is_some_and(|deadline| now >= deadline) && !self.dispatched.is_empty() {
+            self.operations = FuturesUnordered::new();
+            for ((index, seq), ()) in std::mem::take(&mut self.dispatched) {
+                let (Some(lane), Some(policy)) = (self.lanes.get_mut(index), self.policies.get(index)) else {
+                    continue;
+                };
+                let wait = if policy.unique_key { Duration::ZERO } else { policy.settle };
+                let due_ms = self.run.wall_ms().saturating_add(millis(wait));
+                lane.in_flight = lane.in_flight.saturating_sub(1);
+                lane.end(seq, Verdict::Unknown { due_ms, code: "stopped".to_owned() }, now);
+            }
+        }
+    }
+
+    fn finished(&self) -> bool {
+        let quiet = self.lanes.iter().all(Lane::quiet);
+        if self.deadline.is_some() {
+            return quiet;
+        }
+        quiet
+            && self.run.mode == RunMode::UntilIdle
+            && self.run.board.readers() == 0
+            && self.lanes.iter().all(|lane| lane.looked == Look::Seen { idle: true })
+    }
+
+    fn next_wake(&self) -> Option<Duration> {
+        let linger = self.run.spec.options.settle_linger;
+        let lanes = self.lanes.iter().flat_map(|lane| {
+            let flush = lane.ended_since.filter(|_| lane.settling == 0).map(|since| since + linger);
+            let active = self.deadline.is_none();
+            let due = lane.due.filter(|_| active && !lane.hungry);
+            [flush, due, lane.paused_until.filter(|_| active)]
+        });
+        lanes.chain([self.deadline.filter(|_| !self.dispatched.is_empty())]).flatten().min()
+    }
+
+    fn timed_out(&mut self) {
+        let now = self.run.spec.clock.monotonic();
+        for lane in &mut self.lanes {
+            if lane.paused_until.is_some_and(|until| now >= until) {
+                lane.paused_until = None;
+            }
+            if lane.due.is_some_and(|due| now >= due) {
+                lane.hungry = true;
+                lane.stir();
+            }
+        }
+    }
+
+    /// A reader appended something, finished, or read a snapshot to its end.
+    fn woken(&mut self) {
+        for index in 0..self.lanes.len() {
+            self.feed(index);
+        }
+    }
+
+    fn feed(&mut self, index: usize) {
+        let depth = self.run.board.depth(index);
+        let Some(lane) = self.lanes.get_mut(index) else { return };
+        lane.hungry |= depth > u64::try_from(lane.held()).unwrap_or(u64::MAX);
+        lane.stir();
+    }
+
+    fn operation_ended(&mut self, end: OperationEnd) {
+        let now = self.run.spec.clock.monotonic();
+        let Some(lane) = self.lanes.get_mut(end.lane) else { return };
+        lane.in_flight = lane.in_flight.saturating_sub(1);
+        let seq = end.entry.seq;
+        self.dispatched.remove(&(end.lane, seq));
+        lane.remember(seq, end.history, end.verdict.as_ref());
+        match end.verdict {
+            Some(verdict) => lane.end(seq, verdict, now),
+            None => lane.buffer.push_front(end.entry),
+        }
+        match end.pausing {
+            Pausing::No if lane.trouble > 0 => {
+                lane.trouble = 0;
+                self.run.board.clear(Holder::Writer(end.lane));
+            }
+            Pausing::No => {}
+            Pausing::For { after, reason } => self.pause(end.lane, after, reason, now),
+            Pausing::Fatal(reason) => {
+                self.failure.get_or_insert(reason);
+                self.begin_stop();
+            }
+        }
+    }
+
+    fn pause(&mut self, index: usize, after: Option<Duration>, reason: StatusReason, now: Duration) {
+        let run = self.run.clone();
+        let (Some(lane), Some(stream)) = (self.lanes.get_mut(index), run.spec.streams.get(index)) else { return };
+        // Requests that were under way together report the same trouble: it counts once.
+        if !lane.paused(now) {
+            lane.trouble = lane.trouble.saturating_add(1);
+        } else if after.is_none_or(|after| lane.paused_until.is_some_and(|until| now + after <= until)) {
+            return;
+        }
+        let wait = delay(&run.spec.options.service_backoff, lane.trouble, after, run.spec.entropy.unit());
+        lane.paused_until = Some(now + wait);
+        run.board.emit(&SyncEvent::Retrying {
+            stream: stream.id.clone(),
+            code: reason.code.clone(),
+            reason: reason.message.clone(),
+            delay_ms: u64::try_from(millis(wait)).unwrap_or(0),
+        });
+        tracing::warn!(stream = %stream.id, code = reason.code, "writing is held up");
+        run.board.hold(Holder::Writer(index), reason);
+        if wait >= REMEMBERED_PAUSE {
+            let until_ms = run.wall_ms().saturating_add(millis(wait));
+            let name = pause_name(&stream.id);
+            let run = run.clone();
+            self.stores.push(Box::pin(async move {
+                run.spec.store.put(&run.lease, &name, until_ms.to_string().as_bytes()).await?;
+                Ok(StoreEnd::Remembered)
+            }));
+        }
+    }
+
+    fn store_ended(&mut self, end: StoreEnd) {
+        match end {
+            StoreEnd::Remembered => {}
+            StoreEnd::Claimed { lane: index, asked, entries } => {
+                let Some(lane) = self.lanes.get_mut(index) else { return };
+                lane.claiming = false;
+                lane.hungry = entries.len() >= asked;
+                lane.buffer.extend(entries);
+            }
+            StoreEnd::Settled { lane: index, report, dead, unknown } => {
+                if let Some(lane) = self.lanes.get_mut(index) {
+                    lane.settling = 0;
+                }
+                self.settled(index, report, dead, unknown);
+                self.feed(index);
+            }
+            StoreEnd::Looked { lane: index, readers_done, stats } => {
+                let (wall_ms, now) = (self.run.wall_ms(), self.run.spec.clock.monotonic());
+                if let Some(lane) = self.lanes.get_mut(index) {
+                    lane.look(&stats, readers_done, wall_ms, now);
+                }
+            }
+        }
+    }
+
+    fn settled(&self, index: usize, report: SettleReport, dead: Vec<Rejection>, unknown: Vec<String>) {
+        let Some(stream) = self.run.spec.streams.get(index).map(|stream| &stream.id) else { return };
+        let board = &self.run.board;
+        board.count(index, report.tally);
+        board.emit(&SyncEvent::Settled { stream: stream.clone(), tally: report.tally, backlog: board.depth(index) });
+        for rejection in dead {
+            board.emit(&SyncEvent::DeadLettered { stream: stream.clone(), rejection });
+        }
+        for code in unknown {
+            board.emit(&SyncEvent::UnknownOutcome { stream: stream.clone(), count: 1, code });
+        }
+    }
+}
+
+async fn settle(run: Arc<Run>, index: usize, settlements: Vec<Settlement>) -> Result<StoreEnd, StoreError> {
+    let (mut dead, mut unknown) = (Vec::new(), Vec::new());
+    for settlement in &settlements {
+        match &settlement.verdict {
+            Verdict::Dead(rejection) => dead.push(rejection.clone()),
+            Verdict::Unknown { code, .. } => unknown.push(code.clone()),
+            _ => {}
+        }
+    }
+    let Some(stream) = run.spec.streams.get(index) else { return Ok(StoreEnd::Remembered) };
+    let report = run.spec.store.settle(&run.lease, &stream.id, settlements).await?;
+    Ok(StoreEnd::Settled { lane: index, report, dead, unknown })
+}
