@@ -106,6 +106,35 @@ pub fn bearer(headers: &http::HeaderMap) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
+/// Client id and secret of an `Authorization: Basic` header, each form-encoded before it was put there (RFC 6749, section 2.3.1).
+pub(crate) fn basic(headers: &http::HeaderMap) -> Option<(String, String)> {
+    let value = headers.get(http::header::AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, encoded) = value.split_once(' ')?;
+    let pair = String::from_utf8(base64(encoded.trim()).filter(|_| scheme.eq_ignore_ascii_case("basic"))?).ok()?;
+    let (id, secret) = pair.split_once(':')?;
+    let plain = |text: &str| {
+        let text = text.replace('+', " ");
+        percent_encoding::percent_decode_str(&text).decode_utf8().ok().map(std::borrow::Cow::into_owned)
+    };
+    Some((plain(id)?, plain(secret)?))
+}
+
+fn base64(text: &str) -> Option<Vec<u8>> {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut out = Vec::new();
+    let (mut bits, mut held) = (0_u32, 0_u32);
+    for byte in text.trim_end_matches('=').bytes() {
+        let digit = ALPHABET.iter().position(|a| *a == byte)?;
+        bits = (bits << 6) | u32::try_from(digit).ok()?;
+        held += 6;
+        if held >= 8 {
+            held -= 8;
+            out.push(u8::try_from((bits >> held) & 0xff).ok()?);
+        }
+    }
+    Some(out)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -122,6 +151,15 @@ mod tests {
         assert_eq!(book.check(Side::Campaign, "made up"), TokenState::Unknown);
         clock.advance(61);
         assert_eq!(book.check(Side::Campaign, &token), TokenState::Expired);
+    }
+
+    #[test]
+    fn basic_credentials_are_read() {
+        let mut headers = http::HeaderMap::new();
+        headers.insert("authorization", http::HeaderValue::from_static("Basic YTpiJTNBYw=="));
+        assert_eq!(basic(&headers), Some(("a".to_owned(), "b:c".to_owned())));
+        headers.insert("authorization", http::HeaderValue::from_static("Bearer YTpi"));
+        assert_eq!(basic(&headers), None);
     }
 
     #[test]

@@ -1,7 +1,38 @@
-//! The imitation of Dataverse's Web API.
+//! The imitation of Dataverse's Web API: rows in memory, OData reads and writes, change tracking, definitions, limits
+//! (learn.microsoft.com, "Use the Microsoft Dataverse Web API").
+//!
+//! A request goes through [`DataverseService`] (token, limits, route, headers) to `read`, `changes`, `write` or `metadata`. Rows are
+//! kept in `store`; everything that the public pages leave open is a switch of [`DataverseScenario`].
 
+mod body;
+mod builtin;
+mod changes;
+mod cursor;
+mod definition_filter;
+mod error;
+mod filter;
+mod limits;
+mod metadata;
+mod mutate;
+mod page;
+mod path;
+mod pattern;
+mod query;
+mod read;
+mod row;
 mod scenario;
+mod schema;
+mod seed;
+mod service;
+mod store;
+mod token;
+mod value;
+mod write;
 
+pub(crate) use builtin::TENANT;
+pub use limits::Limits;
+pub use mutate::{DataverseLines, DataverseMutation, DataverseMutationPlan};
 pub use scenario::{
     ChoiceScenario, ColumnScenario, ColumnType, DataverseScenario, DataverseSwitches, KeyScenario, TableScenario,
 };
+pub use service::DataverseService;

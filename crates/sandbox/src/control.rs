@@ -1,0 +1,215 @@
+//! The control interface: what a test may look at and turn. JSON over HTTP, no authentication, loopback only.
+
+use std::sync::Arc;
+
+use axum::body::{Body, Bytes};
+use axum::extract::{Path, Request, State};
+use axum::response::Response;
+use axum::routing::{get, post, put};
+use axum::{Json, Router};
+use http::{StatusCode, header};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use crate::campaign::{CampaignMutationPlan, CampaignService};
+use crate::dataverse::{DataverseMutationPlan, DataverseService};
+use crate::faults::FaultRule;
+use crate::service::{Shared, Side};
+
+/// What the control interface reaches.
+pub(crate) struct Control {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) dataverse: Arc<DataverseService>,
+    pub(crate) campaign: Arc<CampaignService>,
+    pub(crate) info: Value,
+}
+
+/// All calls.
+pub(crate) fn router(control: Arc<Control>) -> Router {
+    Router::new()
+        .route("/", get(info))
+        .route("/records/{side}/{table}", get(records))
+        .route("/records/{side}/{table}/{id}", put(put_record))
+        .route("/mutate", post(mutate))
+        .route("/counters", get(counters))
+        .route("/counters/reset", post(reset))
+        .route("/faults", post(add_faults).get(list_faults).delete(clear_faults))
+        .route("/clock", post(advance))
+        .route("/tokens", post(tokens))
+        .route("/events", post(not_yet))
+        .route("/exports/opt-out", post(not_yet))
+        .fallback(unknown)
+        .with_state(control)
+}
+
+fn refusal(status: StatusCode, message: &str) -> Response {
+    answer(status, &json!({"error": message}))
+}
+
+fn answer(status: StatusCode, body: &Value) -> Response {
+    crate::service::plain(status, "application/json", body.to_string())
+}
+
+async fn info(State(control): State<Arc<Control>>) -> Response {
+    answer(StatusCode::OK, &control.info)
+}
+
+async fn unknown() -> Response {
+    refusal(StatusCode::NOT_FOUND, "the control interface has no such call; GET / names the sandbox's addresses")
+}
+
+async fn not_yet() -> Response {
+    refusal(StatusCode::NOT_IMPLEMENTED, "not available yet: the sandbox has no journal and no file exchange")
+}
+
+async fn counters(State(control): State<Arc<Control>>) -> Response {
+    answer(StatusCode::OK, &control.shared.counters.snapshot())
+}
+
+async fn reset(State(control): State<Arc<Control>>) -> Response {
+    control.shared.counters.reset();
+    answer(StatusCode::OK, &json!({}))
+}
+
+fn side(text: &str) -> Option<Side> {
+    match text {
+        "dataverse" => Some(Side::Dataverse),
+        "campaign" => Some(Side::Campaign),
+        _ => None,
+    }
+}
+
+async fn records(State(control): State<Arc<Control>>, Path((of, table)): Path<(String, String)>) -> Response {
+    let blocks: Option<Box<dyn Iterator<Item = Vec<u8>> + Send>> = match side(&of) {
+        Some(Side::Dataverse) => control.dataverse.records(&table).map(|lines| Box::new(lines) as _),
+        Some(Side::Campaign) => control.campaign.records(&table).map(|lines| Box::new(lines) as _),
+        None => None,
+    };
+    let Some(blocks) = blocks else {
+        return refusal(StatusCode::NOT_FOUND, &format!("no rows of {of}/{table}"));
+    };
+    // Blocks are made as the client takes them: a million rows are never in memory as text.
+    let blocks = blocks.map(|block| Ok::<_, std::convert::Infallible>(Bytes::from(block)));
+    let mut response = Response::new(Body::from_stream(futures::stream::iter(blocks)));
+    response.headers_mut().insert(header::CONTENT_TYPE, http::HeaderValue::from_static("application/x-ndjson"));
+    response
+}
+
+async fn put_record(
+    State(control): State<Arc<Control>>,
+    Path((of, table, id)): Path<(String, String, String)>,
+    Json(row): Json<Map<String, Value>>,
+) -> Response {
+    let done = match side(&of) {
+        Some(Side::Dataverse) => control.dataverse.put_record(&table, &id, &row),
+        Some(Side::Campaign) => control.campaign.put_record(&table, &id, row),
+        None => Err(format!("no side {of}")),
+    };
+    match done {
+        Ok(()) => answer(StatusCode::OK, &json!({})),
+        Err(problem) => refusal(StatusCode::BAD_REQUEST, &problem),
+    }
+}
+
+/// A request for seeded changes.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Mutation {
+    side: Side,
+    table: String,
+    #[serde(default)]
+    create: usize,
+    #[serde(default)]
+    update: usize,
+    #[serde(default)]
+    delete: usize,
+    #[serde(default)]
+    fields: Vec<String>,
+    #[serde(default)]
+    seed: u64,
+}
+
+async fn mutate(State(control): State<Arc<Control>>, Json(wanted): Json<Mutation>) -> Response {
+    let Mutation { side, table, create, update, delete, fields, seed } = wanted;
+    // Many rows take a while: not on a thread that serves connections.
+    let work = tokio::task::spawn_blocking(move || match side {
+        Side::Dataverse => {
+            let plan = DataverseMutationPlan { table, create, update, delete, fields, seed };
+            control.dataverse.mutate(&plan).map(|done| (done.created, done.updated, done.deleted))
+        }
+        Side::Campaign => {
+            let plan = CampaignMutationPlan { resource: &table, create, update, delete, fields: &fields, seed };
+            control.campaign.mutate(&plan).map(|done| (done.created, done.updated, done.deleted))
+        }
+    });
+    match work.await {
+        Ok(Ok((created, updated, deleted))) => {
+            answer(StatusCode::OK, &json!({"created": created, "updated": updated, "deleted": deleted}))
+        }
+        Ok(Err(problem)) => refusal(StatusCode::BAD_REQUEST, &problem),
+        Err(_) => refusal(StatusCode::INTERNAL_SERVER_ERROR, "the mutation failed"),
+    }
+}
+
+async fn add_faults(State(control): State<Arc<Control>>, Json(rules): Json<Vec<FaultRule>>) -> Response {
+    let wrong = rules.iter().find_map(|rule| {
+        let share = rule.probability.is_some_and(|p| !(0.0..=1.0).contains(&p));
+        let status = rule.status.is_some_and(|s| StatusCode::from_u16(s).is_err());
+        let both = rule.nth.is_some() && rule.probability.is_some();
+        [
+            (share, "probability is from 0 to 1"),
+            (status, "status is no HTTP status"),
+            (both, "nth and probability exclude each other"),
+            (rule.nth == Some(0), "nth counts from 1"),
+        ]
+        .into_iter()
+        .find_map(|(wrong, message)| wrong.then_some(message))
+    });
+    if let Some(problem) = wrong {
+        return refusal(StatusCode::BAD_REQUEST, problem);
+    }
+    let added = rules.len();
+    control.shared.faults.add(rules);
+    answer(StatusCode::OK, &json!({"added": added}))
+}
+
+async fn list_faults(State(control): State<Arc<Control>>) -> Response {
+    answer(StatusCode::OK, &json!(control.shared.faults.list()))
+}
+
+async fn clear_faults(State(control): State<Arc<Control>>) -> Response {
+    control.shared.faults.clear();
+    answer(StatusCode::OK, &json!({}))
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Advance {
+    advance_seconds: i64,
+}
+
+async fn advance(State(control): State<Arc<Control>>, Json(by): Json<Advance>) -> Response {
+    control.shared.clock.advance(by.advance_seconds);
+    answer(StatusCode::OK, &json!({"now": control.shared.clock.now().to_rfc3339()}))
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TokenLifetime {
+    side: Side,
+    lifetime_seconds: u64,
+}
+
+async fn tokens(State(control): State<Arc<Control>>, Json(wanted): Json<TokenLifetime>) -> Response {
+    control.shared.tokens.set_lifetime(wanted.side, wanted.lifetime_seconds);
+    answer(StatusCode::OK, &json!({}))
+}
+
+/// The token endpoint of IMS, on Campaign's address.
+pub(crate) async fn ims(State(shared): State<Arc<Shared>>, request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    match axum::body::to_bytes(body, 64 * 1024).await {
+        Ok(bytes) => crate::token_endpoints::ims(&shared, &parts.method, parts.uri.query().unwrap_or_default(), &bytes),
+        Err(_) => refusal(StatusCode::PAYLOAD_TOO_LARGE, "the request is too long"),
+    }
+}

@@ -1,0 +1,360 @@
+//! Lists, single rows, counts.
+
+use http::HeaderMap;
+
+use super::cursor::{Cursor, Walk};
+use super::error::{Refusal, refusal};
+use super::filter::{Filter, read};
+use super::page::{Writer, value};
+use super::path::RowKey;
+use super::query::{Options, Prefer};
+use super::row::Row;
+use super::scenario::DataverseSwitches;
+use super::schema::Table;
+use super::store::{Rows, Store};
+use super::value::Scalar;
+
+/// No page holds more rows.
+pub(super) const LARGEST_PAGE: usize = 5000;
+
+/// An answer with a body, before headers.
+#[derive(Debug, Default)]
+pub(super) struct Answer {
+    pub(super) status: u16,
+    pub(super) body: Vec<u8>,
+    pub(super) headers: Vec<(&'static str, String)>,
+    pub(super) rows: u64,
+    /// `text/plain` in place of JSON.
+    pub(super) plain: bool,
+}
+
+/// What reading needs to know.
+#[derive(Clone, Copy)]
+pub(super) struct Reader<'a> {
+    pub(super) store: &'a Store,
+    pub(super) switches: &'a DataverseSwitches,
+    /// `http://host/api/data/v9.2/`
+    pub(super) base: &'a str,
+    pub(super) now: i64,
+    /// A fault says that the delta token is too old.
+    pub(super) expire_delta: bool,
+}
+
+/// The frame of a list.
+#[derive(Debug, Default)]
+pub(super) struct Frame {
+    pub(super) context: String,
+    pub(super) count: Option<usize>,
+    /// Collection annotations, as members with a comma behind each.
+    pub(super) annotations: String,
+    pub(super) next_link: Option<String>,
+    pub(super) delta_link: Option<String>,
+    pub(super) omit_value: bool,
+}
+
+impl Frame {
+    pub(super) fn close(self, rows: &[u8]) -> Vec<u8> {
+        let mut body = Vec::with_capacity(rows.len() + 1024);
+        body.extend_from_slice(format!("{{\"@odata.context\":{}", quote(&self.context)).as_bytes());
+        if let Some(count) = self.count {
+            body.extend_from_slice(format!(",\"@odata.count\":{count}").as_bytes());
+        }
+        body.extend_from_slice(self.annotations.as_bytes());
+        if let Some(link) = self.delta_link {
+            body.extend_from_slice(format!(",\"@odata.deltaLink\":{}", quote(&link)).as_bytes());
+        }
+        if !self.omit_value {
+            body.extend_from_slice(b",\"value\":[");
+            body.extend_from_slice(rows);
+            body.push(b']');
+        }
+        if let Some(link) = self.next_link {
+            body.extend_from_slice(format!(",\"@odata.nextLink\":{}", quote(&link)).as_bytes());
+        }
+        body.push(b'}');
+        body
+    }
+}
+
+pub(super) fn quote(text: &str) -> String {
+    serde_json::to_string(text).unwrap_or_default()
+}
+
+/// `contacts` or `contacts(firstname,lastname)`.
+pub(super) fn shape(table: &Table, select: Option<&[usize]>) -> String {
+    match select {
+        None => table.set.clone(),
+        Some(columns) => {
+            let names: Vec<&str> = columns.iter().map(|at| table.columns[*at].wire.as_str()).collect();
+            format!("{}({})", table.set, names.join(","))
+        }
+    }
+}
+
+impl Reader<'_> {
+    /// Rows of a page, given what the client prefers.
+    pub(super) fn page_size(&self, prefer: &Prefer) -> usize {
+        let asked = prefer.page_size.unwrap_or(self.switches.default_page_size.max(1) as usize).min(LARGEST_PAGE);
+        match self.switches.short_pages as usize {
+            0 => asked,
+            most => asked.min(most),
+        }
+    }
+
+    pub(super) fn link(&self, table: &Table, query: &str, options: &Options, token: &str) -> String {
+        let kept = options.without_tokens(query);
+        let parting = if kept.is_empty() { "" } else { "&" };
+        format!("{}{}?{kept}{parting}{token}", self.base, table.set)
+    }
+
+    /// `GET {set}`.
+    pub(super) fn list(&self, table: &Table, query: &str, headers: &HeaderMap) -> Result<Answer, Refusal> {
+        let options = Options::parse(query)?;
+        let prefer = Prefer::parse(headers);
+        let cursor = options.get("$skiptoken").map(|token| Cursor::decode(&table.set, token)).transpose()?;
+        let tracked =
+            matches!(&cursor, Some(Cursor { walk: Walk::After { since: Some(_), .. } | Walk::Changes { .. }, .. }));
+        if tracked || options.get("$deltatoken").is_some() || (prefer.track_changes && cursor.is_none()) {
+            return self.tracked(table, query, &options, &prefer, cursor);
+        }
+        options.refuse_unserved()?;
+        let select = options.select(table)?;
+        let filter = options.filter(table)?;
+        let order = options.order(table)?;
+        let count = options.count()?;
+        // Documented: `$top` does not count beside a page size.
+        let top = options.top()?.filter(|_| prefer.page_size.is_none());
+        let size = top.unwrap_or_else(|| self.page_size(&prefer));
+        let rows = self.store.read(table);
+        let number = cursor.as_ref().map_or(1, |c| c.page);
+        let first = cursor.is_none();
+        let (ids, more) = if order.is_empty() {
+            let after = match cursor {
+                Some(Cursor { walk: Walk::After { last, .. }, .. }) => Some(last),
+                Some(_) => return Err(Refusal::request("The paging token is not valid.")),
+                None => None,
+            };
+            let (ids, more) = self.in_id_order(table, &rows, filter.as_ref(), after, size);
+            let walk = ids.last().filter(|_| more).map(|last| Walk::After { last: *last, since: None });
+            (ids, walk)
+        } else {
+            let offset = match cursor {
+                Some(Cursor { walk: Walk::Offset { rows }, .. }) => rows,
+                Some(_) => return Err(Refusal::request("The paging token is not valid.")),
+                None => 0,
+            };
+            let mut all = self.sorted(table, &rows, filter.as_ref(), &order);
+            let end = offset.saturating_add(size);
+            let more = all.len() > end;
+            all.truncate(end);
+            (all.split_off(offset.min(all.len())), more.then_some(Walk::Offset { rows: end }))
+        };
+        let total = (first && (count || prefer.wants("Microsoft.Dynamics.CRM.totalrecordcount")))
+            .then(|| self.count_of(table, &rows, filter.as_ref()));
+        let mut frame = Frame {
+            context: format!("{}$metadata#{}", self.base, shape(table, select.as_deref())),
+            ..Frame::default()
+        };
+        frame.count = total.filter(|_| count).map(|n| n.min(LARGEST_PAGE));
+        if prefer.wants("Microsoft.Dynamics.CRM.totalrecordcount") {
+            let shown = frame.count.map_or(-1, |n| i64::try_from(n).unwrap_or(-1));
+            let exceeded = count && total.is_some_and(|n| n > LARGEST_PAGE);
+            frame.annotations = format!(
+                ",\"@Microsoft.Dynamics.CRM.totalrecordcount\":{shown},\"@Microsoft.Dynamics.CRM.totalrecordcountlimitexceeded\":{exceeded}"
+            );
+        }
+        if top.is_none()
+            && let Some(walk) = more
+        {
+            let token = Cursor { page: number + 1, walk }.encode(&table.set, false);
+            frame.next_link = Some(self.link(table, query, &options, &format!("$skiptoken={token}")));
+        }
+        let writer = Writer::new(self.store, table, select.as_deref(), &prefer);
+        let body = write_rows(&writer, table, &rows, &ids);
+        let mut answer = Answer { status: 200, body: frame.close(&body), rows: ids.len() as u64, ..Answer::default() };
+        answer.headers.extend(prefer.applied(false).map(|applied| ("preference-applied", applied)));
+        Ok(answer)
+    }
+
+    fn in_id_order(
+        &self,
+        table: &Table,
+        rows: &Rows,
+        filter: Option<&Filter>,
+        after: Option<u128>,
+        size: usize,
+    ) -> (Vec<u128>, bool) {
+        let only = filter.and_then(Filter::only_id);
+        let range = match (only, after) {
+            (Some(id), None) => (std::ops::Bound::Included(id), std::ops::Bound::Included(id)),
+            (_, Some(last)) => (std::ops::Bound::Excluded(last), std::ops::Bound::Unbounded),
+            (None, None) => (std::ops::Bound::Unbounded, std::ops::Bound::Unbounded),
+        };
+        let mut ids = Vec::with_capacity(size.min(LARGEST_PAGE));
+        let mut cells = Vec::new();
+        for (id, row) in rows.by_id.range(range) {
+            if self.passes(table, filter, *id, row, &mut cells) {
+                if ids.len() == size {
+                    return (ids, true);
+                }
+                ids.push(*id);
+            }
+        }
+        (ids, false)
+    }
+
+    fn passes<'r>(
+        &self,
+        table: &'r Table,
+        filter: Option<&Filter>,
+        id: u128,
+        row: &'r Row,
+        cells: &mut Vec<&'r [u8]>,
+    ) -> bool {
+        let Some(filter) = filter else { return true };
+        row.spread(&table.columns, cells);
+        filter.passes(table, id, cells, row.version, self.switches.ne_finds_null)
+    }
+
+    fn sorted(&self, table: &Table, rows: &Rows, filter: Option<&Filter>, order: &[(usize, bool)]) -> Vec<u128> {
+        let mut found: Vec<(Vec<Scalar>, u128)> = Vec::new();
+        let mut cells = Vec::new();
+        for (id, row) in &rows.by_id {
+            if self.passes(table, filter, *id, row, &mut cells) {
+                row.spread(&table.columns, &mut cells);
+                let keys = order.iter().map(|(at, _)| read(table, *at, *id, &cells, row.version)).collect();
+                found.push((keys, *id));
+            }
+        }
+        found.sort_by(|(a, a_id), (b, b_id)| {
+            for ((a, b), (_, descending)) in a.iter().zip(b).zip(order) {
+                let compared = a.order(b).unwrap_or(std::cmp::Ordering::Equal);
+                let compared = if *descending { compared.reverse() } else { compared };
+                if compared.is_ne() {
+                    return compared;
+                }
+            }
+            a_id.cmp(b_id)
+        });
+        found.into_iter().map(|(_, id)| id).collect()
+    }
+
+    fn count_of(&self, table: &Table, rows: &Rows, filter: Option<&Filter>) -> usize {
+        if filter.is_none() {
+            return rows.by_id.len();
+        }
+        let mut cells = Vec::new();
+        // One more than the cap tells that it was passed.
+        rows.by_id
+            .iter()
+            .filter(|(id, row)| self.passes(table, filter, **id, row, &mut cells))
+            .take(LARGEST_PAGE + 1)
+            .count()
+    }
+
+    /// `GET {set}/$count`.
+    pub(super) fn count(&self, table: &Table, query: &str) -> Result<Answer, Refusal> {
+        let options = Options::parse(query)?;
+        let number = if options.get("$deltatoken").is_some() {
+            self.changes_since(table, &options)?
+        } else {
+            let filter = options.filter(table)?;
+            self.count_of(table, &self.store.read(table), filter.as_ref()).min(LARGEST_PAGE)
+        };
+        let mark = if self.switches.count_bom { "\u{feff}" } else { "" };
+        Ok(Answer { status: 200, body: format!("{mark}{number}").into_bytes(), plain: true, ..Answer::default() })
+    }
+
+    /// `GET {set}({key})`.
+    pub(super) fn single(
+        &self,
+        table: &Table,
+        key: &RowKey,
+        query: &str,
+        headers: &HeaderMap,
+    ) -> Result<Answer, Refusal> {
+        let options = Options::parse(query)?;
+        options.refuse_unserved()?;
+        let select = options.select(table)?;
+        let prefer = Prefer::parse(headers);
+        let rows = self.store.read(table);
+        let id = key.find(table, &rows).ok_or_else(|| key.missing(table))?;
+        let row = rows.by_id.get(&id).ok_or_else(|| key.missing(table))?;
+        let etag = etag(row);
+        let known = headers.get("if-none-match").and_then(|v| v.to_str().ok());
+        if known == Some(etag.as_str()) && prefer.annotations.is_none() {
+            return Ok(Answer { status: 304, headers: vec![("etag", etag)], ..Answer::default() });
+        }
+        let mut answer = self.entity(table, &rows, id, select.as_deref(), &prefer)?;
+        answer.headers.extend(prefer.applied(false).map(|applied| ("preference-applied", applied)));
+        Ok(answer)
+    }
+
+    /// One row with its context.
+    pub(super) fn entity(
+        &self,
+        table: &Table,
+        rows: &Rows,
+        id: u128,
+        select: Option<&[usize]>,
+        prefer: &Prefer,
+    ) -> Result<Answer, Refusal> {
+        let row = rows.by_id.get(&id).ok_or_else(|| Refusal::no_such_row(&table.name, id))?;
+        let writer = Writer::new(self.store, table, select, prefer);
+        let context = format!("{}$metadata#{}/$entity", self.base, shape(table, select));
+        let mut cells = Vec::new();
+        row.spread(&table.columns, &mut cells);
+        let mut body = Vec::new();
+        writer.write(rows, id, row, &cells, &format!("\"@odata.context\":{},", quote(&context)), &mut body);
+        Ok(Answer { status: 200, body, headers: vec![("etag", etag(row))], rows: 1, ..Answer::default() })
+    }
+
+    /// `GET {set}({key})/{property}` and `.../$value`.
+    pub(super) fn property(&self, table: &Table, key: &RowKey, property: &str, raw: bool) -> Result<Answer, Refusal> {
+        let at = table.by_wire(property).ok_or_else(|| Refusal::no_such_segment(property))?;
+        let rows = self.store.read(table);
+        let id = key.find(table, &rows).ok_or_else(|| key.missing(table))?;
+        let row = rows.by_id.get(&id).ok_or_else(|| key.missing(table))?;
+        let mut cells = Vec::new();
+        row.spread(&table.columns, &mut cells);
+        let mut json = Vec::new();
+        value(table, at, id, row.version, &cells, &mut json);
+        if json == b"null" {
+            return Ok(Answer { status: 204, ..Answer::default() });
+        }
+        if raw {
+            let text = serde_json::from_slice::<String>(&json).map_or(json, String::into_bytes);
+            return Ok(Answer { status: 200, body: text, rows: 1, plain: true, ..Answer::default() });
+        }
+        let context = format!("{}$metadata#{}({})/{property}", self.base, table.set, key.shown());
+        let mut body = format!("{{\"@odata.context\":{},\"value\":", quote(&context)).into_bytes();
+        body.extend_from_slice(&json);
+        body.push(b'}');
+        Ok(Answer { status: 200, body, rows: 1, ..Answer::default() })
+    }
+}
+
+pub(super) fn etag(row: &Row) -> String {
+    format!("W/\"{}\"", row.version)
+}
+
+/// Rows by id, parted by commas.
+pub(super) fn write_rows(writer: &Writer<'_>, table: &Table, rows: &Rows, ids: &[u128]) -> Vec<u8> {
+    let mut body = Vec::with_capacity(ids.len() * 256);
+    let mut cells = Vec::new();
+    for id in ids {
+        if let Some(row) = rows.by_id.get(id) {
+            if !body.is_empty() {
+                body.push(b',');
+            }
+            row.spread(&table.columns, &mut cells);
+            writer.write(rows, *id, row, &cells, "", &mut body);
+        }
+    }
+    body
+}
+
+/// The refusal of an ETag that is not the row's.
+pub(super) fn version_mismatch() -> Refusal {
+    refusal(412, "0x80060882", "The version of the existing record doesn't match the RowVersion property provided.")
+}

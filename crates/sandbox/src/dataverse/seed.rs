@@ -1,0 +1,301 @@
+//! Seeded rows: the same seed, the same ids and values.
+
+use super::row::{guid, reference_cell, text_cell};
+use super::schema::{Column, Kind, Table};
+use super::store::{Changes, Store};
+use crate::prng::Prng;
+
+const FIRST: [&str; 24] = [
+    "Ada",
+    "Grace",
+    "José",
+    "Søren",
+    "Zoë",
+    "Łukasz",
+    "Aylin",
+    "Ngọc",
+    "Amélie",
+    "Oliver",
+    "Иван",
+    "Мария",
+    "Дмитрий",
+    "Ελένη",
+    "Γιώργος",
+    "محمد",
+    "فاطمة",
+    "美咲",
+    "伟",
+    "지훈",
+    "Noor",
+    "Björn",
+    "Siobhán",
+    "Renée",
+];
+const LAST: [&str; 24] = [
+    "Byron",
+    "Hopper",
+    "García",
+    "Nørgaard",
+    "Müller",
+    "Żak",
+    "Yılmaz",
+    "Trần",
+    "O'Neill",
+    "de Vries",
+    "Петров",
+    "Иванова",
+    "Соколов",
+    "Παπάς",
+    "Νικολάου",
+    "الأحمد",
+    "حسن",
+    "佐藤",
+    "王",
+    "김",
+    "Lindqvist",
+    "Ó Briain",
+    "Van \"Duke\" Dyck",
+    "Smith-Jones",
+];
+const CITIES: [&str; 12] = [
+    "Aarhus",
+    "Málaga",
+    "İzmir",
+    "Zürich",
+    "Łódź",
+    "Καβάλα",
+    "札幌",
+    "Oslo",
+    "Москва",
+    "القاهرة",
+    "São Paulo",
+    "Leeds",
+];
+const COUNTRIES: [&str; 6] = ["Denmark", "España", "Türkiye", "Schweiz", "Polska", "日本"];
+const STREETS: [&str; 6] = ["High Street", "Hauptstraße", "Rue de l'Église", "Calle Mayor", "Nygade", "ул. Ленина"];
+const JOBS: [&str; 5] = ["Engineer", "Buyer", "Head of \"Things\"", "Directrice", "Инженер"];
+const WORDS: [&str; 10] = ["amber", "brisk", "cedar", "delta", "ember", "fjord", "grand", "hazel", "ivory", "jolly"];
+
+/// Makes rows and values.
+pub(super) struct Seeder<'a> {
+    pub(super) draws: Prng,
+    /// Ids that lookups may lead to, by table.
+    pub(super) targets: &'a dyn Fn(&str) -> Vec<u128>,
+    known: Vec<(String, Vec<u128>)>,
+}
+
+impl<'a> Seeder<'a> {
+    pub(super) fn new(seed: u64, purpose: &str, targets: &'a dyn Fn(&str) -> Vec<u128>) -> Self {
+        Self { draws: Prng::stream(seed, purpose), targets, known: Vec::new() }
+    }
+
+    /// Fills all tables; tables that others lead to come first.
+    pub(super) fn fill(store: &Store, seed: u64, contacts: u64, now: i64) -> Result<(), String> {
+        for table in &store.schema.tables {
+            let wanted = table.rows.unwrap_or(contacts);
+            let ids = |name: &str| {
+                let other = store.schema.by_name(name).filter(|other| other.index != table.index);
+                other.map(|other| store.read(other).by_id.keys().copied().collect()).unwrap_or_default()
+            };
+            let mut seeder = Seeder::new(seed, &table.name, &ids);
+            let mut rows = store.write(table);
+            for number in 0..wanted {
+                let mut id = seeder.draws.guid();
+                while rows.used(id) {
+                    id = seeder.draws.guid();
+                }
+                let changes = seeder.row(table, number);
+                store.insert(&mut rows, table, id, changes, now).map_err(|refusal| refusal.message)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn ids(&mut self, table: &str) -> &[u128] {
+        let at = match self.known.iter().position(|(name, _)| name == table) {
+            Some(at) => at,
+            None => {
+                self.known.push((table.to_owned(), (self.targets)(table)));
+                self.known.len() - 1
+            }
+        };
+        &self.known[at].1
+    }
+
+    fn of(&mut self, list: &[&'static str]) -> &'static str {
+        self.draws.pick(list).copied().unwrap_or_default()
+    }
+
+    /// Cells of a new row. Optional columns are null in about one row of five; about one row of ten is inactive.
+    pub(super) fn row(&mut self, table: &Table, number: u64) -> Changes {
+        let mut changes = Changes::new();
+        for (at, column) in table.columns.iter().enumerate() {
+            let given = column.create && column.update && !matches!(column.kind, Kind::Status | Kind::PrimaryKey);
+            if !given || column.name == "ownerid" || is_plumbing(&column.name) {
+                continue;
+            }
+            let required = column.required != "None" && column.required != "Recommended";
+            if !required && self.skipped(column) {
+                continue;
+            }
+            let cell = self.cell(table, column, number);
+            changes.push((at, cell));
+        }
+        if self.draws.one_in(10) {
+            toggle(table, true, &mut changes);
+        }
+        changes
+    }
+
+    /// Whether an optional column stays null. Columns that no mapping is likely to read stay null mostly, to keep rows small.
+    fn skipped(&mut self, column: &Column) -> bool {
+        let rare = [
+            "middlename",
+            "suffix",
+            "nickname",
+            "department",
+            "description",
+            "fax",
+            "telephone2",
+            "telephone3",
+            "emailaddress2",
+            "emailaddress3",
+        ];
+        let rarer = rare.contains(&column.name.as_str())
+            || matches!(
+                column.name.as_str(),
+                "address1_line2" | "address1_line3" | "anniversary" | "governmentid" | "employeeid"
+            );
+        if rarer { !self.draws.one_in(8) } else { self.draws.one_in(5) }
+    }
+
+    /// A value that fits the column, and the default Campaign profile where a column has a counterpart there.
+    pub(super) fn cell(&mut self, table: &Table, column: &Column, number: u64) -> Vec<u8> {
+        let name = column.name.as_str();
+        match column.kind {
+            Kind::Text { max } => {
+                let text = self.text(name, number);
+                // Cut at a character, and within UTF-16 units: none of the texts leaves the basic plane.
+                text_cell(&text.chars().take(max as usize).collect::<String>())
+            }
+            Kind::Memo { .. } => text_cell(&format!("{} {}\n{}", self.of(&WORDS), self.of(&WORDS), self.of(&LAST))),
+            Kind::Integer { min, max } => {
+                let (low, high) = (min.max(-1000), max.min(1_000_000));
+                let span = u64::try_from(high - low).unwrap_or(0) + 1;
+                (low + i64::try_from(self.draws.below(span)).unwrap_or(0)).to_string().into_bytes()
+            }
+            Kind::BigInt => self.draws.below(1 << 60).to_string().into_bytes(),
+            Kind::Decimal { money, min, max } => {
+                let whole = self.within(min, max, 100_000);
+                let digits = if money { 4 } else { 2 };
+                let fraction = self.draws.below(100);
+                format!("{whole}.{fraction:02}{}", &"0000"[..digits - 2]).into_bytes()
+            }
+            Kind::Double { min, max } => format!("{}.5", self.within(min, max, 1000)).into_bytes(),
+            Kind::Boolean => {
+                if self.draws.one_in(4) {
+                    b"true".to_vec()
+                } else {
+                    b"false".to_vec()
+                }
+            }
+            Kind::DateTime { .. } => {
+                let seconds = 1_262_304_000 + i64::try_from(self.draws.below(500_000_000)).unwrap_or(0);
+                text_cell(&crate::clock::iso_seconds(seconds))
+            }
+            Kind::DateOnly => {
+                let (year, month, day) =
+                    (1930 + self.draws.below(80), 1 + self.draws.below(12), 1 + self.draws.below(28));
+                text_cell(&format!("{year:04}-{month:02}-{day:02}"))
+            }
+            Kind::Picklist => {
+                let value = self.draws.pick(&column.choices).map_or(0, |c| c.value);
+                value.to_string().into_bytes()
+            }
+            Kind::MultiSelect => {
+                let mut values: Vec<i32> =
+                    column.choices.iter().map(|c| c.value).filter(|_| self.draws.one_in(2)).collect();
+                values.sort_unstable();
+                text_cell(&values.iter().map(i32::to_string).collect::<Vec<_>>().join(","))
+            }
+            Kind::Lookup => {
+                let place = column.targets.iter().position(|t| t.table != table.name).unwrap_or(0);
+                let Some(target) = column.targets.get(place).map(|t| t.table.clone()) else { return Vec::new() };
+                let count = self.ids(&target).len() as u64;
+                let pick = usize::try_from(self.draws.below(count)).unwrap_or(0);
+                self.ids(&target).get(pick).map_or_else(Vec::new, |id| reference_cell(*id, place))
+            }
+            Kind::Guid => text_cell(&guid(self.draws.guid())),
+            Kind::PrimaryKey | Kind::Version | Kind::State | Kind::Status => column.default.clone(),
+        }
+    }
+
+    fn within(&mut self, min: f64, max: f64, most: u64) -> i64 {
+        #[expect(clippy::cast_possible_truncation, reason = "bounds beyond a million mean no bound here")]
+        let (low, high) = (min.max(0.0) as i64, max.min(1_000_000.0) as i64);
+        let span = u64::try_from(high - low).unwrap_or(0).min(most);
+        low + i64::try_from(self.draws.below(span)).unwrap_or(0)
+    }
+
+    fn text(&mut self, name: &str, number: u64) -> String {
+        let phone = |draws: &mut Prng| {
+            format!(
+                "+{} {} {:04} {:04}",
+                30 + draws.below(60),
+                10 + draws.below(90),
+                draws.below(10_000),
+                draws.below(10_000)
+            )
+        };
+        match name {
+            "firstname" | "middlename" | "nickname" => self.of(&FIRST).to_owned(),
+            "lastname" => self.of(&LAST).to_owned(),
+            "emailaddress1" | "emailaddress2" | "emailaddress3" => {
+                format!(
+                    "{}.{}{}@example.{}",
+                    self.of(&WORDS),
+                    self.of(&WORDS),
+                    self.draws.below(10_000_000),
+                    self.of(&["org", "com", "net"])
+                )
+            }
+            "telephone1" | "telephone2" | "telephone3" | "mobilephone" | "fax" => phone(&mut self.draws),
+            "jobtitle" => self.of(&JOBS).to_owned(),
+            "salutation" => self.of(&["Ms", "Mr", "Dr", "Señora", "Herr"]).to_owned(),
+            "suffix" => self.of(&["Jr", "Sr", "III"]).to_owned(),
+            "address1_city" => self.of(&CITIES).to_owned(),
+            "address1_country" => self.of(&COUNTRIES).to_owned(),
+            "address1_line1" => format!("{} {}", self.of(&STREETS), 1 + self.draws.below(300)),
+            "address1_postalcode" => format!("{:05}", self.draws.below(100_000)),
+            "accountnumber" => format!("A{number:06}-{:06}", self.draws.below(1_000_000)),
+            "name" => format!("{} & {}", self.of(&LAST), self.of(&LAST)),
+            _ => format!("{} {} {}", self.of(&WORDS), self.of(&WORDS), self.draws.below(100_000)),
+        }
+    }
+}
+
+/// Columns that seeding leaves alone.
+fn is_plumbing(name: &str) -> bool {
+    matches!(
+        name,
+        "timezoneruleversionnumber"
+            | "utcconversiontimezonecode"
+            | "transactioncurrencyid"
+            | "leadsourcecode"
+            | "customertypecode"
+            | "educationcode"
+            | "preferredcontactmethodcode"
+            | "address1_latitude"
+            | "address1_longitude"
+            | "creditlimit"
+            | "externaluseridentifier"
+    )
+}
+
+/// Sets state and status together.
+pub(super) fn toggle(table: &Table, inactive: bool, changes: &mut Changes) {
+    let (Some(state), Some(status)) = (table.column("statecode"), table.column("statuscode")) else { return };
+    let (state_cell, status_cell): (&[u8], &[u8]) = if inactive { (b"1", b"2") } else { (b"0", b"1") };
+    changes.push((state, state_cell.to_vec()));
+    changes.push((status, status_cell.to_vec()));
+}

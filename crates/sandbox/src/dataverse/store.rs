@@ -1,0 +1,225 @@
+//! The rows of all tables, their versions, and what is remembered of deleted ones.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use super::error::{Refusal, refusal};
+use super::row::{self, Row};
+use super::schema::{Kind, Schema, Table};
+
+/// What is left of a deleted row.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Tombstone {
+    pub(super) id: u128,
+}
+
+/// One table's rows. Ids are ordered as their text is.
+#[derive(Debug, Default)]
+pub(super) struct Rows {
+    pub(super) by_id: BTreeMap<u128, Row>,
+    pub(super) by_version: BTreeMap<i64, u128>,
+    pub(super) tombstones: BTreeMap<i64, Tombstone>,
+    /// Versions of the tombstones by id.
+    gone: HashMap<u128, i64>,
+    /// One index per alternate key.
+    keys: Vec<HashMap<Vec<u8>, u128>>,
+}
+
+/// New cells by column.
+pub(super) type Changes = Vec<(usize, Vec<u8>)>;
+
+/// Everything that is stored.
+#[derive(Debug)]
+pub(super) struct Store {
+    pub(super) schema: Schema,
+    tables: Vec<RwLock<Rows>>,
+    version: AtomicI64,
+}
+
+impl Store {
+    pub(super) fn new(schema: Schema) -> Self {
+        let empty = |table: &Table| {
+            let keys = table.keys.iter().map(|_| HashMap::new()).collect();
+            RwLock::new(Rows { keys, ..Rows::default() })
+        };
+        Self { tables: schema.tables.iter().map(empty).collect(), schema, version: AtomicI64::new(1_000_000) }
+    }
+
+    pub(super) fn read(&self, table: &Table) -> RwLockReadGuard<'_, Rows> {
+        self.tables[table.index].read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn write(&self, table: &Table) -> RwLockWriteGuard<'_, Rows> {
+        self.tables[table.index].write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The newest version of any row of the organization. Read under a table's lock it bounds what the table shows.
+    pub(super) fn version(&self) -> i64 {
+        self.version.load(Ordering::SeqCst)
+    }
+
+    fn next_version(&self) -> i64 {
+        self.version.fetch_add(1, Ordering::SeqCst) + 1
+    }
+
+    /// A new row from cells for all columns; columns that are not among `cells` have their defaults.
+    pub(super) fn insert(
+        &self,
+        rows: &mut Rows,
+        table: &Table,
+        id: u128,
+        changes: Changes,
+        now: i64,
+    ) -> Result<(), Refusal> {
+        if rows.by_id.contains_key(&id) {
+            return Err(refusal(412, "0x80040237", "Cannot insert duplicate key."));
+        }
+        let mut cells: Vec<Vec<u8>> = table.columns.iter().map(|c| c.default.clone()).collect();
+        for (at, cell) in changes {
+            if let Some(place) = cells.get_mut(at) {
+                *place = cell;
+            }
+        }
+        let moment = row::text_cell(&crate::clock::iso_seconds(now));
+        let overridden = table.column("overriddencreatedon").map(|at| cells[at].clone()).filter(|c| c != b"null");
+        fill(table, &mut cells, "createdon", overridden.unwrap_or_else(|| moment.clone()));
+        fill(table, &mut cells, "modifiedon", moment);
+        compute(table, &mut cells);
+        rows.check_keys(table, &cells, id)?;
+        rows.index_keys(table, &cells, id);
+        let version = self.next_version();
+        rows.by_id.insert(id, Row::build(&table.columns, &cells, version));
+        rows.by_version.insert(version, id);
+        // A row that came back is a live row: its tombstone would make a reader delete it.
+        if let Some(gone) = rows.gone.remove(&id) {
+            rows.tombstones.remove(&gone);
+        }
+        Ok(())
+    }
+
+    /// Changes an existing row.
+    pub(super) fn update(
+        &self,
+        rows: &mut Rows,
+        table: &Table,
+        id: u128,
+        changes: Changes,
+        now: i64,
+    ) -> Result<(), Refusal> {
+        let Some(old) = rows.by_id.get(&id).cloned() else {
+            return Err(Refusal::no_such_row(&table.name, id));
+        };
+        let mut before = Vec::new();
+        old.spread(&table.columns, &mut before);
+        let mut cells: Vec<Vec<u8>> = before.iter().map(|c| c.to_vec()).collect();
+        for (at, cell) in changes {
+            if let Some(place) = cells.get_mut(at) {
+                *place = cell;
+            }
+        }
+        fill(table, &mut cells, "modifiedon", row::text_cell(&crate::clock::iso_seconds(now)));
+        compute(table, &mut cells);
+        rows.check_keys(table, &cells, id)?;
+        rows.forget_keys(table, &before, id);
+        rows.index_keys(table, &cells, id);
+        let version = self.next_version();
+        rows.by_version.remove(&old.version);
+        rows.by_version.insert(version, id);
+        rows.by_id.insert(id, Row::build(&table.columns, &cells, version));
+        Ok(())
+    }
+
+    /// Removes a row and leaves a tombstone.
+    pub(super) fn delete(&self, rows: &mut Rows, table: &Table, id: u128) -> bool {
+        let Some(old) = rows.by_id.remove(&id) else { return false };
+        let mut cells = Vec::new();
+        old.spread(&table.columns, &mut cells);
+        rows.forget_keys(table, &cells, id);
+        rows.by_version.remove(&old.version);
+        let version = self.next_version();
+        rows.tombstones.insert(version, Tombstone { id });
+        rows.gone.insert(id, version);
+        true
+    }
+}
+
+fn fill(table: &Table, cells: &mut [Vec<u8>], name: &str, cell: Vec<u8>) {
+    if let Some(place) = table.column(name).and_then(|at| cells.get_mut(at)) {
+        *place = cell;
+    }
+}
+
+/// Columns that follow from others.
+fn compute(table: &Table, cells: &mut [Vec<u8>]) {
+    let (Some(full), Some(first), Some(last)) =
+        (table.column("fullname"), table.column("firstname"), table.column("lastname"))
+    else {
+        return;
+    };
+    let parts: Vec<String> = [first, last].iter().filter_map(|at| row::text(&cells[*at])).collect();
+    cells[full] = row::text_cell(&parts.join(" "));
+}
+
+impl Rows {
+    /// The key of a row in an alternate key's index; `None` when a part is null, for nulls are not unique.
+    pub(super) fn key_bytes<T: AsRef<[u8]>>(table: &Table, key: usize, cells: &[T]) -> Option<Vec<u8>> {
+        let mut bytes = Vec::new();
+        for at in &table.keys.get(key)?.columns {
+            let cell = cells.get(*at)?.as_ref();
+            let kind = table.columns[*at].kind;
+            if row::is_null(kind, cell) {
+                return None;
+            }
+            match (kind, row::text(cell)) {
+                (Kind::Text { .. }, Some(text)) => bytes.extend_from_slice(text.to_lowercase().as_bytes()),
+                _ => bytes.extend_from_slice(cell),
+            }
+            bytes.push(0x1f);
+        }
+        Some(bytes)
+    }
+
+    /// Whether an id was ever used.
+    pub(super) fn used(&self, id: u128) -> bool {
+        self.by_id.contains_key(&id) || self.gone.contains_key(&id)
+    }
+
+    pub(super) fn find(&self, key: usize, bytes: &[u8]) -> Option<u128> {
+        self.keys.get(key)?.get(bytes).copied()
+    }
+
+    fn check_keys(&self, table: &Table, cells: &[Vec<u8>], id: u128) -> Result<(), Refusal> {
+        for (at, key) in table.keys.iter().enumerate() {
+            let taken = Self::key_bytes(table, at, cells).and_then(|bytes| self.find(at, &bytes));
+            if taken.is_some_and(|other| other != id) {
+                let columns: Vec<&str> = key.columns.iter().map(|c| table.columns[*c].name.as_str()).collect();
+                let columns = columns.join(",");
+                let message = format!(
+                    "Entity Key {} violated. A record with the same value for {columns} already exists. A duplicate record cannot be created. Select one or more unique values and try again.",
+                    key.name
+                );
+                return Err(refusal(412, "0x80060892", message));
+            }
+        }
+        Ok(())
+    }
+
+    fn index_keys(&mut self, table: &Table, cells: &[Vec<u8>], id: u128) {
+        for at in 0..table.keys.len() {
+            if let Some(bytes) = Self::key_bytes(table, at, cells) {
+                self.keys[at].insert(bytes, id);
+            }
+        }
+    }
+
+    fn forget_keys(&mut self, table: &Table, cells: &[&[u8]], id: u128) {
+        for at in 0..table.keys.len() {
+            if let Some(bytes) = Self::key_bytes(table, at, cells)
+                && self.keys[at].get(&bytes) == Some(&id)
+            {
+                self.keys[at].remove(&bytes);
+            }
+        }
+    }
+}
