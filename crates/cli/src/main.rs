@@ -1,2 +1,100 @@
-//! The operator's command.
-fn main() {}
+//! `d365-campaign`: the operator's command.
+
+mod commands;
+mod exit;
+mod output;
+mod progress;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand, ValueEnum};
+use tracing_subscriber::EnvFilter;
+
+use crate::exit::Exit;
+
+/// Keeps Dynamics 365 and Adobe Campaign Standard in step.
+#[derive(Debug, Parser)]
+#[command(name = "d365-campaign", version, propagate_version = true)]
+struct Arguments {
+    /// How to answer: text for people, json (one object a line, the last one the summary) for programs.
+    #[arg(long, global = true, value_enum, default_value_t = Format::Text)]
+    format: Format,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// How to answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// For people; progress bars on a terminal.
+    Text,
+    /// For programs.
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Writes a commented configuration to start from.
+    Init(commands::init::Init),
+    /// Checks configuration, credentials, tables, columns and keys of both sides; writes nothing.
+    Preflight(ConfigArgument),
+    /// Runs the workflows until stopped, or until everything is in step.
+    Run(commands::run::Run),
+    /// Shows workflows, status, backlog and the last error; works beside a running process.
+    Status(ConfigArgument),
+    /// Reads a whole table again (not available yet).
+    Replay(Later),
+    /// Shows what would be written for one record (not available yet).
+    Preview(Later),
+    /// Shows the life of one record (not available yet).
+    Explain(Later),
+    /// Lists records that could not be written.
+    #[command(subcommand)]
+    DeadLetters(commands::dead_letters::DeadLetters),
+}
+
+/// Where the configuration is.
+#[derive(Debug, clap::Args)]
+struct ConfigArgument {
+    /// The configuration file.
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+}
+
+/// A command of a later version: its options are accepted, and it says that it is not there yet.
+#[derive(Debug, clap::Args)]
+struct Later {
+    /// Options.
+    #[arg(num_args = 0.., trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
+    _options: Vec<String>,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_env_filter(EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn")))
+        .init();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            return Exit::failed(&format!("The asynchronous runtime cannot start: {error}.")).finish(arguments.format);
+        }
+    };
+    let format = arguments.format;
+    let exit = runtime.block_on(async move {
+        match arguments.command {
+            Command::Init(init) => commands::init::run(init).await,
+            Command::Preflight(at) => commands::preflight::run(&at.config, format).await,
+            Command::Run(run) => commands::run::run(run, format).await,
+            Command::Status(at) => commands::status::run(&at.config, format).await,
+            Command::Replay(_) => Exit::not_available("replay"),
+            Command::Preview(_) => Exit::not_available("preview"),
+            Command::Explain(_) => Exit::not_available("explain"),
+            Command::DeadLetters(command) => commands::dead_letters::run(command, format).await,
+        }
+    });
+    runtime.shutdown_timeout(std::time::Duration::from_secs(1));
+    exit.finish(format)
+}

@@ -1,1 +1,31 @@
 //! Keeps Dynamics 365 and Adobe Campaign Standard in step.
+//!
+//! A [`Config`] names both services, the store and the mappings; [`Connector::builder`] reads the secrets, asks both services
+//! for their schemas, compiles the mappings and opens the store; [`Connector::start`] runs. [`control`] looks at a store from
+//! outside, beside a running process.
+//!
+//! The guide `docs/embedding.md` has programs that compile; `docs/configuration.md` explains every key.
+
+mod adapters;
+mod config;
+mod connect;
+mod connector;
+pub mod control;
+mod error;
+mod plain_http;
+mod summary;
+pub mod template;
+mod workflows;
+
+pub use config::{CampaignConfig, Config, DataverseConfig, DeleteBrake, SecretRef, StoreConfig, SyncConfig, TlsConfig};
+pub use connector::{Connector, ConnectorBuilder, Running, Stopper};
+pub use error::{Error, ErrorKind, Problem};
+pub use mapping::TableSpec;
+pub use summary::{RunSummary, StatusView, TableSummary, Traffic, WorkflowSummary};
+pub use sync_core::traits::{Observer, SyncEvent};
+pub use sync_core::{RunMode, StatusReason, Tally, WorkflowState, WorkflowStatus};
+
+/// The programs of the guide, compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/embedding.md")]
+mod embedding_guide {}

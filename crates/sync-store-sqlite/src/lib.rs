@@ -1,1 +1,197 @@
-//! The embedded store of sync-core: SQLite on one writer thread with group commit.
+//! The embedded store of `sync-core`: SQLite on one writer thread with group commit.
+//!
+//! Every acknowledged step is on the disk (`journal_mode=WAL`, `synchronous=FULL`). One process owns the store through an
+//! operating-system lock on `<file>.lock`, which dies with the process, so that a restart waits for nothing;
+//! [`SqliteStore::open_read_only`] looks at it from beside.
+
+mod append;
+mod backlog;
+mod claim;
+mod dead_letters;
+mod error;
+mod lease;
+mod record_index;
+mod row;
+mod schema;
+mod settle;
+mod state;
+mod writer;
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rusqlite::{Connection, OpenFlags};
+use sync_core::traits::{Store, StoreCaps};
+use sync_core::{StoreError, StoreErrorKind};
+
+use crate::error::store_error;
+use crate::writer::Writer;
+
+/// How to open a store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SqliteOptions {
+    /// Memory for the page cache of the writing connection, in MiB.
+    pub cache_mib: u32,
+    /// The largest size of the file, in pages of 8 KiB; unlimited when absent.
+    pub max_page_count: Option<u32>,
+}
+
+impl Default for SqliteOptions {
+    fn default() -> Self {
+        Self { cache_mib: 16, max_page_count: None }
+    }
+}
+
+impl SqliteOptions {
+    /// The same with another size of the page cache, in MiB.
+    #[must_use]
+    pub fn cache_mib(mut self, mib: u32) -> Self {
+        self.cache_mib = mib;
+        self
+    }
+
+    /// The same with a limit of the file's size, in pages of 8 KiB.
+    #[must_use]
+    pub fn max_page_count(mut self, pages: Option<u32>) -> Self {
+        self.max_page_count = pages;
+        self
+    }
+}
+
+/// A store in one file.
+#[derive(Debug)]
+pub struct SqliteStore {
+    // Fields are dropped in this order: the writer finishes before the lock is released.
+    writer: Option<Writer>,
+    reader: Arc<Mutex<Connection>>,
+    _lock: Option<File>,
+}
+
+impl SqliteStore {
+    /// Opens or makes the store and locks it for this process.
+    ///
+    /// # Errors
+    /// `InUse` while another process has it; `TooNew`, `Corrupt` for a file that cannot be used; `Full`, `Unavailable`.
+    pub fn open(path: &Path, options: SqliteOptions) -> Result<Arc<Self>, StoreError> {
+        refuse_faulty_library()?;
+        let lock = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(lock_path(path))
+            .map_err(|error| unavailable(path).with_source(error))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(in_use(path)),
+            Err(TryLockError::Error(error)) => return Err(unavailable(path).with_source(error)),
+        }
+        let connection = Connection::open(path).map_err(store_error)?;
+        schema::prepare(&connection, &options)?;
+        let reader = read_connection(path)?;
+        Ok(Arc::new(Self { writer: Some(Writer::start(connection)?), reader, _lock: Some(lock) }))
+    }
+
+    /// Opens an existing store to look at, also while another process runs on it. Every write is refused.
+    ///
+    /// # Errors
+    /// `Unavailable` when the file is not there; `TooNew`, `Corrupt`.
+    pub fn open_read_only(path: &Path) -> Result<Self, StoreError> {
+        if !path.is_file() {
+            return Err(StoreError::new(
+                StoreErrorKind::Unavailable,
+                format!("There is no store at {}.", path.display()),
+                "Start the connector once, or correct store.sqlite.",
+            ));
+        }
+        let reader = read_connection(path)?;
+        schema::check(&reader.lock().unwrap_or_else(PoisonError::into_inner))?;
+        Ok(Self { writer: None, reader, _lock: None })
+    }
+
+    /// Whether a process has the store open for writing.
+    pub fn is_locked(path: &Path) -> bool {
+        let Ok(lock) = OpenOptions::new().write(true).open(lock_path(path)) else { return false };
+        matches!(lock.try_lock(), Err(TryLockError::WouldBlock))
+    }
+
+    async fn write<T, F>(&self, work: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+    {
+        match &self.writer {
+            Some(writer) => writer.call(work).await,
+            None => Err(StoreError::new(
+                StoreErrorKind::Unavailable,
+                "The store was opened for reading.",
+                "Open it with SqliteStore::open to write.",
+            )),
+        }
+    }
+
+    async fn read<T, F>(&self, work: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+    {
+        let reader = Arc::clone(&self.reader);
+        let read = move || work(&reader.lock().unwrap_or_else(PoisonError::into_inner));
+        tokio::task::spawn_blocking(read).await.map_err(|error| {
+            StoreError::new(StoreErrorKind::Unavailable, "Reading the store was broken off.", "Start again.")
+                .with_source(error)
+        })?
+    }
+}
+
+impl Store for SqliteStore {
+    fn capabilities(&self) -> StoreCaps {
+        StoreCaps::new(true, false)
+    }
+}
+
+fn lock_path(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".lock");
+    PathBuf::from(name)
+}
+
+fn read_connection(path: &Path) -> Result<Arc<Mutex<Connection>>, StoreError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags).map_err(store_error)?;
+    connection
+        .execute_batch("PRAGMA busy_timeout = 5000; PRAGMA cache_size = -2048; PRAGMA trusted_schema = OFF;")
+        .map_err(store_error)?;
+    Ok(Arc::new(Mutex::new(connection)))
+}
+
+/// SQLite 3.7.0 to 3.51.2 can corrupt a WAL file that two connections use (sqlite.org/wal.html, "The WAL-Reset Bug"); two
+/// older lines got the correction too.
+fn refuse_faulty_library() -> Result<(), StoreError> {
+    let version = rusqlite::version_number();
+    if version >= 3_051_003 || version == 3_050_007 || version == 3_044_006 {
+        return Ok(());
+    }
+    Err(StoreError::new(
+        StoreErrorKind::Unavailable,
+        format!("The linked SQLite {} has a known fault that can damage the store.", rusqlite::version()),
+        "Build with the bundled SQLite, or with 3.51.3 or newer.",
+    ))
+}
+
+fn in_use(path: &Path) -> StoreError {
+    StoreError::new(
+        StoreErrorKind::InUse,
+        format!("The store {} is in use by another process.", path.display()),
+        "Stop the other process, or give this one a store of its own.",
+    )
+}
+
+fn unavailable(path: &Path) -> StoreError {
+    StoreError::new(
+        StoreErrorKind::Unavailable,
+        format!("The store {} cannot be opened.", path.display()),
+        "See that its folder exists and may be written by this user.",
+    )
+}

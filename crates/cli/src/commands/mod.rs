@@ -1,0 +1,7 @@
+//! One file per command.
+
+pub(crate) mod dead_letters;
+pub(crate) mod init;
+pub(crate) mod preflight;
+pub(crate) mod run;
+pub(crate) mod status;

@@ -1,0 +1,172 @@
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use d365_campaign::{Config, Connector, RunMode, RunSummary, WorkflowState};
+
+use crate::exit::Exit;
+use crate::progress::Progress;
+use crate::{Format, output};
+
+/// Runs the workflows.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Run {
+    /// The configuration file.
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+    /// Which workflow to run; every one that is configured when absent.
+    #[arg(long, value_name = "NAME", value_parser = ["ingress", "egress", "opt-in-out"])]
+    workflow: Vec<String>,
+    /// Ends once every source has no change left and the backlog is empty.
+    #[arg(long)]
+    until_idle: bool,
+}
+
+/// How the run was asked to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Signal {
+    Terminate,
+    Interrupt,
+}
+
+pub(crate) async fn run(arguments: Run, format: Format) -> Exit {
+    if let Some(later) = arguments.workflow.iter().find(|name| *name != "ingress") {
+        return Exit::with_message(Exit::USAGE, &format!("The workflow {later} is not available yet."));
+    }
+    let config = match Config::load(&arguments.config) {
+        Ok(config) => config,
+        Err(error) => return Exit::from_error(&error),
+    };
+    let progress = Arc::new(Progress::new(format));
+    let mut signals = match Signals::listen() {
+        Ok(signals) => signals,
+        Err(error) => return Exit::failed(&format!("Signals cannot be received: {error}.")),
+    };
+    let connecting = Connector::builder(config).observer(progress.clone()).connect();
+    let connector = tokio::select! {
+        connected = connecting => match connected {
+            Ok(connector) => connector,
+            Err(error) => return Exit::from_error(&error),
+        },
+        signal = signals.next() => return Exit::code(stopped(signal)),
+    };
+    for warning in connector.warnings() {
+        progress.note(warning);
+    }
+    let mode = if arguments.until_idle { RunMode::UntilIdle } else { RunMode::Continuous };
+    let running = connector.start(mode);
+    let mut signal = None;
+    let stop = running.stopper();
+    let joined = running.join();
+    tokio::pin!(joined);
+    let summary = loop {
+        tokio::select! {
+            summary = &mut joined => break summary,
+            received = signals.next(), if signal.is_none() => {
+                signal = Some(received);
+                progress.note("stopping: requests in flight are finished first");
+                stop.stop();
+            }
+        }
+    };
+    progress.finish();
+    report(&summary, format);
+    finish(&summary, signal)
+}
+
+fn stopped(signal: Signal) -> u8 {
+    match signal {
+        Signal::Terminate => Exit::DONE,
+        Signal::Interrupt => Exit::INTERRUPTED,
+    }
+}
+
+fn finish(summary: &RunSummary, signal: Option<Signal>) -> Exit {
+    let failed = summary.workflows.iter().find(|workflow| workflow.status.status == WorkflowState::Failed);
+    if let Some(workflow) = failed {
+        let message = match &workflow.status.reason {
+            Some(reason) => {
+                format!("The workflow {} failed: {} Remedy: {}", workflow.workflow, reason.message, reason.remedy)
+            }
+            None => format!("The workflow {} failed.", workflow.workflow),
+        };
+        return Exit::failed(&message);
+    }
+    if let Some(signal) = signal {
+        return Exit::code(stopped(signal));
+    }
+    let dead = summary.total().dead;
+    if dead > 0 {
+        return Exit::with_message(
+            Exit::DEAD_LETTERS,
+            &format!("{dead} records could not be written; `d365-campaign dead-letters list` says why."),
+        );
+    }
+    Exit::code(Exit::DONE)
+}
+
+fn report(summary: &RunSummary, format: Format) {
+    match format {
+        Format::Json => {
+            let mut object = serde_json::json!({ "event": "summary" });
+            if let (Some(object), Ok(serde_json::Value::Object(fields))) =
+                (object.as_object_mut(), serde_json::to_value(summary))
+            {
+                object.extend(fields);
+            }
+            output::json(&object);
+        }
+        Format::Text => output::line(&text(summary)),
+    }
+}
+
+fn text(summary: &RunSummary) -> String {
+    let mut rows = Vec::new();
+    for workflow in &summary.workflows {
+        for table in &workflow.tables {
+            let t = table.tally;
+            let mut row = vec![format!("{} -> {}", table.table, table.resource)];
+            row.extend(
+                [t.read, t.inserted, t.updated, t.deleted, t.unchanged, t.filtered, t.superseded, t.ignored, t.dead]
+                    .map(|count| count.to_string()),
+            );
+            rows.push(row);
+        }
+    }
+    let header =
+        ["table", "read", "inserted", "updated", "deleted", "unchanged", "filtered", "superseded", "ignored", "dead"];
+    format!(
+        "{}\nrequests: dataverse {}, campaign {}; set-up: dataverse {}, campaign {}; {:.1} s",
+        output::table(&header, &rows),
+        summary.requests.dataverse,
+        summary.requests.campaign,
+        summary.setup_requests.dataverse,
+        summary.setup_requests.campaign,
+        summary.elapsed_ms as f64 / 1000.0,
+    )
+}
+
+/// SIGTERM and SIGINT.
+struct Signals {
+    #[cfg(unix)]
+    terminate: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    fn listen() -> std::io::Result<Self> {
+        Ok(Self {
+            #[cfg(unix)]
+            terminate: tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?,
+        })
+    }
+
+    async fn next(&mut self) -> Signal {
+        #[cfg(unix)]
+        let terminate = self.terminate.recv();
+        #[cfg(not(unix))]
+        let terminate = std::future::pending::<Option<()>>();
+        tokio::select! {
+            _ = terminate => Signal::Terminate,
+            _ = tokio::signal::ctrl_c() => Signal::Interrupt,
+        }
+    }
+}

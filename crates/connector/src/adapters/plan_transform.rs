@@ -1,0 +1,44 @@
+//! A compiled mapping as the engine's transform.
+
+use std::sync::Arc;
+
+use mapping::{Mode, Plan};
+use record::Change;
+use sync_core::traits::{Decision, Rejection, Transform};
+use sync_core::{Digest, Payload, PlanVersion};
+
+/// Maps changes of one table by its plan.
+#[derive(Debug)]
+pub(crate) struct PlanTransform {
+    plan: Arc<Plan>,
+}
+
+impl PlanTransform {
+    pub(crate) fn new(plan: Arc<Plan>) -> Self {
+        Self { plan }
+    }
+}
+
+impl Transform for PlanTransform {
+    fn decide(&self, change: &Change) -> Result<Decision, Rejection> {
+        match self.plan.decide(change, Mode::Live) {
+            Ok(mapping::Decision::Write(write)) => Ok(Decision::Upsert {
+                insert: Payload(write.insert.into()),
+                update: Payload(write.update.into()),
+                digest: Digest(write.digest),
+            }),
+            Ok(mapping::Decision::FilteredOut { delete }) => Ok(Decision::FilteredOut { delete }),
+            Ok(mapping::Decision::Delete { apply: true }) => Ok(Decision::Delete),
+            Ok(mapping::Decision::Delete { apply: false }) => Ok(Decision::Ignore),
+            Err(rejection) => Err(Rejection {
+                code: rejection.code.to_string(),
+                field: rejection.field.as_ref().map(ToString::to_string),
+                explanation: rejection.explanation.to_string(),
+            }),
+        }
+    }
+
+    fn version(&self) -> PlanVersion {
+        PlanVersion(self.plan.fingerprint())
+    }
+}

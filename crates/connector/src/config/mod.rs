@@ -1,0 +1,150 @@
+//! The configuration: what the TOML file may say, every problem reported at once with its path and line.
+
+mod parse;
+mod reader;
+mod secret;
+mod url_check;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use mapping::TableSpec;
+use url::Url;
+
+pub use secret::SecretRef;
+
+use crate::error::{Error, ErrorKind, Problem};
+
+/// Everything the connector needs to know.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The Dynamics 365 side.
+    pub dataverse: DataverseConfig,
+    /// The Campaign side.
+    pub campaign: CampaignConfig,
+    /// Transport security.
+    pub tls: TlsConfig,
+    /// Where progress is kept.
+    pub store: StoreConfig,
+    /// How the engine behaves.
+    pub sync: SyncConfig,
+    /// One mapping per table.
+    pub tables: Vec<TableSpec>,
+}
+
+/// The Dynamics 365 organisation and the application that reads it.
+#[derive(Debug, Clone)]
+pub struct DataverseConfig {
+    /// The organisation's URL, such as `https://contoso.api.crm.dynamics.com`.
+    pub url: Url,
+    /// The Entra tenant: its id or its domain.
+    pub tenant: String,
+    /// The application's id.
+    pub client_id: String,
+    /// The application's secret.
+    pub client_secret: SecretRef,
+    /// The authority that issues tokens; the public cloud's when absent.
+    pub authority: Option<Url>,
+    /// Rows per page, 1 to 5000.
+    pub page_size: u32,
+    /// How long to wait between two polls of a table that had no change.
+    pub poll: Duration,
+    /// Requests in flight at most.
+    pub in_flight: usize,
+}
+
+/// The Campaign instance and the credential that writes it.
+#[derive(Debug, Clone)]
+pub struct CampaignConfig {
+    /// The instance's URL, such as `https://mc.adobe.io/acme` (without `/campaign`).
+    pub url: Url,
+    /// The credential's client id, which is the API key too.
+    pub client_id: String,
+    /// The credential's secret.
+    pub client_secret: SecretRef,
+    /// The organisation, `...@AdobeOrg`.
+    pub org_id: String,
+    /// The token service; the public one when absent.
+    pub ims_url: Option<Url>,
+    /// Scopes to ask for; the documented list when absent.
+    pub scopes: Option<Vec<String>>,
+    /// Requests in flight at most.
+    pub in_flight: usize,
+    /// A fixed rate; none when absent.
+    pub requests_per_second: Option<u32>,
+    /// How long after it was sent a write may still take effect.
+    pub settle: Duration,
+    /// Whether resources without a unique key may be written although a duplicate cannot be excluded there.
+    pub accept_duplicate_risk: bool,
+}
+
+/// Transport security.
+#[derive(Debug, Clone, Default)]
+pub struct TlsConfig {
+    /// Further authorities to trust, as PEM.
+    pub ca_file: Option<PathBuf>,
+}
+
+/// The embedded store.
+#[derive(Debug, Clone)]
+pub struct StoreConfig {
+    /// The database file.
+    pub sqlite: PathBuf,
+    /// Memory for its page cache, in MiB.
+    pub cache_mib: u32,
+    /// The largest size the file may grow to, in pages of 8 KiB; unlimited when absent.
+    pub max_pages: Option<u32>,
+}
+
+/// How the engine behaves.
+#[derive(Debug, Clone)]
+pub struct SyncConfig {
+    /// How many records may be deleted at once after a full read found them missing.
+    pub delete_brake: DeleteBrake,
+    /// Whether Adobe's documented service limits are refusals.
+    pub adobe_guardrails: bool,
+}
+
+/// The larger of the two is allowed.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct DeleteBrake {
+    /// So many records.
+    pub rows: u64,
+    /// This share of all records that were written.
+    pub share: f64,
+}
+
+impl Default for SyncConfig {
+    fn default() -> Self {
+        Self { delete_brake: DeleteBrake { rows: 50, share: 0.005 }, adobe_guardrails: false }
+    }
+}
+
+impl Config {
+    /// Reads a configuration file. Relative paths in it are relative to the file.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Configuration`] with every problem found.
+    pub fn load(file: &Path) -> Result<Self, Error> {
+        let text = std::fs::read_to_string(file).map_err(|error| {
+            Error::one(
+                ErrorKind::Configuration,
+                Problem::new(
+                    file.display().to_string(),
+                    format!("The configuration cannot be read: {}.", error.kind()),
+                    "Give the path of a readable file; `d365-campaign init --output FILE` writes one to start from.",
+                ),
+            )
+        })?;
+        let base = file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        Self::parse(&text, base)
+    }
+
+    /// Reads a configuration from text; relative paths are relative to `base`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Configuration`] with every problem found.
+    pub fn parse(text: &str, base: &Path) -> Result<Self, Error> {
+        parse::parse(text, base).map_err(|problems| Error::new(ErrorKind::Configuration, problems))
+    }
+}

@@ -1,0 +1,282 @@
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::time::Duration;
+
+use mapping::{Guardrails, Problems, TableSpec};
+use toml::de::{DeTable, DeValue};
+use url::Url;
+
+use super::reader::{Document, Section, report_unknown};
+use super::url_check::service_url;
+use super::{CampaignConfig, Config, DataverseConfig, DeleteBrake, SecretRef, StoreConfig, SyncConfig, TlsConfig};
+use crate::error::Problem;
+
+const LATER: &str = "not available yet";
+
+pub(super) fn parse(text: &str, base: &Path) -> Result<Config, Vec<Problem>> {
+    let mut document = Document::new(text, base);
+    let root = match DeTable::parse(text) {
+        Ok(root) => root,
+        Err(error) => {
+            let offset = error.span().map_or(0, |span| span.start);
+            document.problem("(file)", offset, format!("This is not TOML: {}.", error.message()), "");
+            return Err(document.problems);
+        }
+    };
+    let root = root.get_ref();
+    let known = BTreeSet::from(["dataverse", "campaign", "tls", "store", "sync", "table", "events", "opt_out", "sftp"]);
+    report_unknown(&mut document, "", root, &known);
+
+    let dataverse = dataverse(&mut document, root);
+    let campaign = campaign(&mut document, root);
+    let tls = tls(&mut document, root);
+    let store = store(&mut document, root);
+    let sync = sync(&mut document, root);
+    let tables = tables(&mut document, root, sync.adobe_guardrails);
+    for name in ["events", "opt_out", "sftp"] {
+        later_section(&mut document, root, name);
+    }
+    match (dataverse, campaign, store) {
+        (Some(dataverse), Some(campaign), Some(store)) if document.problems.is_empty() => {
+            Ok(Config { dataverse, campaign, tls, store, sync, tables })
+        }
+        _ => Err(document.problems),
+    }
+}
+
+fn required<'d, 't>(document: &mut Document<'t>, root: &'d DeTable<'t>, name: &'static str) -> Option<Section<'d, 't>> {
+    if root.get(name).is_none() {
+        document.problem(name, 0, "This section is missing.", format!("Add [{name}]."));
+    }
+    Section::of(document, root, name)
+}
+
+fn url(document: &mut Document<'_>, place: &str, offset: usize, text: &str) -> Option<Url> {
+    match service_url(text) {
+        Ok(url) => Some(url),
+        Err(message) => {
+            document.problem(place, offset, message, "Write it as https://host or https://host/path.");
+            None
+        }
+    }
+}
+
+fn optional_url<'t>(document: &mut Document<'t>, section: &mut Section<'_, 't>, key: &'static str) -> Option<Url> {
+    let offset = section.value(key)?.span().start;
+    let text = section.text(document, key)?;
+    url(document, &section.place(key), offset, &text)
+}
+
+fn required_url<'t>(
+    document: &mut Document<'t>,
+    section: &mut Section<'_, 't>,
+    key: &'static str,
+    what: &str,
+) -> Option<Url> {
+    if section.value(key).is_none() {
+        section.missing(document, key, what);
+        return None;
+    }
+    optional_url(document, section, key)
+}
+
+fn required_secret<'t>(
+    document: &mut Document<'t>,
+    section: &mut Section<'_, 't>,
+    key: &'static str,
+) -> Option<SecretRef> {
+    if section.value(key).is_none() {
+        section.missing(document, key, "{ env = \"NAME\" } or { file = \"path\" }");
+        return None;
+    }
+    section.secret(document, key)
+}
+
+fn narrow<T: TryFrom<u64>>(value: Option<u64>, default: T) -> T {
+    value.and_then(|value| T::try_from(value).ok()).unwrap_or(default)
+}
+
+fn dataverse<'t>(document: &mut Document<'t>, root: &DeTable<'t>) -> Option<DataverseConfig> {
+    let mut section = required(document, root, "dataverse")?;
+    let url =
+        required_url(document, &mut section, "url", "the organisation, such as https://contoso.api.crm.dynamics.com");
+    let tenant = section.required_text(document, "tenant", "the Entra tenant's id or domain");
+    let client_id = section.required_text(document, "client_id", "the application's id");
+    let client_secret = required_secret(document, &mut section, "client_secret");
+    let authority = optional_url(document, &mut section, "authority");
+    let page_size = narrow(section.integer(document, "page_size", 1..=5000), 5000);
+    let poll = Duration::from_secs(section.integer(document, "poll_seconds", 1..=86_400).unwrap_or(30));
+    let in_flight = narrow(section.integer(document, "in_flight", 1..=52), 4);
+    section.finish(document);
+    Some(DataverseConfig {
+        url: url?,
+        tenant,
+        client_id,
+        client_secret: client_secret?,
+        authority,
+        page_size,
+        poll,
+        in_flight,
+    })
+}
+
+fn campaign<'t>(document: &mut Document<'t>, root: &DeTable<'t>) -> Option<CampaignConfig> {
+    let mut section = required(document, root, "campaign")?;
+    let url = required_url(document, &mut section, "url", "the instance, such as https://mc.adobe.io/acme");
+    let client_id = section.required_text(document, "client_id", "the credential's client id");
+    let client_secret = required_secret(document, &mut section, "client_secret");
+    let org_id = section.required_text(document, "org_id", "the organisation, ...@AdobeOrg");
+    let ims_url = optional_url(document, &mut section, "ims_url");
+    let scopes = section.value("scopes").and_then(|value| document.deserialize("campaign.scopes", value));
+    let in_flight = narrow(section.integer(document, "in_flight", 1..=256), 8);
+    let requests_per_second =
+        section.integer(document, "requests_per_second", 1..=10_000).map(|rate| narrow(Some(rate), 1));
+    let settle = Duration::from_secs(section.integer(document, "settle_seconds", 0..=86_400).unwrap_or(120));
+    let accept_duplicate_risk = section.boolean(document, "accept_duplicate_risk").unwrap_or(false);
+    if let Some(value) = section.value("engine_calls_per_day") {
+        let offset = value.span().start;
+        document.problem(
+            "campaign.engine_calls_per_day",
+            offset,
+            format!("A daily limit of engine calls is {LATER}."),
+            "Remove the key; requests_per_second limits the rate.",
+        );
+    }
+    section.finish(document);
+    Some(CampaignConfig {
+        url: url?,
+        client_id,
+        client_secret: client_secret?,
+        org_id,
+        ims_url,
+        scopes,
+        in_flight,
+        requests_per_second,
+        settle,
+        accept_duplicate_risk,
+    })
+}
+
+fn tls<'t>(document: &mut Document<'t>, root: &DeTable<'t>) -> TlsConfig {
+    let Some(mut section) = Section::of(document, root, "tls") else { return TlsConfig::default() };
+    let ca_file = section.text(document, "ca_file").map(|text| document.path(&text));
+    section.finish(document);
+    TlsConfig { ca_file }
+}
+
+fn store<'t>(document: &mut Document<'t>, root: &DeTable<'t>) -> Option<StoreConfig> {
+    let mut section = required(document, root, "store")?;
+    let file = section.required_text(document, "sqlite", "the database file, such as sqlite = \"sync.db\"");
+    let sqlite = document.path(&file);
+    let cache_mib = narrow(section.integer(document, "cache_mib", 1..=4096), 16);
+    let max_pages =
+        section.integer(document, "max_pages", 16..=u64::from(u32::MAX)).map(|pages| narrow(Some(pages), u32::MAX));
+    for (key, what) in [("encryption_key", "Encryption at rest"), ("postgres", "A PostgreSQL store")] {
+        if let Some(value) = section.value(key) {
+            let offset = value.span().start;
+            document.problem(section.place(key), offset, format!("{what} is {LATER}."), "Remove the key.");
+        }
+    }
+    section.finish(document);
+    Some(StoreConfig { sqlite, cache_mib, max_pages })
+}
+
+fn sync<'t>(document: &mut Document<'t>, root: &DeTable<'t>) -> SyncConfig {
+    let mut config = SyncConfig::default();
+    let Some(mut section) = Section::of(document, root, "sync") else { return config };
+    if let Some(value) = section.value("sweep") {
+        let offset = value.span().start;
+        match section.text(document, "sweep").as_deref() {
+            Some("off") | None => {}
+            Some(_) => document.problem(
+                "sync.sweep",
+                offset,
+                format!("A sweep on a timer is {LATER}."),
+                "Write sweep = \"off\" or remove the key.",
+            ),
+        }
+    }
+    if let Some(value) = section.value("delete_brake") {
+        #[derive(serde::Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Brake {
+            rows: u64,
+            share: f64,
+        }
+        let offset = value.span().start;
+        if let Some(Brake { rows, share }) = document.deserialize("sync.delete_brake", value) {
+            if (0.0..=1.0).contains(&share) {
+                config.delete_brake = DeleteBrake { rows, share };
+            } else {
+                document.problem("sync.delete_brake", offset, "The share must be from 0 to 1.", "");
+            }
+        }
+    }
+    if let Some(value) = section.value("guardrails") {
+        let offset = value.span().start;
+        match section.text(document, "guardrails").as_deref() {
+            Some("adobe") => config.adobe_guardrails = true,
+            Some("none") | None => {}
+            Some(_) => {
+                document.problem("sync.guardrails", offset, "This must be \"none\" or \"adobe\".", "");
+            }
+        }
+    }
+    section.finish(document);
+    config
+}
+
+fn tables<'t>(document: &mut Document<'t>, root: &DeTable<'t>, adobe_guardrails: bool) -> Vec<TableSpec> {
+    let Some(value) = root.get("table") else {
+        document.problem("table", 0, "No table is mapped.", "Add a [[table]] section.");
+        return Vec::new();
+    };
+    let Some(list) = value.get_ref().as_array() else {
+        document.problem("table", value.span().start, "This must be a list.", "Write each table as [[table]].");
+        return Vec::new();
+    };
+    let mut specs = Vec::new();
+    let mut offsets = Vec::new();
+    for (index, value) in list.iter().enumerate() {
+        if let Some(spec) = document.deserialize(&format!("table[{index}]"), value) {
+            specs.push(spec);
+            offsets.push(value.span().start);
+        }
+    }
+    if specs.len() == list.len() {
+        let wrong = mapping::validate(&specs).err().into_iter();
+        let beyond = adobe_guardrails.then(|| Guardrails::adobe().review(&specs).err()).flatten();
+        for problem in wrong.chain(beyond).flat_map(Problems::into_vec) {
+            let offset = table_index(&problem.path).and_then(|index| offsets.get(index)).copied().unwrap_or(0);
+            document.problem(problem.path, offset, problem.message, problem.remedy);
+        }
+    }
+    specs
+}
+
+/// The index in a path such as `table[3].fields[0].to`.
+fn table_index(path: &str) -> Option<usize> {
+    path.strip_prefix("table[")?.split(']').next()?.parse().ok()
+}
+
+/// Sections that this version cannot serve are accepted while they are off.
+fn later_section(document: &mut Document<'_>, root: &DeTable<'_>, name: &'static str) {
+    let Some(value) = root.get(name) else { return };
+    let offset = value.span().start;
+    let Some(table) = value.get_ref().as_table() else {
+        document.problem(name, offset, "This must be a table.", format!("Write it as [{name}]."));
+        return;
+    };
+    let is_true = |key: &str| matches!(table.get(key).map(|value| value.get_ref()), Some(DeValue::Boolean(true)));
+    let on = match name {
+        "events" => ["sends", "opens", "clicks", "bounces"].into_iter().any(is_true),
+        "opt_out" => table
+            .get("direction")
+            .and_then(|value| value.get_ref().as_str())
+            .is_some_and(|direction| direction != "disabled"),
+        _ => is_true("export_logs"),
+    };
+    if on {
+        document.problem(name, offset, format!("The section [{name}] is {LATER}."), "Switch it off or remove it.");
+    }
+}

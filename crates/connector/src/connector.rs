@@ -1,0 +1,215 @@
+//! The connector that a host builds, starts, watches and stops.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use campaign_client::CampaignClient;
+use d365_client::D365Client;
+use sync_core::traits::{NoObserver, Observer, Store};
+use sync_core::{DeleteBrake, EngineOptions, RunMode, StreamConfig, Workflow, WorkflowHandle, WorkflowStatus};
+use sync_store_sqlite::{SqliteOptions, SqliteStore};
+use timing::{SharedClock, SystemClock};
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Config;
+use crate::connect::{self, Services};
+use crate::control::store_error;
+use crate::error::{Error, ErrorKind, Problem};
+use crate::summary::{RunSummary, TableSummary, Traffic, WorkflowSummary};
+use crate::workflows::ingress::{self, StreamParts};
+
+/// Builds a [`Connector`].
+#[derive(Debug)]
+#[must_use]
+pub struct ConnectorBuilder {
+    config: Config,
+    observer: Arc<dyn Observer>,
+    clock: SharedClock,
+}
+
+/// Both sides known, every mapping compiled, the store opened: ready to start.
+#[derive(Debug)]
+pub struct Connector {
+    config: Config,
+    workflow: Workflow,
+    dataverse: D365Client,
+    campaign: CampaignClient,
+    clock: SharedClock,
+    set_up: Traffic,
+    warnings: Vec<String>,
+}
+
+/// A started connector. Dropping it stops the workflows; what is in flight is settled by the next run.
+#[derive(Debug)]
+pub struct Running {
+    handle: WorkflowHandle,
+    connector: Connector,
+    started: Duration,
+}
+
+/// Stops a running connector from elsewhere.
+#[derive(Debug, Clone)]
+pub struct Stopper(CancellationToken);
+
+impl Stopper {
+    /// Asks for a stop in good order: nothing new is sent, what is in flight is finished and settled.
+    pub fn stop(&self) {
+        self.0.cancel();
+    }
+}
+
+impl ConnectorBuilder {
+    /// Tells `observer` what happens.
+    pub fn observer(mut self, observer: Arc<dyn Observer>) -> Self {
+        self.observer = observer;
+        self
+    }
+
+    /// Takes time from `clock` instead of the system.
+    pub fn clock(mut self, clock: SharedClock) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Reads the secrets, opens the store, asks both services and compiles the mappings.
+    ///
+    /// # Errors
+    /// Everything that is wrong, with place and remedy. Nothing was written then, and a store that was not there is not
+    /// there now.
+    pub async fn connect(self) -> Result<Connector, Error> {
+        let Self { config, observer, clock } = self;
+        let prepared = connect::prepare(&config)?;
+        // A store that is there is opened before anybody is asked; a new one is made only once all else is in order.
+        let existing = if config.store.sqlite.exists() { Some(open_store(&config)?) } else { None };
+        let Services { dataverse, campaign, tables, .. } = connect::services(&config, prepared, &clock).await?;
+        let store = match existing {
+            Some(store) => store,
+            None => open_store(&config)?,
+        };
+        let beyond = mapping::Guardrails::none().review(&config.tables).unwrap_or_default();
+        let table_warnings: Vec<String> =
+            tables.iter().flat_map(|table| table.warnings()).chain(beyond.iter().map(ToString::to_string)).collect();
+        let streams = tables
+            .into_iter()
+            .map(|table| table.stream(&config, &dataverse, &campaign))
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|error| {
+                Error::one(ErrorKind::Refused, Problem::new("table", format!("{error}."), error.remedy().to_owned()))
+            })?;
+        let set_up = Traffic { dataverse: dataverse.stats().sent, campaign: campaign.stats().sent };
+        let mut warnings = vec![format!("payloads in {} are not encrypted", config.store.sqlite.display())];
+        warnings.extend(table_warnings);
+        let workflow = workflow(&config, store, streams, observer, &clock)?;
+        Ok(Connector { config, workflow, dataverse, campaign, clock, set_up, warnings })
+    }
+
+    /// Checks everything that [`connect`](Self::connect) needs and answers what was found in order; opens no store.
+    ///
+    /// # Errors
+    /// Everything that is wrong, with place and remedy.
+    pub async fn check(self) -> Result<Vec<String>, Error> {
+        let prepared = connect::prepare(&self.config)?;
+        Ok(connect::services(&self.config, prepared, &self.clock).await?.checks)
+    }
+}
+
+fn open_store(config: &Config) -> Result<Arc<dyn Store>, Error> {
+    let options =
+        SqliteOptions::default().cache_mib(config.store.cache_mib).max_page_count(config.store.max_pages);
+    let store: Arc<dyn Store> = SqliteStore::open(&config.store.sqlite, options).map_err(store_error)?;
+    Ok(store)
+}
+
+fn workflow(
+    config: &Config,
+    store: Arc<dyn Store>,
+    streams: Vec<StreamParts>,
+    observer: Arc<dyn Observer>,
+    clock: &SharedClock,
+) -> Result<Workflow, Error> {
+    let brake = config.sync.delete_brake;
+    let options =
+        EngineOptions { brake: DeleteBrake { rows: brake.rows, share: brake.share }, ..EngineOptions::default() };
+    let mut workflow =
+        Workflow::builder(ingress::NAME).store(store).clock(clock.clone()).observer(observer).options(options);
+    for stream in streams {
+        workflow = workflow.stream(StreamConfig {
+            id: stream.id,
+            rank: stream.rank,
+            source: stream.source,
+            transform: stream.transform,
+            destination: stream.destination,
+            poll_every: config.dataverse.poll,
+            apply_deletes: stream.apply_deletes,
+            page_rows: config.dataverse.page_size,
+        });
+    }
+    workflow.build().map_err(|error| {
+        let problem = Problem::new("table", format!("{error}."), "Map at least one table, and each only once.");
+        Error::one(ErrorKind::Configuration, problem).with_source(error)
+    })
+}
+
+impl Connector {
+    /// Starts to build a connector.
+    pub fn builder(config: Config) -> ConnectorBuilder {
+        ConnectorBuilder { config, observer: Arc::new(NoObserver), clock: SystemClock::shared() }
+    }
+
+    /// What an operator should know before the start.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
+    /// Starts the workflows.
+    pub fn start(self, mode: RunMode) -> Running {
+        let started = self.clock.monotonic();
+        Running { handle: self.workflow.start(mode), connector: self, started }
+    }
+}
+
+impl Running {
+    /// Stops it from elsewhere.
+    pub fn stopper(&self) -> Stopper {
+        Stopper(self.handle.stopper())
+    }
+
+    /// The status at this moment.
+    pub fn status(&self) -> WorkflowStatus {
+        self.handle.status()
+    }
+
+    /// Waits for the end and tells what was done.
+    ///
+    /// # Cancellation safety
+    /// Dropping the future stops the workflows like dropping [`Running`] does.
+    pub async fn join(self) -> RunSummary {
+        let Self { handle, connector, started } = self;
+        let report = handle.join().await;
+        let sent = Traffic { dataverse: connector.dataverse.stats().sent, campaign: connector.campaign.stats().sent };
+        let set_up = connector.set_up;
+        let tables = connector.config.tables.iter().map(|spec| {
+            let id = ingress::stream_id(&spec.table);
+            let tally = report.streams.iter().find(|stream| stream.id == id).map(|stream| stream.tally);
+            TableSummary {
+                table: spec.table.clone(),
+                resource: spec.resource.clone(),
+                tally: tally.unwrap_or_default(),
+            }
+        });
+        let elapsed = connector.clock.monotonic().saturating_sub(started);
+        RunSummary {
+            workflows: vec![WorkflowSummary {
+                workflow: ingress::NAME.to_owned(),
+                status: report.status.into(),
+                tables: tables.collect(),
+            }],
+            requests: Traffic {
+                dataverse: sent.dataverse - set_up.dataverse,
+                campaign: sent.campaign - set_up.campaign,
+            },
+            setup_requests: set_up,
+            elapsed_ms: u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX),
+        }
+    }
+}

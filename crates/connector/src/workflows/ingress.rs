@@ -1,0 +1,182 @@
+//! Ingress: contacts and custom entities from Dynamics 365 to Campaign.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use campaign_client::{Addressing, CampaignClient, ResourceMeta};
+use d365_client::{D365Client, EntityDef};
+use mapping::{Plan, TableSpec};
+use sync_core::StreamId;
+use sync_core::traits::{Destination, Source, Transform};
+
+use crate::adapters::campaign_destination::CampaignDestination;
+use crate::adapters::dataverse_source::DataverseSource;
+use crate::adapters::plan_transform::PlanTransform;
+use crate::adapters::{campaign_schema, dataverse_schema};
+use crate::config::Config;
+use crate::error::Problem;
+
+/// The workflow's name.
+pub(crate) const NAME: &str = "ingress";
+
+/// The stream of a table.
+pub(crate) fn stream_id(table: &str) -> StreamId {
+    StreamId::new(format!("{NAME}/{table}"))
+}
+
+/// A table whose both sides are known and whose mapping is compiled.
+#[derive(Debug)]
+pub(crate) struct MappedTable {
+    spec: TableSpec,
+    rank: u32,
+    plan: Arc<Plan>,
+    def: Arc<EntityDef>,
+    resource: campaign_client::Resource,
+}
+
+/// The parts of one stream.
+#[derive(Debug)]
+pub(crate) struct StreamParts {
+    pub(crate) id: StreamId,
+    pub(crate) rank: u32,
+    pub(crate) apply_deletes: bool,
+    pub(crate) source: Arc<dyn Source>,
+    pub(crate) transform: Arc<dyn Transform>,
+    pub(crate) destination: Arc<dyn Destination>,
+}
+
+impl MappedTable {
+    /// Asks both sides for their schemas and compiles the mapping; problems carry the table's place.
+    pub(crate) async fn load(
+        index: usize,
+        spec: &TableSpec,
+        rank: u32,
+        dataverse: &D365Client,
+        campaign: &CampaignClient,
+    ) -> Result<Self, Vec<Problem>> {
+        let place = format!("table[{index}]");
+        let mut problems = Vec::new();
+        let def = match table(&place, spec, dataverse).await {
+            Ok(def) => Some(def),
+            Err(problem) => {
+                problems.push(problem);
+                None
+            }
+        };
+        let meta = match resource(&place, spec, campaign).await {
+            Ok(meta) => Some(meta),
+            Err(problem) => {
+                problems.push(problem);
+                None
+            }
+        };
+        let (Some(def), Some(meta)) = (def, meta) else { return Err(problems) };
+        let compiled = mapping::compile(spec, &dataverse_schema::schema(&def), &campaign_schema::schema(&meta));
+        match compiled {
+            Ok(plan) => {
+                Ok(Self { spec: spec.clone(), rank, plan: Arc::new(plan), def: def.shared(), resource: meta.resource })
+            }
+            Err(problems) => Err(problems
+                .iter()
+                .map(|problem| {
+                    let path = format!("{place}.{}", problem.path);
+                    Problem::new(path, problem.message.clone(), problem.remedy.clone())
+                })
+                .collect()),
+        }
+    }
+
+    /// What an operator wants to read of it.
+    pub(crate) fn describe(&self) -> String {
+        format!(
+            "table {} -> resource {}: {} fields, key {}",
+            self.spec.table,
+            self.spec.resource,
+            self.spec.fields.len(),
+            self.spec.key
+        )
+    }
+
+    /// What is allowed, and worth a look.
+    pub(crate) fn warnings(&self) -> impl Iterator<Item = String> {
+        self.plan.warnings().iter().map(|warning| format!("table {}: {warning}", self.spec.table))
+    }
+
+    /// The engine's parts.
+    pub(crate) fn stream(
+        self,
+        config: &Config,
+        dataverse: &D365Client,
+        campaign: &CampaignClient,
+    ) -> Result<StreamParts, d365_client::Error> {
+        let source =
+            DataverseSource::new(dataverse, &self.def, self.plan.source_columns(), config.dataverse.page_size)?;
+        let records = match &self.spec.key_filter {
+            None => campaign.records(self.resource),
+            Some(filter) => campaign
+                .records_by(
+                    self.resource,
+                    Addressing::Filter { name: filter.name.clone().into(), parameter: filter.parameter.clone().into() },
+                )
+                .verify_key(self.spec.key.clone()),
+        };
+        let destination = CampaignDestination::new(records, config.campaign.in_flight, config.campaign.settle);
+        Ok(StreamParts {
+            id: stream_id(&self.spec.table),
+            rank: self.rank,
+            apply_deletes: self.spec.apply_deletes,
+            source: Arc::new(source),
+            transform: Arc::new(PlanTransform::new(self.plan)),
+            destination: Arc::new(destination),
+        })
+    }
+}
+
+async fn table(place: &str, spec: &TableSpec, dataverse: &D365Client) -> Result<EntityDef, Problem> {
+    let place = format!("{place}.table");
+    let def = dataverse.metadata().table(&spec.table).await.map_err(|error| match error.kind() {
+        d365_client::ErrorKind::NotFound | d365_client::ErrorKind::UnknownTable => Problem::new(
+            place.clone(),
+            format!("Dynamics 365 has no table called {}.", spec.table),
+            "Write the table's logical name, such as contact or new_vehicle.",
+        ),
+        _ => Problem::new(place.clone(), format!("Dynamics 365: {error}."), error.remedy().to_owned()),
+    })?;
+    if !def.change_tracking() {
+        return Err(Problem::new(
+            place,
+            format!("Change tracking is off for the table {}.", spec.table),
+            "Switch it on: Power Apps, table properties, advanced options, track changes.",
+        ));
+    }
+    Ok(def)
+}
+
+async fn resource(place: &str, spec: &TableSpec, campaign: &CampaignClient) -> Result<ResourceMeta, Problem> {
+    let problem = |error: campaign_client::Error| match error.kind() {
+        campaign_client::ErrorKind::UnknownResource => Problem::new(
+            format!("{place}.resource"),
+            format!("Campaign publishes no resource called {}.", spec.resource),
+            "Publish the resource with the Profiles & Services Ext API, and write its id, such as profile or cusVehicle.",
+        ),
+        _ => Problem::new(format!("{place}.resource"), format!("Campaign: {error}."), error.remedy().to_owned()),
+    };
+    let resource = campaign.find_resource(&spec.resource).await.map_err(problem)?;
+    campaign.resource_metadata(&resource).await.map_err(problem)
+}
+
+/// How deep below the tables without parents each table stands: parents are written before children.
+pub(crate) fn ranks(tables: &[TableSpec]) -> Vec<u32> {
+    let mut ranks: BTreeMap<&str, u32> = tables.iter().map(|spec| (spec.table.as_str(), 0)).collect();
+    // As many rounds as there are tables reach every depth; a circle was refused by validation.
+    for _ in tables {
+        for spec in tables {
+            let deepest =
+                spec.links.iter().filter_map(|link| ranks.get(link.parent.as_str())).max().map(|rank| rank + 1);
+            if let (Some(deepest), Some(rank)) = (deepest, ranks.get_mut(spec.table.as_str())) {
+                *rank = (*rank).max(deepest);
+            }
+        }
+    }
+    tables.iter().map(|spec| ranks.get(spec.table.as_str()).copied().unwrap_or_default()).collect()
+}

@@ -1,0 +1,3 @@
+//! The workflows that a host starts, stops and watches.
+
+pub(crate) mod ingress;

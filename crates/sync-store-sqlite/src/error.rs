@@ -1,0 +1,59 @@
+//! SQLite's errors as the store's.
+
+use rusqlite::ErrorCode;
+use sync_core::{StoreError, StoreErrorKind};
+
+/// What an error of SQLite means for the caller. Texts of SQLite name tables and columns, never values.
+pub(crate) fn store_error(error: rusqlite::Error) -> StoreError {
+    let code = error.sqlite_error_code();
+    let (kind, message, remedy) = match code {
+        Some(ErrorCode::DiskFull) => (
+            StoreErrorKind::Full,
+            "The store is full: the disk, or the page limit, leaves no room.",
+            "Free space on its disk, or raise store.max_pages, and start again; nothing was lost.",
+        ),
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => (
+            StoreErrorKind::Corrupt,
+            "The store file is damaged, or is no store of this program.",
+            "Put the file aside and restore a backup, or name another file: everything is then read again.",
+        ),
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => (
+            StoreErrorKind::InUse,
+            "The store is held by another process.",
+            "Stop the other process, or give this one a store of its own.",
+        ),
+        _ => (
+            StoreErrorKind::Unavailable,
+            "The store file cannot be read or written.",
+            "See that its folder exists, is on a local disk and may be written by this user.",
+        ),
+    };
+    StoreError::new(kind, message, remedy).with_source(error)
+}
+
+/// A lease that is not the newest.
+pub(crate) fn fenced() -> StoreError {
+    StoreError::new(
+        StoreErrorKind::Fenced,
+        "Another run has taken over this workflow.",
+        "Nothing is to be done if that was meant; run only one process per store.",
+    )
+}
+
+/// A checkpoint that moved meanwhile.
+pub(crate) fn conflict() -> StoreError {
+    StoreError::new(
+        StoreErrorKind::Conflict,
+        "The read position was moved by somebody else.",
+        "Nothing is to be done: the position is loaded again.",
+    )
+}
+
+/// Something in the file that this program did not write.
+pub(crate) fn damaged() -> StoreError {
+    StoreError::new(
+        StoreErrorKind::Corrupt,
+        "The store file holds something that this program did not write.",
+        "Put the file aside and restore a backup, or name another file: everything is then read again.",
+    )
+}

@@ -1,0 +1,101 @@
+//! Tables, versions and settings of the file.
+
+use rusqlite::Connection;
+use sync_core::{StoreError, StoreErrorKind};
+
+use crate::SqliteOptions;
+use crate::error::store_error;
+
+/// "SYNC": marks the file as ours.
+const APPLICATION_ID: i64 = 0x5359_4E43;
+/// The newest layout that this program knows.
+const VERSION: i64 = 1;
+
+const LAYOUT: &str = "
+CREATE TABLE lease(res TEXT PRIMARY KEY, owner TEXT NOT NULL, fence INTEGER NOT NULL, nonce INTEGER NOT NULL) STRICT;
+CREATE TABLE stream(id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE) STRICT;
+CREATE TABLE checkpoint(
+  stream INTEGER PRIMARY KEY, generation INTEGER NOT NULL, phase INTEGER NOT NULL, position TEXT,
+  version INTEGER NOT NULL, at_ms INTEGER NOT NULL, n_read INTEGER NOT NULL, n_inserted INTEGER NOT NULL,
+  n_updated INTEGER NOT NULL, n_deleted INTEGER NOT NULL, n_unchanged INTEGER NOT NULL, n_filtered INTEGER NOT NULL,
+  n_superseded INTEGER NOT NULL, n_ignored INTEGER NOT NULL, n_dead INTEGER NOT NULL) STRICT;
+-- state: 0 ready, 1 in flight, 2 unknown; kind: 0 upsert, 1 delete
+CREATE TABLE entry(
+  seq INTEGER PRIMARY KEY AUTOINCREMENT, stream INTEGER NOT NULL, key BLOB NOT NULL, kind INTEGER NOT NULL,
+  state INTEGER NOT NULL, due_ms INTEGER NOT NULL, attempt INTEGER NOT NULL, fence INTEGER NOT NULL,
+  was_unknown INTEGER NOT NULL, verification INTEGER NOT NULL, version INTEGER, plan INTEGER NOT NULL, digest BLOB,
+  insert_body BLOB, update_body BLOB, at_ms INTEGER NOT NULL) STRICT;
+CREATE INDEX entry_key ON entry(stream, key, seq);
+CREATE INDEX entry_due ON entry(stream, due_ms, seq) WHERE state <> 1;
+CREATE UNIQUE INDEX entry_one_in_flight ON entry(stream, key) WHERE state = 1;
+CREATE TABLE idx(
+  stream INTEGER NOT NULL, key BLOB NOT NULL, digest BLOB, version INTEGER, seen INTEGER NOT NULL,
+  PRIMARY KEY(stream, key)) STRICT, WITHOUT ROWID;
+CREATE TABLE verification(
+  stream INTEGER NOT NULL, key BLOB NOT NULL, due_ms INTEGER NOT NULL, kind INTEGER NOT NULL, version INTEGER,
+  plan INTEGER NOT NULL, digest BLOB, insert_body BLOB, update_body BLOB, PRIMARY KEY(stream, key)) STRICT;
+CREATE TABLE dead(
+  id INTEGER PRIMARY KEY AUTOINCREMENT, stream INTEGER NOT NULL, key BLOB NOT NULL, code TEXT NOT NULL, field TEXT,
+  explanation TEXT NOT NULL, attempts INTEGER NOT NULL, at_ms INTEGER NOT NULL, kind INTEGER, version INTEGER,
+  plan INTEGER, digest BLOB, insert_body BLOB, update_body BLOB, UNIQUE(stream, key)) STRICT;
+CREATE TABLE kv(name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT;
+";
+
+/// Prepares a connection that writes, and lays out a new file.
+pub(crate) fn prepare(connection: &Connection, options: &SqliteOptions) -> Result<(), StoreError> {
+    let tables: i64 = connection
+        .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
+        .map_err(store_error)?;
+    if tables > 0 {
+        check(connection)?;
+    } else {
+        connection.pragma_update(None, "page_size", 8192).map_err(store_error)?;
+        connection.pragma_update(None, "auto_vacuum", "INCREMENTAL").map_err(store_error)?;
+    }
+    if let Some(pages) = options.max_page_count {
+        connection.query_row(&format!("PRAGMA max_page_count = {pages}"), [], |_| Ok(())).map_err(store_error)?;
+    }
+    let settings = format!(
+        "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA busy_timeout = 5000; PRAGMA mmap_size = 0;
+         PRAGMA cache_size = -{}; PRAGMA wal_autocheckpoint = 4000; PRAGMA journal_size_limit = 268435456;
+         PRAGMA temp_store = MEMORY; PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON;
+         PRAGMA secure_delete = FAST; PRAGMA foreign_keys = ON;",
+        u64::from(options.cache_mib) * 1024
+    );
+    connection.execute_batch(&settings).map_err(store_error)?;
+    if tables == 0 {
+        let layout = format!(
+            "BEGIN IMMEDIATE; PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {VERSION}; {LAYOUT} COMMIT;"
+        );
+        connection.execute_batch(&layout).map_err(|error| {
+            // The error that matters is the first; a rollback of what was not begun fails without harm.
+            let _ = connection.execute_batch("ROLLBACK");
+            store_error(error)
+        })?;
+    }
+    connection.set_prepared_statement_cache_capacity(64);
+    Ok(())
+}
+
+/// Refuses files of other programs and of newer versions.
+pub(crate) fn check(connection: &Connection) -> Result<(), StoreError> {
+    let number = |name: &str| -> Result<i64, StoreError> {
+        connection.pragma_query_value(None, name, |row| row.get(0)).map_err(store_error)
+    };
+    if number("application_id")? != APPLICATION_ID {
+        return Err(StoreError::new(
+            StoreErrorKind::Corrupt,
+            "The file is a database of another program.",
+            "Name another file in store.sqlite.",
+        ));
+    }
+    let version = number("user_version")?;
+    if version > VERSION {
+        return Err(StoreError::new(
+            StoreErrorKind::TooNew,
+            format!("The store was made by a newer version of this program (layout {version}, this one knows {VERSION})."),
+            "Run the newer program, or name another file in store.sqlite.",
+        ));
+    }
+    Ok(())
+}

@@ -1,0 +1,183 @@
+//! One thread owns the only connection that writes. It takes all requests that wait, runs each in a savepoint of one
+//! transaction, commits once, and only then answers: a group commit.
+
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::JoinHandle;
+
+use rusqlite::Connection;
+use sync_core::{StoreError, StoreErrorKind};
+use tokio::sync::oneshot;
+
+use crate::error::store_error;
+
+/// Requests committed together at most.
+const GROUP: usize = 256;
+/// Requests that may wait; a full queue makes callers wait, which is the back-pressure.
+const QUEUE: usize = 1024;
+
+/// Something to do in a transaction, and somebody to tell.
+trait Job: Send {
+    fn run(&mut self, connection: &Connection) -> bool;
+    fn answer(self: Box<Self>, failure: Option<StoreError>);
+}
+
+struct Request<T, F> {
+    work: Option<F>,
+    result: Option<Result<T, StoreError>>,
+    reply: oneshot::Sender<Result<T, StoreError>>,
+}
+
+impl<T: Send, F: FnOnce(&Connection) -> Result<T, StoreError> + Send> Job for Request<T, F> {
+    fn run(&mut self, connection: &Connection) -> bool {
+        let result = self.work.take().map(|work| work(connection));
+        let done = matches!(result, Some(Ok(_)));
+        self.result = result;
+        done
+    }
+
+    fn answer(self: Box<Self>, failure: Option<StoreError>) {
+        let result = match (failure, self.result) {
+            (_, Some(Err(error))) => Err(error),
+            (Some(failure), _) => Err(failure),
+            (None, Some(result)) => result,
+            (None, None) => Err(gone()),
+        };
+        // Whoever asked may have gone; the work is done all the same.
+        let _ = self.reply.send(result);
+    }
+}
+
+/// The way to the writing thread.
+#[derive(Debug)]
+pub(crate) struct Writer {
+    jobs: Option<SyncSender<Box<dyn Job>>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Writer {
+    pub(crate) fn start(connection: Connection) -> Result<Self, StoreError> {
+        let (jobs, queue) = sync_channel(QUEUE);
+        let thread = std::thread::Builder::new()
+            .name("sync-store-writer".to_owned())
+            .spawn(move || serve(&connection, &queue))
+            .map_err(|error| gone().with_source(error))?;
+        Ok(Self { jobs: Some(jobs), thread: Some(thread) })
+    }
+
+    /// Runs `work` in the next transaction and answers once it is durable.
+    ///
+    /// Dropping the future does not undo the work.
+    pub(crate) async fn call<T, F>(&self, work: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+    {
+        let (reply, answer) = oneshot::channel();
+        let job: Box<dyn Job> = Box::new(Request { work: Some(work), result: None, reply });
+        let jobs = self.jobs.as_ref().ok_or_else(gone)?;
+        if let Err(refused) = jobs.try_send(job) {
+            match refused {
+                std::sync::mpsc::TrySendError::Full(job) => {
+                    let jobs = jobs.clone();
+                    let sent = tokio::task::spawn_blocking(move || jobs.send(job).is_ok()).await;
+                    if !matches!(sent, Ok(true)) {
+                        return Err(gone());
+                    }
+                }
+                std::sync::mpsc::TrySendError::Disconnected(_) => return Err(gone()),
+            }
+        }
+        answer.await.map_err(|_| gone())?
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        // Closing the queue ends the thread, which finishes what was asked and closes the file.
+        self.jobs = None;
+        if let Some(thread) = self.thread.take() {
+            // A panic there was reported to whoever waited.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn gone() -> StoreError {
+    StoreError::new(
+        StoreErrorKind::Unavailable,
+        "The store's writer has ended.",
+        "Start again; what was acknowledged is durable. If it repeats, check the disk.",
+    )
+}
+
+fn serve(connection: &Connection, queue: &Receiver<Box<dyn Job>>) {
+    while let Ok(first) = queue.recv() {
+        let mut group = vec![first];
+        while group.len() < GROUP {
+            match queue.try_recv() {
+                Ok(job) => group.push(job),
+                Err(_) => break,
+            }
+        }
+        let failure = transact(connection, &mut group);
+        let fatal = failure.as_ref().is_some_and(|(_, fatal)| *fatal);
+        for job in group {
+            job.answer(failure.as_ref().map(|(error, _)| copy(error)));
+        }
+        if fatal {
+            // After a failed commit nobody knows what the disk holds; a new process finds out by opening the file.
+            return;
+        }
+    }
+}
+
+/// Runs a group in one transaction; a failure concerns every job that had succeeded so far. The flag says whether the file may
+/// be used any further.
+fn transact(connection: &Connection, group: &mut [Box<dyn Job>]) -> Option<(StoreError, bool)> {
+    let begun = connection.execute_batch("BEGIN IMMEDIATE");
+    if let Err(error) = begun {
+        return Some((store_error(error), false));
+    }
+    for job in group.iter_mut() {
+        if let Err(error) = connection.execute_batch("SAVEPOINT job") {
+            return Some(give_up(connection, error));
+        }
+        let kept = job.run(connection);
+        if connection.is_autocommit() {
+            // SQLite undid the whole transaction by itself, as it does when the disk is full.
+            return Some((full_or_failed(), false));
+        }
+        let end = if kept { "RELEASE job" } else { "ROLLBACK TO job; RELEASE job" };
+        if let Err(error) = connection.execute_batch(end) {
+            return Some(give_up(connection, error));
+        }
+    }
+    match connection.execute_batch("COMMIT") {
+        Ok(()) => None,
+        Err(error) => {
+            let full = error.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull);
+            let (failure, _) = give_up(connection, error);
+            Some((failure, !full))
+        }
+    }
+}
+
+fn give_up(connection: &Connection, error: rusqlite::Error) -> (StoreError, bool) {
+    if !connection.is_autocommit() {
+        // The first error is the one to report.
+        let _ = connection.execute_batch("ROLLBACK");
+    }
+    (store_error(error), false)
+}
+
+fn full_or_failed() -> StoreError {
+    StoreError::new(
+        StoreErrorKind::Full,
+        "The store is full: the disk, or the page limit, leaves no room.",
+        "Free space on its disk, or raise store.max_pages, and start again; nothing was lost.",
+    )
+}
+
+fn copy(error: &StoreError) -> StoreError {
+    StoreError::new(error.kind(), error.to_string(), error.remedy().to_owned())
+}
