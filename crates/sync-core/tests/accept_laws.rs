@@ -1,0 +1,119 @@
+//! Every state of a key against every draft: what the destination ends with, and that no needless entry is made.
+
+use sync_core::traits::{DraftBody, Rejection};
+use sync_core::{Acceptance, Digest, KeyState, Payload, PendingEntry, Seq, accept};
+
+const SAME: Digest = Digest([1; 16]);
+const OTHER: Digest = Digest([2; 16]);
+const PENDING: Seq = Seq(7);
+
+fn upsert(digest: Digest) -> DraftBody {
+    let payload = Payload(digest.0.to_vec().into());
+    DraftBody::Upsert { insert: payload.clone(), update: payload, digest }
+}
+
+fn states() -> Vec<KeyState> {
+    let mut states = Vec::new();
+    let pending = |digest, replaceable| Some(PendingEntry { seq: PENDING, digest, replaceable });
+    let mut newest = vec![None];
+    for digest in [None, Some(SAME), Some(OTHER)] {
+        newest.extend([pending(digest, true), pending(digest, false)]);
+    }
+    for bound in [false, true] {
+        let written: &[Option<Digest>] = if bound { &[None, Some(SAME), Some(OTHER)] } else { &[None] };
+        for written in written {
+            for in_doubt in [false, true] {
+                for newest in &newest {
+                    states.push(KeyState { bound, written: *written, in_doubt, newest: *newest });
+                }
+            }
+        }
+    }
+    states
+}
+
+/// What the destination holds once everything is settled: the newest entry decides, else what is written.
+fn end(state: &KeyState, acceptance: Acceptance, draft: Option<Digest>) -> Option<Digest> {
+    let written = if state.bound { state.written.or(Some(Digest([0; 16]))) } else { None };
+    match acceptance {
+        Acceptance::Append | Acceptance::Replace(_) => draft,
+        // What the cancelled entry stood on: nothing was ever written.
+        Acceptance::Cancel(_) => written,
+        Acceptance::Unchanged | Acceptance::Nothing | Acceptance::AsDrafted => {
+            state.newest.map_or(written, |newest| newest.digest)
+        }
+    }
+}
+
+#[test]
+fn an_upsert_always_ends_as_the_newest_state() {
+    for state in states() {
+        let acceptance = accept(&state, &upsert(SAME));
+        assert_eq!(end(&state, acceptance, Some(SAME)), Some(SAME), "{state:?} {acceptance:?}");
+    }
+}
+
+#[test]
+fn a_delete_always_ends_in_absence() {
+    for draft in [DraftBody::Delete, DraftBody::DeleteFiltered] {
+        for state in states() {
+            let acceptance = accept(&state, &draft);
+            assert_eq!(end(&state, acceptance, None), None, "{state:?} {acceptance:?}");
+        }
+    }
+}
+
+#[test]
+fn only_an_unclaimed_entry_is_replaced_or_cancelled() {
+    for state in states() {
+        for draft in [upsert(SAME), DraftBody::Delete, DraftBody::DeleteFiltered] {
+            if let Acceptance::Replace(seq) | Acceptance::Cancel(seq) = accept(&state, &draft) {
+                assert_eq!(seq, PENDING);
+                assert!(state.newest.is_some_and(|newest| newest.replaceable), "{state:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn an_upsert_never_takes_the_place_of_a_delete() {
+    for state in states().into_iter().filter(|state| state.newest.is_some_and(|newest| newest.digest.is_none())) {
+        assert_eq!(accept(&state, &upsert(SAME)), Acceptance::Append, "{state:?}");
+    }
+}
+
+#[test]
+fn a_delete_is_forgotten_only_when_no_record_can_be_left_behind() {
+    for state in states() {
+        let left_behind = state.bound || state.in_doubt;
+        let acceptance = accept(&state, &DraftBody::Delete);
+        if matches!(acceptance, Acceptance::Cancel(_)) {
+            assert!(!left_behind, "{state:?}");
+        }
+        if acceptance == Acceptance::Nothing {
+            let on_its_way = state.newest.is_some_and(|newest| newest.digest.is_none());
+            assert!(on_its_way || !state.bound, "{state:?}");
+        }
+    }
+}
+
+#[test]
+fn what_is_equal_costs_nothing() {
+    for state in states() {
+        let reached = match state.newest {
+            Some(newest) => newest.digest == Some(SAME),
+            None => state.bound && state.written == Some(SAME),
+        };
+        assert_eq!(accept(&state, &upsert(SAME)) == Acceptance::Unchanged, reached, "{state:?}");
+    }
+}
+
+#[test]
+fn drafts_without_a_write_stay_as_they_are() {
+    let rejection = Rejection { code: "text-too-long".into(), field: None, explanation: "Shorten it.".into() };
+    for draft in [DraftBody::Filtered, DraftBody::Ignored, DraftBody::Rejected(rejection)] {
+        for state in states() {
+            assert_eq!(accept(&state, &draft), Acceptance::AsDrafted, "{state:?}");
+        }
+    }
+}
