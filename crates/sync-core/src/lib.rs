@@ -10,6 +10,7 @@ pub mod engine;
 mod error;
 mod ids;
 mod status;
+pub mod store;
 pub mod traits;
 mod workflow;
 

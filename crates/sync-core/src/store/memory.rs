@@ -1,0 +1,167 @@
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use record::Key;
+use timing::{SharedClock, SystemClock};
+
+use super::ledger::Ledger;
+use crate::traits::{
+    Advance, AppendReport, Backlog, BacklogStats, Checkpoint, ClaimRequest, DeadLetter, DeadLetterQuery, Entry,
+    IndexRow, Lease, LeaseStore, OwnerId, Page, RecordIndex, SettleReport, Settlement, StateStore, Store, StoreCaps,
+};
+use crate::{StoreError, StreamId};
+
+/// A store that forgets everything with its last clone. Clones share one ledger, so that a test can end one run and start
+/// the next on the same store.
+///
+/// Simple rather than fast: it is the model that durable stores are compared with.
+#[derive(Clone)]
+pub struct MemoryStore {
+    ledger: Arc<Mutex<Ledger>>,
+    clock: SharedClock,
+}
+
+impl MemoryStore {
+    /// An empty store on the machine's clock.
+    pub fn new() -> Self {
+        Self::with_clock(SystemClock::shared())
+    }
+
+    /// An empty store that dates dead letters by this clock.
+    pub fn with_clock(clock: SharedClock) -> Self {
+        Self { ledger: Arc::default(), clock }
+    }
+
+    /// Every change of the ledger is made within one call, and checks before it changes: a panic elsewhere leaves it whole.
+    fn ledger(&self) -> MutexGuard<'_, Ledger> {
+        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Default for MemoryStore {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for MemoryStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MemoryStore").finish_non_exhaustive()
+    }
+}
+
+impl Store for MemoryStore {
+    fn capabilities(&self) -> StoreCaps {
+        StoreCaps::new(false, false)
+    }
+}
+
+#[async_trait]
+impl LeaseStore for MemoryStore {
+    async fn acquire(&self, resource: &str, _owner: &OwnerId) -> Result<Option<Lease>, StoreError> {
+        Ok(Some(self.ledger().acquire(resource)))
+    }
+
+    async fn release(&self, lease: Lease) -> Result<(), StoreError> {
+        self.ledger().release(&lease);
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl StateStore for MemoryStore {
+    async fn load(&self, stream: &StreamId) -> Result<Option<Checkpoint>, StoreError> {
+        Ok(self.ledger().stream(stream).and_then(|stream| stream.checkpoint.clone()))
+    }
+
+    async fn reset(
+        &self,
+        lease: &Lease,
+        stream: &StreamId,
+        expected_version: u64,
+        generation: u64,
+    ) -> Result<Checkpoint, StoreError> {
+        self.ledger().reset(lease, stream, expected_version, generation)
+    }
+
+    async fn get(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(self.ledger().get(name))
+    }
+
+    async fn put(&self, lease: &Lease, name: &str, value: &[u8]) -> Result<(), StoreError> {
+        self.ledger().put(lease, name, value)
+    }
+}
+
+#[async_trait]
+impl Backlog for MemoryStore {
+    async fn append(&self, lease: &Lease, page: Page, advance: Advance) -> Result<AppendReport, StoreError> {
+        self.ledger().append(lease, page, advance)
+    }
+
+    async fn claim(&self, lease: &Lease, want: ClaimRequest) -> Result<Vec<Entry>, StoreError> {
+        self.ledger().claim(lease, &want)
+    }
+
+    async fn settle(
+        &self,
+        lease: &Lease,
+        stream: &StreamId,
+        settlements: Vec<Settlement>,
+    ) -> Result<SettleReport, StoreError> {
+        let now_ms = self.clock.now().timestamp_millis();
+        self.ledger().settle(lease, stream, settlements, now_ms)
+    }
+
+    async fn inherit(&self, lease: &Lease, stream: &StreamId, due_ms: i64) -> Result<u64, StoreError> {
+        self.ledger().inherit(lease, stream, due_ms)
+    }
+
+    async fn stats(&self, stream: &StreamId) -> Result<BacklogStats, StoreError> {
+        Ok(self.ledger().stream(stream).map(|stream| stream.stats()).unwrap_or_default())
+    }
+
+    async fn dead_letters(&self, query: &DeadLetterQuery) -> Result<Vec<DeadLetter>, StoreError> {
+        Ok(self.ledger().dead_letters(query))
+    }
+}
+
+#[async_trait]
+impl RecordIndex for MemoryStore {
+    async fn get_many(&self, stream: &StreamId, keys: &[Key]) -> Result<Vec<Option<IndexRow>>, StoreError> {
+        let ledger = self.ledger();
+        let stream = ledger.stream(stream);
+        Ok(keys.iter().map(|key| stream.and_then(|stream| stream.index.get(key).copied())).collect())
+    }
+
+    async fn bound_count(&self, stream: &StreamId) -> Result<u64, StoreError> {
+        Ok(self.ledger().stream(stream).map_or(0, |stream| stream.index.len() as u64))
+    }
+
+    async fn unseen(
+        &self,
+        stream: &StreamId,
+        generation: u64,
+        after: Option<&Key>,
+        limit: usize,
+    ) -> Result<Vec<Key>, StoreError> {
+        let ledger = self.ledger();
+        let rows = ledger.stream(stream).into_iter().flat_map(|stream| &stream.index);
+        Ok(rows
+            .filter(|(key, row)| row.seen < generation && after.is_none_or(|after| *key > after))
+            .map(|(key, _)| key.clone())
+            .take(limit)
+            .collect())
+    }
+
+    async fn mark_seen(
+        &self,
+        lease: &Lease,
+        stream: &StreamId,
+        keys: &[Key],
+        generation: u64,
+    ) -> Result<(), StoreError> {
+        self.ledger().mark_seen(lease, stream, keys, generation)
+    }
+}
