@@ -177,3 +177,6 @@ pub(crate) fn next_claim(
         .find(|(_, lane)| !parent_busy(lane.rank))
         .map(|(index, _)| index)
 }
+
+#[cfg(test)]
+mod tests;

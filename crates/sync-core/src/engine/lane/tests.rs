@@ -1,0 +1,61 @@
+use std::time::Duration;
+
+use super::{Lane, next_claim};
+use crate::Seq;
+use crate::traits::Verdict;
+
+const NOW: Duration = Duration::from_secs(100);
+
+fn lanes() -> Vec<Lane> {
+    vec![Lane::new(1, 4), Lane::new(0, 4), Lane::new(1, 4)]
+}
+
+fn claims(lanes: &[Lane]) -> Option<usize> {
+    next_claim(lanes, 10, NOW, |_| false)
+}
+
+#[test]
+fn parents_claim_before_children() {
+    let mut lanes = lanes();
+    assert_eq!(claims(&lanes), Some(1));
+    lanes[1].claiming = true;
+    assert_eq!(claims(&lanes), None, "children wait for the answer");
+    lanes[1].claiming = false;
+    lanes[1].hungry = false;
+    assert_eq!(claims(&lanes), Some(0));
+    lanes[1].in_flight = 1;
+    assert_eq!(claims(&lanes), None, "a parent is with the destination");
+    lanes[1].in_flight = 0;
+    lanes[0].hungry = false;
+    assert_eq!(claims(&lanes), Some(2), "streams of one rank do not wait for each other");
+    assert_eq!(next_claim(&lanes, 10, NOW, |lane| lane == 1), None, "the parents are not all read");
+    assert_eq!(next_claim(&lanes, 10, NOW, |lane| lane == 0), Some(2));
+}
+
+#[test]
+fn a_paused_lane_claims_nothing_until_the_pause_is_over() {
+    let mut lane = Lane::new(0, 4);
+    lane.paused_until = Some(NOW + Duration::from_secs(1));
+    assert!(!lane.wants(10, NOW));
+    assert!(lane.wants(10, NOW + Duration::from_secs(1)));
+}
+
+#[test]
+fn settlements_wait_for_company_but_not_long() {
+    let linger = Duration::from_millis(5);
+    let mut lane = Lane::new(0, 4);
+    assert!(!lane.flush(3, linger, NOW), "nothing ended");
+    lane.in_flight = 1;
+    lane.end(Seq(1), Verdict::Released, NOW);
+    assert!(!lane.flush(3, linger, NOW), "another is on its way");
+    assert!(lane.flush(3, linger, NOW + linger));
+    lane.end(Seq(2), Verdict::Released, NOW);
+    lane.end(Seq(3), Verdict::Released, NOW);
+    assert!(lane.flush(3, linger, NOW), "a full batch");
+    lane.settling = 3;
+    assert!(!lane.flush(3, linger, NOW), "one batch at a time");
+    lane.settling = 0;
+    lane.ended.truncate(1);
+    lane.in_flight = 0;
+    assert!(lane.flush(3, linger, NOW), "nobody else will come");
+}

@@ -1,0 +1,16 @@
+//! Whole workflows against a source and a destination in memory, on a clock that the tests move.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "the parties of a test may break it; the lints spare test functions alone"
+)]
+
+mod crashes;
+mod flows;
+mod lifecycle;
+mod parties;
+mod tripwire;
+mod troubles;
+mod world;
