@@ -339,9 +339,13 @@ async fn truncate(response: Response) -> Response {
     let whole = axum::body::to_bytes(body, LARGEST).await.unwrap_or_default();
     let half = whole.slice(..whole.len() / 2);
     parts.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(whole.len()));
-    let broken = std::io::Error::from(std::io::ErrorKind::ConnectionReset);
-    let pieces: [Result<Bytes, std::io::Error>; 2] = [Ok(half), Err(broken)];
-    Response::from_parts(parts, Body::from_stream(futures::stream::iter(pieces)))
+    let first = futures::stream::once(async move { Ok::<Bytes, std::io::Error>(half) });
+    let broken = futures::stream::once(async {
+        // What was written before is on the wire by then: an error at once would take it back.
+        wait(Duration::from_millis(5)).await;
+        Err(std::io::Error::from(std::io::ErrorKind::ConnectionReset))
+    });
+    Response::from_parts(parts, Body::from_stream(futures::StreamExt::chain(first, broken)))
 }
 
 /// Sends continuation links to another host. `false`: the answer holds none.

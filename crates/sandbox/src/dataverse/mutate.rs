@@ -6,7 +6,7 @@ use super::page::Writer;
 use super::query::Prefer;
 use super::row::{guid, is_null, parse_guid};
 use super::schema::{Kind, Table};
-use super::seed::{Seeder, toggle};
+use super::seed::{Seeder, TRIES, toggle};
 use super::service::DataverseService;
 use super::store::Changes;
 use crate::prng::Prng;
@@ -71,7 +71,6 @@ impl DataverseService {
         let chosen =
             chosen(&self.store.read(table).by_id.keys().copied().collect::<Vec<_>>(), plan, &mut seeder.draws)?;
         let mut done = DataverseMutation::default();
-        let failed = |refusal: super::error::Refusal| refusal.message;
         for number in 0..plan.create {
             let mut rows = self.store.write(table);
             let mut id = seeder.draws.guid();
@@ -79,17 +78,24 @@ impl DataverseService {
                 id = seeder.draws.guid();
             }
             let number = rows.by_id.len() as u64 + number as u64;
-            self.store.insert(&mut rows, table, id, seeder.row(table, number), now).map_err(failed)?;
+            seeder.insert(&self.store, &mut rows, table, (id, number), now)?;
             done.created.push(guid(id));
         }
         let (updates, deletes) = chosen.split_at(plan.update);
         for id in updates {
             let mut rows = self.store.write(table);
-            let Some(row) = rows.by_id.get(id) else { continue };
+            let Some(row) = rows.by_id.get(id).cloned() else { continue };
             let mut cells = Vec::new();
             row.spread(&table.columns, &mut cells);
-            let changes = changes(table, &fields, &cells, plan.fields.is_empty(), &mut seeder)?;
-            self.store.update(&mut rows, table, *id, changes, now).map_err(failed)?;
+            let mut outcome = Ok(());
+            for _ in 0..TRIES {
+                let changes = changes(table, &fields, &cells, plan.fields.is_empty(), &mut seeder)?;
+                outcome = self.store.update(&mut rows, table, *id, changes, now).map_err(|refusal| refusal.message);
+                if outcome.is_ok() {
+                    break;
+                }
+            }
+            outcome?;
             done.updated.push(guid(*id));
         }
         for id in deletes {

@@ -2,7 +2,7 @@
 
 use super::row::{guid, reference_cell, text_cell};
 use super::schema::{Column, Kind, Table};
-use super::store::{Changes, Store};
+use super::store::{Changes, Rows, Store};
 use crate::prng::Prng;
 
 const FIRST: [&str; 24] = [
@@ -76,6 +76,9 @@ const STREETS: [&str; 6] = ["High Street", "Hauptstraße", "Rue de l'Église", "
 const JOBS: [&str; 5] = ["Engineer", "Buyer", "Head of \"Things\"", "Directrice", "Инженер"];
 const WORDS: [&str; 10] = ["amber", "brisk", "cedar", "delta", "ember", "fjord", "grand", "hazel", "ivory", "jolly"];
 
+/// How often other values are tried where an alternate key is taken.
+pub(super) const TRIES: u32 = 100;
+
 /// Makes rows and values.
 pub(super) struct Seeder<'a> {
     pub(super) draws: Prng,
@@ -104,11 +107,30 @@ impl<'a> Seeder<'a> {
                 while rows.used(id) {
                     id = seeder.draws.guid();
                 }
-                let changes = seeder.row(table, number);
-                store.insert(&mut rows, table, id, changes, now).map_err(|refusal| refusal.message)?;
+                seeder.insert(store, &mut rows, table, (id, number), now)?;
             }
         }
         Ok(())
+    }
+
+    /// Adds a row; where an alternate key is taken, with other values.
+    pub(super) fn insert(
+        &mut self,
+        store: &Store,
+        rows: &mut Rows,
+        table: &Table,
+        (id, number): (u128, u64),
+        now: i64,
+    ) -> Result<(), String> {
+        let mut problem = String::new();
+        for _ in 0..TRIES {
+            let changes = self.row(table, number);
+            match store.insert(rows, table, id, changes, now) {
+                Ok(()) => return Ok(()),
+                Err(refusal) => problem = refusal.message,
+            }
+        }
+        Err(problem)
     }
 
     fn ids(&mut self, table: &str) -> &[u128] {
@@ -174,7 +196,13 @@ impl<'a> Seeder<'a> {
         let name = column.name.as_str();
         match column.kind {
             Kind::Text { max } => {
-                let text = self.text(name, number);
+                let at = table.column(name);
+                let keyed = table.keys.iter().any(|key| key.columns.iter().any(|c| Some(*c) == at));
+                let text = if keyed && name != "accountnumber" {
+                    format!("{:010X}", self.draws.below(1 << 40))
+                } else {
+                    self.text(name, number)
+                };
                 // Cut at a character, and within UTF-16 units: none of the texts leaves the basic plane.
                 text_cell(&text.chars().take(max as usize).collect::<String>())
             }

@@ -1,0 +1,136 @@
+//! The program: its one line, its end, its refusals, https.
+
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking, in its helpers too")]
+
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use serde_json::Value;
+
+struct Program {
+    child: Child,
+    lines: BufReader<std::process::ChildStdout>,
+}
+
+impl Program {
+    fn start(arguments: &[&str]) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_sandbox"))
+            .args(arguments)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap());
+        Self { child, lines }
+    }
+
+    fn info(&mut self) -> Value {
+        let mut line = String::new();
+        self.lines.read_line(&mut line).unwrap();
+        serde_json::from_str(&line).unwrap()
+    }
+
+    /// Sends a signal; gives the exit code and what else stood on standard output.
+    fn end(mut self, signal: &str) -> (Option<i32>, String) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
+        let (sender, ended) = mpsc::channel();
+        std::thread::spawn(move || {
+            let status = self.child.wait().unwrap();
+            let mut rest = String::new();
+            self.lines.read_to_string(&mut rest).unwrap();
+            sender.send((status.code(), rest)).unwrap();
+        });
+        ended.recv_timeout(Duration::from_secs(5)).expect("it ends within five seconds")
+    }
+}
+
+#[tokio::test]
+async fn it_prints_one_line_and_ends_on_a_signal() {
+    for signal in ["-TERM", "-INT"] {
+        let mut program = Program::start(&["--contacts", "5", "--latency-ms", "1:2", "--limits", "real"]);
+        let info = program.info();
+        let control = info["control"].as_str().unwrap().to_owned();
+        for (side, names) in [
+            ("dataverse", ["url", "tenant", "authority", "client_id", "client_secret"]),
+            ("campaign", ["url", "ims_url", "client_id", "client_secret", "org_id"]),
+        ] {
+            for name in names {
+                assert!(info[side][name].is_string(), "{side}.{name}");
+            }
+        }
+        assert!(info.get("journal").is_none() && info.get("sftp").is_none());
+        let again: Value = reqwest::get(&control).await.unwrap().json().await.unwrap();
+        assert_eq!(again, info);
+        let rows = reqwest::get(format!("{control}/records/dataverse/contact")).await.unwrap().text().await.unwrap();
+        assert_eq!(rows.lines().count(), 5);
+        assert_eq!(program.end(signal), (Some(0), String::new()));
+    }
+}
+
+#[tokio::test]
+async fn a_hanging_request_does_not_hold_up_the_end() {
+    let mut program = Program::start(&["--contacts", "1"]);
+    let info = program.info();
+    let rule = serde_json::json!([{"route": "POST /oauth2/v2.0/token", "fault": "hang"}]);
+    let http = reqwest::Client::new();
+    let faults = format!("{}/faults", info["control"].as_str().unwrap());
+    http.post(&faults).json(&rule).send().await.unwrap().error_for_status().unwrap();
+    let url = format!("{}/contoso.example/oauth2/v2.0/token", info["dataverse"]["authority"].as_str().unwrap());
+    let hanging = tokio::spawn(http.post(url).send());
+    let mut fired = 0;
+    for _ in 0..10_000 {
+        let list: Value = reqwest::get(&faults).await.unwrap().json().await.unwrap();
+        fired = list[0]["fired"].as_u64().unwrap();
+        if fired == 1 {
+            break;
+        }
+    }
+    assert_eq!(fired, 1);
+    assert_eq!(program.end("-TERM").0, Some(0));
+    assert!(hanging.await.unwrap().is_err());
+}
+
+#[test]
+fn what_does_not_exist_yet_is_said() {
+    let scenario = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(scenario.path(), "[dataverse]\nunknown = 1\n").unwrap();
+    let cases: [(&[&str], &str); 6] = [
+        (&["--journal", "127.0.0.1:0"], "--journal: not available yet"),
+        (&["--sftp", "127.0.0.1:0"], "--sftp: not available yet"),
+        (&["--dataverse", "192.0.2.1:1"], "loopback"),
+        (&["--limits", "some"], "real, off or REQUESTS/SECONDS"),
+        (&["--scenario", "/nonexistent.toml"], "cannot read the scenario file"),
+        (&["--scenario", scenario.path().to_str().unwrap()], "unknown field `unknown`"),
+    ];
+    for (arguments, message) in cases {
+        let output = Command::new(env!("CARGO_BIN_EXE_sandbox")).args(arguments).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert!(text.contains(message), "{arguments:?}: {text}");
+        assert!(output.stdout.is_empty());
+    }
+}
+
+#[tokio::test]
+async fn https_has_an_authority_of_its_own() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut program = Program::start(&["--contacts", "1", "--tls", dir.path().to_str().unwrap()]);
+    let info = program.info();
+    let authority = info["dataverse"]["authority"].as_str().unwrap();
+    let url = format!("{authority}/contoso.example/v2.0/.well-known/openid-configuration");
+    assert!(url.starts_with("https://"));
+    assert!(reqwest::get(&url).await.is_err(), "nobody trusts it unasked");
+    let ca = reqwest::Certificate::from_pem(&std::fs::read(dir.path().join("ca.pem")).unwrap()).unwrap();
+    let http = reqwest::Client::builder().tls_certs_only([ca]).build().unwrap();
+    let response = http.get(&url).send().await.unwrap();
+    assert_eq!(response.version(), reqwest::Version::HTTP_2);
+    let document: Value = response.json().await.unwrap();
+    assert!(document["token_endpoint"].as_str().unwrap().starts_with(authority));
+    let ims =
+        http.post(format!("{}/ims/token/v3", info["campaign"]["ims_url"].as_str().unwrap())).send().await.unwrap();
+    assert_eq!(ims.status().as_u16(), 400);
+    assert_eq!(program.end("-TERM").0, Some(0));
+}
