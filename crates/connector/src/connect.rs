@@ -96,6 +96,9 @@ fn dataverse_client(config: &Config, prepared: &Prepared, clock: &SharedClock) -
         wire = wire.authority(authority.as_str());
     }
     wire.in_flight = settings.in_flight;
+    if let Some(timeout) = settings.timeout {
+        wire.attempt_timeout = timeout;
+    }
     wire.ca_pem.clone_from(&prepared.ca_pem);
     D365Client::builder(wire).clock(clock.clone()).build().map_err(|error| {
         Error::one(ErrorKind::Configuration, Problem::new("dataverse", format!("{error}."), error.remedy().to_owned()))
@@ -118,6 +121,9 @@ fn campaign_client(config: &Config, prepared: &Prepared, clock: &SharedClock) ->
     }
     wire.org_id = Some(settings.org_id.clone());
     wire.in_flight = settings.in_flight;
+    if let Some(timeout) = settings.timeout {
+        wire.attempt_timeout = timeout;
+    }
     wire.requests_per_second = settings.requests_per_second.map(f64::from);
     wire.ca_pem.clone_from(&prepared.ca_pem);
     CampaignClient::builder(wire).clock(clock.clone()).build().map_err(|error| {

@@ -114,8 +114,7 @@ impl ConnectorBuilder {
 }
 
 fn open_store(config: &Config) -> Result<Arc<dyn Store>, Error> {
-    let options =
-        SqliteOptions::default().cache_mib(config.store.cache_mib).max_page_count(config.store.max_pages);
+    let options = SqliteOptions::default().cache_mib(config.store.cache_mib).max_page_count(config.store.max_pages);
     let store: Arc<dyn Store> = SqliteStore::open(&config.store.sqlite, options).map_err(store_error)?;
     Ok(store)
 }

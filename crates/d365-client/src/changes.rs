@@ -151,7 +151,7 @@ impl ChangeTracker {
         let query = Query::new().select(&self.columns)?.to_query_string();
         let target = format!("{}?{query}", self.def.entity_set());
         let response = self.client.get(&target, OPERATION, Some(self.walk())).await?;
-        decode_changes(&self.def, &response.body, None)
+        self.checked(decode_changes(&self.def, &response.body, None)?)
     }
 
     /// Follows a link: to the next page, or to the changes since.
@@ -166,7 +166,13 @@ impl ChangeTracker {
         let url = self.client.link(link.as_str())?;
         let prefer = if link.is_delta() { Prefer::new().max_page_size(self.page_size) } else { self.walk() };
         let response = self.client.follow(url, OPERATION, Some(prefer)).await?;
-        decode_changes(&self.def, &response.body, Some(link))
+        self.checked(decode_changes(&self.def, &response.body, Some(link))?)
+    }
+
+    /// A link to another origin is refused with the page that brought it: stored, it would be refused for ever.
+    fn checked(&self, page: ChangePage) -> Result<ChangePage, Error> {
+        self.client.link(page.link.as_str())?;
+        Ok(page)
     }
 
     /// Annotations are never asked for: they have been seen to make the delta link disappear.

@@ -51,6 +51,8 @@ pub struct DataverseConfig {
     pub poll: Duration,
     /// Requests in flight at most.
     pub in_flight: usize,
+    /// The time for one attempt of a request; the client's own when absent.
+    pub timeout: Option<Duration>,
 }
 
 /// The Campaign instance and the credential that writes it.
@@ -70,6 +72,8 @@ pub struct CampaignConfig {
     pub scopes: Option<Vec<String>>,
     /// Requests in flight at most.
     pub in_flight: usize,
+    /// The time for one attempt of a request; the client's own when absent.
+    pub timeout: Option<Duration>,
     /// A fixed rate; none when absent.
     pub requests_per_second: Option<u32>,
     /// How long after it was sent a write may still take effect.

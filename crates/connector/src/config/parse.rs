@@ -107,6 +107,7 @@ fn dataverse<'t>(document: &mut Document<'t>, root: &DeTable<'t>) -> Option<Data
     let page_size = narrow(section.integer(document, "page_size", 1..=5000), 5000);
     let poll = Duration::from_secs(section.integer(document, "poll_seconds", 1..=86_400).unwrap_or(30));
     let in_flight = narrow(section.integer(document, "in_flight", 1..=52), 4);
+    let timeout = section.integer(document, "timeout_seconds", 1..=600).map(Duration::from_secs);
     section.finish(document);
     Some(DataverseConfig {
         url: url?,
@@ -117,6 +118,7 @@ fn dataverse<'t>(document: &mut Document<'t>, root: &DeTable<'t>) -> Option<Data
         page_size,
         poll,
         in_flight,
+        timeout,
     })
 }
 
@@ -129,6 +131,7 @@ fn campaign<'t>(document: &mut Document<'t>, root: &DeTable<'t>) -> Option<Campa
     let ims_url = optional_url(document, &mut section, "ims_url");
     let scopes = section.value("scopes").and_then(|value| document.deserialize("campaign.scopes", value));
     let in_flight = narrow(section.integer(document, "in_flight", 1..=256), 8);
+    let timeout = section.integer(document, "timeout_seconds", 1..=600).map(Duration::from_secs);
     let requests_per_second =
         section.integer(document, "requests_per_second", 1..=10_000).map(|rate| narrow(Some(rate), 1));
     let settle = Duration::from_secs(section.integer(document, "settle_seconds", 0..=86_400).unwrap_or(120));
@@ -151,6 +154,7 @@ fn campaign<'t>(document: &mut Document<'t>, root: &DeTable<'t>) -> Option<Campa
         ims_url,
         scopes,
         in_flight,
+        timeout,
         requests_per_second,
         settle,
         accept_duplicate_risk,

@@ -83,7 +83,6 @@ impl<'d, 't> Section<'d, 't> {
         format!("{}.{key}", self.place)
     }
 
-
     pub(super) fn value(&mut self, key: &'static str) -> Option<&'d Spanned<DeValue<'t>>> {
         self.asked.insert(key);
         self.table.get(key)

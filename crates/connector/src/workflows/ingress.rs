@@ -134,8 +134,9 @@ impl MappedTable {
 
 async fn table(place: &str, spec: &TableSpec, dataverse: &D365Client) -> Result<EntityDef, Problem> {
     let place = format!("{place}.table");
-    let def = dataverse.metadata().table(&spec.table).await.map_err(|error| match error.kind() {
-        d365_client::ErrorKind::NotFound | d365_client::ErrorKind::UnknownTable => Problem::new(
+    let def = dataverse.metadata().table(&spec.table).await.map_err(|error| match error.status() {
+        // Whatever code the service puts beside it, 404 for a definition asked by its name has one meaning.
+        Some(status) if status.as_u16() == 404 => Problem::new(
             place.clone(),
             format!("Dynamics 365 has no table called {}.", spec.table),
             "Write the table's logical name, such as contact or new_vehicle.",

@@ -1,0 +1,236 @@
+//! What the tests of the program share: a sandbox in this process, a configuration written by hand, the program itself.
+
+#![allow(dead_code, reason = "each test binary uses its own part of this support")]
+
+pub(crate) mod oracle;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+
+use sandbox::{Sandbox, SandboxConfig};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::process::{Child, Command};
+
+/// A sandbox, a folder, and the program.
+pub(crate) struct World {
+    pub(crate) sandbox: Sandbox,
+    pub(crate) dir: TempDir,
+    pub(crate) http: reqwest::Client,
+}
+
+/// How a run of the program ended.
+pub(crate) struct Ended {
+    pub(crate) status: ExitStatus,
+    pub(crate) lines: Vec<Value>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl Ended {
+    pub(crate) fn code(&self) -> Option<i32> {
+        self.status.code()
+    }
+
+    /// The last object of standard output.
+    pub(crate) fn summary(&self) -> &Value {
+        self.lines.last().unwrap_or_else(|| panic!("no summary; standard error: {}", self.stderr))
+    }
+
+    /// The counts of one table of the summary.
+    pub(crate) fn table(&self, table: &str) -> &Value {
+        self.summary()["workflows"][0]["tables"]
+            .as_array()
+            .and_then(|tables| tables.iter().find(|entry| entry["table"] == table))
+            .unwrap_or_else(|| panic!("no table {table} in {}", self.summary()))
+    }
+}
+
+pub(crate) const CONTACT_TABLE: &str = r#"
+[[table]]
+table = "contact"
+resource = "profile"
+key = "externalId"
+apply_deletes = true
+fields = [
+  { from = "firstname", to = "firstName" },
+  { from = "lastname", to = "lastName" },
+  { from = "emailaddress1", to = "email" },
+  { from = "telephone1", to = "phone" },
+  { from = "birthdate", to = "birthDate" },
+  { from = "gendercode", to = "gender" },
+  { from = "address1_city", to = "location.city" },
+]
+replacements = [
+  { field = "gendercode", value = 1, with = "male" },
+  { field = "gendercode", value = 2, with = "female" },
+]
+[table.filter]
+operator = "and"
+delete_filtered_out = true
+rules = [ { field = "statecode", compare = "equals", value = 0 } ]
+"#;
+
+impl World {
+    pub(crate) async fn new(contacts: u64) -> Self {
+        Self::with(SandboxConfig { contacts, ..SandboxConfig::default() }).await
+    }
+
+    pub(crate) async fn with(config: SandboxConfig) -> Self {
+        let sandbox = Sandbox::start(config).await.unwrap();
+        Self { sandbox, dir: tempfile::tempdir().unwrap(), http: reqwest::Client::new() }
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    pub(crate) fn store(&self) -> PathBuf {
+        self.path("sync.db")
+    }
+
+    /// The sections that every configuration of these tests has, with the sandbox's addresses.
+    pub(crate) fn head(&self) -> String {
+        let info = self.info();
+        let (d, c) = (&info["dataverse"], &info["campaign"]);
+        format!(
+            "[dataverse]\nurl = {}\ntenant = {}\nauthority = {}\nclient_id = {}\nclient_secret = {{ plain = {} }}\npoll_seconds = 1\n\n\
+             [campaign]\nurl = {}\nims_url = {}\nclient_id = {}\nclient_secret = {{ plain = {} }}\norg_id = {}\n\n\
+             [store]\nsqlite = \"sync.db\"\n",
+            d["url"],
+            d["tenant"],
+            d["authority"],
+            d["client_id"],
+            d["client_secret"],
+            c["url"],
+            c["ims_url"],
+            c["client_id"],
+            c["client_secret"],
+            c["org_id"],
+        )
+    }
+
+    pub(crate) fn info(&self) -> Value {
+        self.sandbox.info().to_json()
+    }
+
+    /// Writes a configuration and answers its path.
+    pub(crate) fn write(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.path(name);
+        std::fs::write(&path, text).unwrap();
+        path
+    }
+
+    /// The ordinary configuration.
+    pub(crate) fn config(&self) -> PathBuf {
+        self.write("connector.toml", &format!("{}{CONTACT_TABLE}", self.head()))
+    }
+
+    pub(crate) async fn until_idle(&self, config: &Path) -> Ended {
+        program(&["run", "--until-idle", "--format", "json", "--config", &config.display().to_string()]).await
+    }
+
+    fn control(&self, path: &str) -> String {
+        format!("{}{path}", self.info()["control"].as_str().unwrap().trim_end_matches('/'))
+    }
+
+    pub(crate) async fn records(&self, side: &str, table: &str) -> Vec<Value> {
+        let text = self
+            .http
+            .get(self.control(&format!("/records/{side}/{table}")))
+            .send()
+            .await
+            .unwrap()
+            .error_for_status()
+            .unwrap()
+            .text()
+            .await
+            .unwrap();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    pub(crate) async fn post(&self, path: &str, body: &Value) -> Value {
+        let answer = self.http.post(self.control(path)).json(body).send().await.unwrap();
+        let status = answer.status();
+        let text = answer.text().await.unwrap();
+        assert!(status.is_success(), "POST {path} answered {status}: {text}");
+        serde_json::from_str(&text).unwrap_or(Value::Null)
+    }
+
+    pub(crate) async fn put(&self, path: &str, body: &Value) {
+        let answer = self.http.put(self.control(path)).json(body).send().await.unwrap();
+        let status = answer.status();
+        assert!(status.is_success(), "PUT {path} answered {status}: {}", answer.text().await.unwrap());
+    }
+
+    pub(crate) async fn mutate(&self, create: u64, update: u64, delete: u64, seed: u64) -> Value {
+        self.post(
+            "/mutate",
+            &json!({"side": "dataverse", "table": "contact", "create": create, "update": update, "delete": delete, "seed": seed}),
+        )
+        .await
+    }
+
+    pub(crate) async fn counters(&self) -> Value {
+        self.http.get(self.control("/counters")).send().await.unwrap().json().await.unwrap()
+    }
+
+    pub(crate) async fn reset_counters(&self) {
+        self.post("/counters/reset", &json!({})).await;
+    }
+
+    pub(crate) async fn faults(&self, faults: Value) {
+        self.post("/faults", &faults).await;
+    }
+
+    pub(crate) async fn clear_faults(&self) {
+        self.http.delete(self.control("/faults")).send().await.unwrap().error_for_status().unwrap();
+    }
+
+    pub(crate) async fn fired(&self) -> Value {
+        self.http.get(self.control("/faults")).send().await.unwrap().json().await.unwrap()
+    }
+
+    /// Asserts that Campaign holds exactly what the mapping of [`CONTACT_TABLE`] defines.
+    pub(crate) async fn assert_equal(&self) {
+        let contacts = self.records("dataverse", "contact").await;
+        let profiles = self.records("campaign", "profile").await;
+        let differences = oracle::differences(&contacts, &profiles);
+        assert!(differences.is_empty(), "{} differences, the first: {:?}", differences.len(), &differences[..1]);
+    }
+}
+
+/// Sums of one side's counters.
+pub(crate) fn total(counters: &Value, side: &str, prefix: &str) -> u64 {
+    counters[side]["requests"].as_object().map_or(0, |requests| {
+        requests.iter().filter(|(route, _)| route.starts_with(prefix)).filter_map(|(_, count)| count.as_u64()).sum()
+    })
+}
+
+pub(crate) fn engine_calls(counters: &Value) -> BTreeMap<String, u64> {
+    serde_json::from_value(counters["campaign"]["engine_calls"].clone()).unwrap()
+}
+
+pub(crate) fn command(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_d365-campaign"));
+    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    command.env_remove("RUST_LOG");
+    command
+}
+
+pub(crate) fn spawn(arguments: &[&str]) -> Child {
+    command(arguments).spawn().unwrap()
+}
+
+pub(crate) async fn program(arguments: &[&str]) -> Ended {
+    ended(command(arguments)).await
+}
+
+pub(crate) async fn ended(mut command: Command) -> Ended {
+    let output = command.output().await.unwrap();
+    let stdout = String::from_utf8(output.stdout).unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    let lines = stdout.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    Ended { status: output.status, lines, stdout, stderr }
+}

@@ -1,0 +1,1 @@
+//! Host programs: `quickstart` shows everything at work on a sandbox, `embed_minimal` is the shortest host.

@@ -1,0 +1,134 @@
+//! The main job on an embedded default: a sandbox and the connector in one process, a load, live changes, and a comparison
+//! of both sides field by field.
+//!
+//! `cargo run --release --example quickstart [-- --contacts N] [--plant-difference]`
+
+#![expect(clippy::print_stdout, reason = "a program speaks on standard output")]
+
+mod control;
+mod expected;
+mod report;
+mod setup;
+
+use std::collections::BTreeMap;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use d365_campaign::{Config, Connector, RunMode, RunSummary, Tally};
+use sandbox::scenario::Scenario;
+use sandbox::{Sandbox, SandboxConfig};
+use serde_json::json;
+
+use crate::control::{Control, Outcome};
+use crate::expected::Expected;
+use crate::report::Bars;
+
+#[tokio::main]
+async fn main() -> Outcome<ExitCode> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let contacts = match arguments.iter().position(|argument| argument == "--contacts") {
+        Some(at) => arguments.get(at + 1).ok_or("--contacts needs a number")?.parse()?,
+        None => 10_000,
+    };
+    let plant = arguments.iter().any(|argument| argument == "--plant-difference");
+
+    let scenario = Scenario::parse(setup::SCENARIO)?;
+    let sandbox = Sandbox::start(SandboxConfig { contacts, scenario, ..SandboxConfig::default() }).await?;
+    let info = sandbox.info().to_json();
+    let control = Control::new(&info)?;
+    let dir = tempfile::tempdir()?;
+    let config = Config::parse(&setup::configuration(&info), dir.path())?;
+    let bars = Arc::new(Bars::default());
+
+    let mut story =
+        Story { control, expected: [Expected::default(), Expected::default()], totals: BTreeMap::new(), seconds: 0.0 };
+    println!("loading {contacts} contacts and 500 boats");
+    story.run(&config, &bars).await?;
+    println!("creating, changing and deleting; some contacts leave the filter, some come back");
+    for (round, scale) in (1..=3).zip([20, 10, 5]) {
+        story.control.mutate("contact", [contacts / scale / 2, contacts / scale, contacts / scale / 4], round).await?;
+        story.control.mutate("new_boat", [10, 40, 10], round).await?;
+        story.leave_and_return(round).await?;
+        story.run(&config, &bars).await?;
+    }
+    println!("nothing changed: a run without a call");
+    story.run(&config, &bars).await?;
+    bars.finish();
+
+    if plant {
+        story.plant_difference().await?;
+    }
+    println!("\n{}", report::table(&story.totals, &story.control.counters().await?, story.seconds));
+    let differences = story.compare().await?;
+    let code = if differences.is_empty() {
+        println!("both sides are equal: {} profiles, {} boats", story.expected[0].len(), story.expected[1].len());
+        ExitCode::SUCCESS
+    } else {
+        println!("both sides are NOT equal: {} differences, such as: {}", differences.len(), differences[0]);
+        ExitCode::from(1)
+    };
+    sandbox.shutdown().await;
+    Ok(code)
+}
+
+/// What has happened so far.
+struct Story {
+    control: Control,
+    expected: [Expected; 2],
+    totals: BTreeMap<String, Tally>,
+    seconds: f64,
+}
+
+impl Story {
+    /// Runs the connector until both sides are at rest, as a process that is started again would, and remembers what must be
+    /// there now.
+    async fn run(&mut self, config: &Config, bars: &Arc<Bars>) -> Outcome<()> {
+        let connector = Connector::builder(config.clone()).observer(bars.clone()).connect().await?;
+        let summary: RunSummary = connector.start(RunMode::UntilIdle).join().await;
+        for workflow in &summary.workflows {
+            if let Some(reason) = &workflow.status.reason {
+                return Err(format!("{}: {} {}", workflow.workflow, reason.message, reason.remedy).into());
+            }
+            for table in &workflow.tables {
+                *self.totals.entry(format!("{} -> {}", table.table, table.resource)).or_default() += table.tally;
+            }
+        }
+        self.seconds += summary.elapsed_ms as f64 / 1000.0;
+        self.expected[0].contacts(&self.control.records("dataverse", "contact").await?);
+        self.expected[1].boats(&self.control.records("dataverse", "new_boat").await?);
+        Ok(())
+    }
+
+    /// Contacts that leave the filter by name in one round and come back in the next, and values that the seeded changes leave
+    /// alone.
+    async fn leave_and_return(&self, round: u64) -> Outcome<()> {
+        let contacts = self.control.records("dataverse", "contact").await?;
+        for (index, contact) in contacts.iter().filter(|contact| contact["statecode"] == 0).take(60).enumerate() {
+            let id = contact["contactid"].as_str().ok_or("a contact has no id")?;
+            let row = match (index % 3, round % 2) {
+                (0, 1) => json!({"lastname": "Nobody"}),
+                (0, _) => json!({"lastname": format!("Returned {index}")}),
+                (1, _) => {
+                    json!({"familystatuscode": 1 + (index + round as usize) % 4, "donotbulkemail": round % 2 == 1})
+                }
+                _ => json!({"creditlimit": 1000.25 * (index + 1) as f64, "telephone1": null}),
+            };
+            self.control.put("dataverse", "contact", id, &row).await?;
+        }
+        Ok(())
+    }
+
+    async fn plant_difference(&self) -> Outcome<()> {
+        let profiles = self.control.records("campaign", "profile").await?;
+        let id = profiles.first().and_then(|profile| profile["externalId"].as_str()).ok_or("no profile")?;
+        self.control.put("campaign", "profile", id, &json!({"firstName": "Planted"})).await
+    }
+
+    async fn compare(&self) -> Outcome<Vec<String>> {
+        let profiles = self.control.records("campaign", "profile").await?;
+        let mut differences = self.expected[0].differences("profile", "externalId", &profiles);
+        let boats = self.control.records("campaign", "cusBoat").await?;
+        differences.extend(self.expected[1].differences("cusBoat", "cusBoatId", &boats));
+        Ok(differences)
+    }
+}

@@ -1,0 +1,95 @@
+//! A sandbox and a connector in one process, for tests of what a host sees.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on ends there")]
+
+use d365_campaign::{Config, Connector, RunMode, RunSummary};
+use sandbox::scenario::Scenario;
+use sandbox::{Sandbox, SandboxConfig};
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// A sandbox with a scenario, and a folder for the store.
+#[derive(Debug)]
+pub struct Stage {
+    sandbox: Sandbox,
+    dir: TempDir,
+    http: reqwest::Client,
+}
+
+impl Stage {
+    /// Starts a sandbox with so many contacts and this scenario.
+    pub async fn new(contacts: u64, scenario: &str) -> Self {
+        let scenario = Scenario::parse(scenario).unwrap_or_else(|error| panic!("{error}: {scenario}"));
+        let config = SandboxConfig { contacts, scenario, ..SandboxConfig::default() };
+        Self {
+            sandbox: Sandbox::start(config).await.unwrap(),
+            dir: tempfile::tempdir().unwrap(),
+            http: reqwest::Client::new(),
+        }
+    }
+
+    /// The sandbox's description.
+    pub fn info(&self) -> Value {
+        self.sandbox.info().to_json()
+    }
+
+    /// Runs the given tables until both sides are at rest, with a store that lasts as long as the stage.
+    pub async fn run(&self, extra: &str, tables: &str) -> RunSummary {
+        let connector = Connector::builder(self.config(extra, tables)).connect().await.unwrap();
+        connector.start(RunMode::UntilIdle).join().await
+    }
+
+    /// The configuration for the given tables; `extra` goes into `[dataverse]`.
+    pub fn config(&self, extra: &str, tables: &str) -> Config {
+        let info = self.info();
+        let (d, c) = (&info["dataverse"], &info["campaign"]);
+        let text = format!(
+            "[dataverse]\nurl = {}\ntenant = {}\nauthority = {}\nclient_id = {}\nclient_secret = {{ plain = {} }}\n\
+             poll_seconds = 1\n{extra}\n\
+             [campaign]\nurl = {}\nims_url = {}\nclient_id = {}\nclient_secret = {{ plain = {} }}\norg_id = {}\n\
+             settle_seconds = 0\n[store]\nsqlite = \"sync.db\"\n{tables}",
+            d["url"],
+            d["tenant"],
+            d["authority"],
+            d["client_id"],
+            d["client_secret"],
+            c["url"],
+            c["ims_url"],
+            c["client_id"],
+            c["client_secret"],
+            c["org_id"],
+        );
+        Config::parse(&text, self.dir.path()).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// Rows from the control interface.
+    pub async fn records(&self, side: &str, table: &str) -> Vec<Value> {
+        let text = self.get(&format!("/records/{side}/{table}")).await;
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    /// The counters.
+    pub async fn counters(&self) -> Value {
+        serde_json::from_str(&self.get("/counters").await).unwrap()
+    }
+
+    /// A POST to the control interface.
+    pub async fn post(&self, path: &str, body: &Value) {
+        let answer = self.http.post(self.control(path)).json(body).send().await.unwrap();
+        assert!(answer.status().is_success(), "{path}: {}", answer.text().await.unwrap());
+    }
+
+    /// Puts one row through the control interface.
+    pub async fn put(&self, path: &str, body: &Value) {
+        let answer = self.http.put(self.control(path)).json(body).send().await.unwrap();
+        assert!(answer.status().is_success(), "{path}: {}", answer.text().await.unwrap());
+    }
+
+    async fn get(&self, path: &str) -> String {
+        self.http.get(self.control(path)).send().await.unwrap().error_for_status().unwrap().text().await.unwrap()
+    }
+
+    fn control(&self, path: &str) -> String {
+        format!("{}{path}", self.info()["control"].as_str().unwrap().trim_end_matches('/'))
+    }
+}

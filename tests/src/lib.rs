@@ -1,1 +1,0 @@
-//! End-to-end tests in one process against the linked sandbox.

@@ -1,0 +1,133 @@
+//! Whatever the public pages leave open, the connector works either way: every switch in its other positions.
+
+use end_to_end_tests::Stage;
+use serde_json::{Value, json};
+
+const CONTACTS: &str = r#"
+[[table]]
+table = "contact"
+resource = "profile"
+key = "externalId"
+apply_deletes = true
+fields = [ { from = "firstname", to = "firstName" }, { from = "emailaddress1", to = "email" }, { from = "birthdate", to = "birthDate" } ]
+[table.filter]
+delete_filtered_out = true
+rules = [ { field = "statecode", compare = "equals", value = 0 } ]
+"#;
+
+/// Both sides, worked out by hand.
+async fn assert_equal(stage: &Stage, what: &str) {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let mut wanted: Vec<[String; 4]> = stage
+        .records("dataverse", "contact")
+        .await
+        .iter()
+        .filter(|row| row["statecode"] == 0)
+        .map(|row| {
+            [text(&row["contactid"]), text(&row["firstname"]), text(&row["emailaddress1"]), text(&row["birthdate"])]
+        })
+        .collect();
+    let mut found: Vec<[String; 4]> = stage
+        .records("campaign", "profile")
+        .await
+        .iter()
+        .map(|row| [text(&row["externalId"]), text(&row["firstName"]), text(&row["email"]), text(&row["birthDate"])])
+        .collect();
+    wanted.sort();
+    found.sort();
+    assert!(wanted == found, "{what}: {} rows wanted, {} found, or their values differ", wanted.len(), found.len());
+}
+
+/// A load, changes of every kind and a quiet run, under one setting.
+async fn works_with(section: &str, switch: &str) {
+    let stage = Stage::new(60, &format!("[{section}.switches]\n{switch}\n")).await;
+    for seed in 0..3 {
+        if seed > 0 {
+            let body =
+                json!({"side": "dataverse", "table": "contact", "create": 5, "update": 15, "delete": 5, "seed": seed});
+            stage.post("/mutate", &body).await;
+        }
+        let summary = stage.run("page_size = 25", CONTACTS).await;
+        assert_eq!(summary.workflows[0].status.reason, None, "{switch}");
+        assert_eq!(summary.total().dead, 0, "{switch}");
+        assert_equal(&stage, switch).await;
+    }
+}
+
+#[tokio::test]
+async fn dataverse_switches() {
+    for switch in [
+        "istracking = false",
+        "ext_expires_in = false",
+        "empty_precondition_code = false",
+        "empty_delta_value = false",
+        "annotations_hide_delta_link = true",
+        "count_with_tracking = true",
+        "default_page_size = 7",
+        "short_pages = 10",
+        "resend_duplicates = true",
+        "unauthorized_body = false",
+        "ne_finds_null = false",
+        "entity_id_on_created = true",
+        "count_bom = false",
+    ] {
+        works_with("dataverse", switch).await;
+    }
+}
+
+#[tokio::test]
+async fn campaign_switches() {
+    for switch in [
+        "error_body = \"json_string\"",
+        "error_body = \"mislabelled_text\"",
+        "delete_status = 204",
+        "empty_patch_status = 204",
+        "collection_upsert = true",
+        "accept_null = false",
+        "line_count_cap = 10",
+        "item_href = false",
+        "opt_out_prefix = \"denyList\"",
+        "acs_id = true",
+        "cold_organization = true",
+    ] {
+        works_with("campaign", switch).await;
+    }
+}
+
+#[tokio::test]
+async fn an_expired_token_is_known_by_its_code_whatever_the_status() {
+    for status in [400, 410] {
+        let stage = Stage::new(60, &format!("[dataverse.switches]\nexpired_token_status = {status}\n")).await;
+        stage.run("", CONTACTS).await;
+        let body = json!({"side": "dataverse", "table": "contact", "create": 5, "update": 15, "delete": 10, "seed": 3});
+        stage.post("/mutate", &body).await;
+        stage.post("/faults", &json!([{"side": "dataverse", "fault": "expire_delta", "nth": 1, "times": 1}])).await;
+        let summary = stage.run("", CONTACTS).await;
+        assert_eq!(summary.workflows[0].status.reason, None);
+        assert_equal(&stage, "expired token").await;
+    }
+}
+
+#[tokio::test]
+async fn a_store_of_days_ago_finds_its_token_expired_by_the_clock() {
+    let stage = Stage::new(60, "").await;
+    stage.run("", CONTACTS).await;
+    let body = json!({"side": "dataverse", "table": "contact", "create": 5, "update": 15, "delete": 10, "seed": 4});
+    stage.post("/mutate", &body).await;
+    stage.post("/clock", &json!({"advance_seconds": 9 * 86_400})).await;
+    let summary = stage.run("", CONTACTS).await;
+    assert_eq!(summary.workflows[0].status.reason, None);
+    assert_equal(&stage, "expired by the clock").await;
+}
+
+#[tokio::test]
+async fn an_existing_profile_with_the_contacts_id_is_adopted() {
+    let stage = Stage::new(20, "").await;
+    let contacts = stage.records("dataverse", "contact").await;
+    let active = contacts.iter().find(|row| row["statecode"] == 0).unwrap();
+    let id = active["contactid"].as_str().unwrap();
+    stage.put(&format!("/records/campaign/profile/{id}"), &json!({"firstName": "Before"})).await;
+    let summary = stage.run("", CONTACTS).await;
+    assert_eq!(summary.total().updated, 1);
+    assert_equal(&stage, "adoption").await;
+}
