@@ -118,10 +118,13 @@ impl Story {
         Ok(())
     }
 
+    /// Changes one attribute behind the connector's back; a row is put as a whole.
     async fn plant_difference(&self) -> Outcome<()> {
         let profiles = self.control.records("campaign", "profile").await?;
-        let id = profiles.first().and_then(|profile| profile["externalId"].as_str()).ok_or("no profile")?;
-        self.control.put("campaign", "profile", id, &json!({"firstName": "Planted"})).await
+        let mut profile = profiles.into_iter().next().ok_or("no profile")?;
+        profile["firstName"] = json!("Planted");
+        let id = profile["externalId"].as_str().ok_or("a profile without a key")?.to_owned();
+        self.control.put("campaign", "profile", &id, &profile).await
     }
 
     async fn compare(&self) -> Outcome<Vec<String>> {
