@@ -111,6 +111,16 @@ fn a_first_load_reads_ahead_by_one_page_and_finishes_when_a_source_has_no_change
 }
 
 #[test]
+fn rows_that_are_known_already_do_not_keep_a_run_from_ending() {
+    let (mut machine, first) = loaded(config(true), Some(checkpoint(5, 1, Phase::Incremental, Some("d1"))), None);
+    assert_eq!(first, ["read d1 10"]);
+    let actions = machine.step(IDLE, page(1, "d2", Phase::Incremental, false));
+    assert_eq!(show(&actions), ["append 1 to d2 v5 g1 Incremental seen None"]);
+    let actions = machine.step(IDLE, I::StoredQuiet(checkpoint(6, 1, Phase::Incremental, Some("d2"))));
+    assert_eq!(show(&actions), ["finish"]);
+}
+
+#[test]
 fn an_empty_answer_with_a_new_position_is_kept() {
     let (mut machine, first) = loaded(config(true), Some(checkpoint(5, 1, Phase::Incremental, Some("d1"))), None);
     assert_eq!(first, ["read d1 10"]);

@@ -71,6 +71,9 @@ pub enum ReaderInput {
     ReadFailed(Trouble),
     /// The answer to [`ReaderAction::Append`] and [`ReaderAction::Reset`].
     Stored(Checkpoint),
+    /// The answer to [`ReaderAction::Append`] when the page put nothing into the backlog. Sources send rows again at times, and a
+    /// row that is known already must not keep a run that waits for quiet from ending.
+    StoredQuiet(Checkpoint),
     /// The checkpoint moved meanwhile.
     Conflict,
     /// The answer to [`ReaderAction::MarkSweep`].
@@ -261,6 +264,12 @@ impl ReaderMachine {
                 self.failed = Some(trouble);
             }
             ReaderInput::Stored(checkpoint) => self.stored(checkpoint, out),
+            ReaderInput::StoredQuiet(checkpoint) => {
+                if let Some(tail) = self.tail.as_mut().filter(|_| self.storing == Storing::Page) {
+                    tail.empty = true;
+                }
+                self.stored(checkpoint, out);
+            }
             ReaderInput::Conflict => {
                 self.storing = Storing::Nothing;
                 self.stale = true;

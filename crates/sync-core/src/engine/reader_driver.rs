@@ -172,7 +172,9 @@ async fn append(
         run.board.emit(&SyncEvent::DeadLettered { stream: stream.clone(), rejection });
     }
     run.board.wake.notify_one();
-    Ok(ReaderInput::Stored(report.checkpoint))
+    let t = report.tally;
+    let quiet = t.superseded == 0 && t.read == t.unchanged + t.filtered + t.ignored + t.dead;
+    Ok(if quiet { ReaderInput::StoredQuiet(report.checkpoint) } else { ReaderInput::Stored(report.checkpoint) })
 }
 
 async fn fetch(stream: &StreamConfig, keys: &[Key]) -> ReaderInput {
