@@ -1,5 +1,7 @@
 //! Custom tables, links, key filters: what lies beside contact and profile.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on ends there")]
+
 use end_to_end_tests::Stage;
 use serde_json::{Value, json};
 

@@ -1,5 +1,7 @@
 //! The built examples do what they say, at a size that takes seconds.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on ends there")]
+
 use std::path::PathBuf;
 use std::process::{Command, Output};
 

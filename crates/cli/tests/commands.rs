@@ -1,5 +1,7 @@
 //! The commands around a run.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on ends there")]
+
 mod support;
 
 use support::{World, program};

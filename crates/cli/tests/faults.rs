@@ -1,6 +1,8 @@
 //! Every fault of the sandbox during a run ends in the right state without an operator; only a link to a foreign origin and a
 //! permanent refusal end in FAILED, with the remedy.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on ends there")]
+
 mod support;
 
 use serde_json::{Value, json};
@@ -73,7 +75,8 @@ async fn tokens_that_expire_in_the_middle() {
 #[tokio::test]
 async fn answers_that_never_come() {
     let world = World::new(100).await;
-    let text = format!("{}{}", world.head(), support::CONTACT_TABLE).replace("org_id =", "timeout_seconds = 1\norg_id =");
+    let text =
+        format!("{}{}", world.head(), support::CONTACT_TABLE).replace("org_id =", "timeout_seconds = 1\norg_id =");
     let text = text.replace("poll_seconds = 1", "poll_seconds = 1\ntimeout_seconds = 1");
     let config = world.write("impatient.toml", &text);
     world

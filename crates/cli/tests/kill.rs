@@ -1,6 +1,8 @@
 //! The program is killed without warning at random instants, while it loads and while records change, and started again each
 //! time: nothing is lost, nothing is there twice, no value is stale.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on ends there")]
+
 mod support;
 
 use std::time::Duration;

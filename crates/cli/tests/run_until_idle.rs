@@ -1,5 +1,7 @@
 //! Two processes and a configuration written by hand: Campaign ends up exactly as the mapping defines, at the promised cost.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on ends there")]
+
 mod support;
 
 use serde_json::json;

@@ -156,13 +156,13 @@ async fn last_status(store: &SqliteStore, config: &Config) -> Result<(WorkflowSt
 /// # Errors
 /// When the store cannot be read, or the table is not configured.
 pub async fn dead_letters(config: &Config, filter: &DeadLetterFilter) -> Result<Vec<DeadLetterView>, Error> {
-    if let Some(table) = &filter.table {
-        if !config.tables.iter().any(|spec| spec.table == *table) {
-            return Err(Error::one(
-                ErrorKind::Configuration,
-                Problem::new("--table", format!("The table {table} is not configured."), "Name a configured table."),
-            ));
-        }
+    if let Some(table) = &filter.table
+        && !config.tables.iter().any(|spec| spec.table == *table)
+    {
+        return Err(Error::one(
+            ErrorKind::Configuration,
+            Problem::new("--table", format!("The table {table} is not configured."), "Name a configured table."),
+        ));
     }
     let store = open(config)?;
     let mut query = DeadLetterQuery {

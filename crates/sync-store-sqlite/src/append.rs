@@ -20,13 +20,8 @@ pub(crate) fn append(
     if current.as_ref().map_or(0, |checkpoint| checkpoint.version) != advance.expected_version {
         return Err(conflict());
     }
-    let mut appending = Appending {
-        connection,
-        stream,
-        plan: signed(page.plan.0),
-        now_ms: page.now_ms,
-        tally: Tally::default(),
-    };
+    let mut appending =
+        Appending { connection, stream, plan: signed(page.plan.0), now_ms: page.now_ms, tally: Tally::default() };
     for draft in page.drafts {
         let key = draft.key.to_bytes();
         if let Some(generation) = page.mark_seen {
@@ -161,14 +156,7 @@ impl Appending<'_> {
             )
             .map_err(store_error)?;
         statement
-            .execute(params![
-                self.stream,
-                key,
-                rejection.code,
-                rejection.field,
-                rejection.explanation,
-                self.now_ms
-            ])
+            .execute(params![self.stream, key, rejection.code, rejection.field, rejection.explanation, self.now_ms])
             .map(drop)
             .map_err(store_error)
     }

@@ -71,10 +71,10 @@ fn stats(connection: &Connection, stream: &StreamId) -> Result<BacklogStats, Sto
             statement.query_row(params![stream], |row| row.get(0)).optional().map_err(store_error)?;
         Ok(found.flatten())
     };
-    stats.oldest_ms =
-        number("SELECT at_ms FROM entry WHERE stream = ?1 AND verification = 0 ORDER BY seq LIMIT 1")?;
-    stats.next_due_ms =
-        number("SELECT due_ms FROM entry WHERE stream = ?1 AND state <> 1 AND verification = 0 ORDER BY due_ms LIMIT 1")?;
+    stats.oldest_ms = number("SELECT at_ms FROM entry WHERE stream = ?1 AND verification = 0 ORDER BY seq LIMIT 1")?;
+    stats.next_due_ms = number(
+        "SELECT due_ms FROM entry WHERE stream = ?1 AND state <> 1 AND verification = 0 ORDER BY due_ms LIMIT 1",
+    )?;
     let waiting = number("SELECT count(*) FROM verification WHERE stream = ?1")?.unwrap_or_default();
     let promoted = number("SELECT count(*) FROM entry WHERE stream = ?1 AND verification = 1")?.unwrap_or_default();
     stats.verifications = unsigned(waiting + promoted);

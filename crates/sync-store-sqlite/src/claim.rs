@@ -59,9 +59,8 @@ fn due(connection: &Connection, stream: i64, want: &ClaimRequest) -> Result<Vec<
 }
 
 fn written(connection: &Connection, stream: i64, key: &[u8]) -> Result<Option<Digest>, StoreError> {
-    let mut statement = connection
-        .prepare_cached("SELECT digest FROM idx WHERE stream = ?1 AND key = ?2")
-        .map_err(store_error)?;
+    let mut statement =
+        connection.prepare_cached("SELECT digest FROM idx WHERE stream = ?1 AND key = ?2").map_err(store_error)?;
     let found: Option<Option<Vec<u8>>> =
         statement.query_row(params![stream, key], |row| row.get(0)).optional().map_err(store_error)?;
     digest(found.flatten())

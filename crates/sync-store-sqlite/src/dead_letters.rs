@@ -1,7 +1,7 @@
 //! Dead letters as they are shown: without their payloads.
 
-use rusqlite::{Connection, params_from_iter};
 use rusqlite::types::Value;
+use rusqlite::{Connection, params_from_iter};
 use sync_core::traits::{DeadLetter, DeadLetterQuery, Rejection};
 use sync_core::{StoreError, StreamId};
 

@@ -43,9 +43,8 @@ CREATE TABLE kv(name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT;
 
 /// Prepares a connection that writes, and lays out a new file.
 pub(crate) fn prepare(connection: &Connection, options: &SqliteOptions) -> Result<(), StoreError> {
-    let tables: i64 = connection
-        .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
-        .map_err(store_error)?;
+    let tables: i64 =
+        connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).map_err(store_error)?;
     if tables > 0 {
         check(connection)?;
     } else {
@@ -93,7 +92,9 @@ pub(crate) fn check(connection: &Connection) -> Result<(), StoreError> {
     if version > VERSION {
         return Err(StoreError::new(
             StoreErrorKind::TooNew,
-            format!("The store was made by a newer version of this program (layout {version}, this one knows {VERSION})."),
+            format!(
+                "The store was made by a newer version of this program (layout {version}, this one knows {VERSION})."
+            ),
             "Run the newer program, or name another file in store.sqlite.",
         ));
     }

@@ -166,10 +166,7 @@ impl Settling<'_> {
             .connection
             .prepare_cached("UPDATE entry SET state = ?3, due_ms = ?4 WHERE seq = ?1 AND state = 1 AND fence = ?2")
             .map_err(store_error)?;
-        statement
-            .execute(params![seq, self.fence, state, due_ms])
-            .map(|changed| changed > 0)
-            .map_err(store_error)
+        statement.execute(params![seq, self.fence, state, due_ms]).map(|changed| changed > 0).map_err(store_error)
     }
 
     fn release(&self, seq: i64) -> Result<bool, StoreError> {

@@ -78,8 +78,7 @@ impl StateStore for SqliteStore {
 
 /// The number of a stream; `None` when nothing was ever written for it.
 pub(crate) fn find_stream(connection: &Connection, stream: &StreamId) -> Result<Option<i64>, StoreError> {
-    let mut statement =
-        connection.prepare_cached("SELECT id FROM stream WHERE name = ?1").map_err(store_error)?;
+    let mut statement = connection.prepare_cached("SELECT id FROM stream WHERE name = ?1").map_err(store_error)?;
     statement.query_row([stream.as_str()], |row| row.get(0)).optional().map_err(store_error)
 }
 

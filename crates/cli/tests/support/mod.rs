@@ -1,5 +1,6 @@
 //! What the tests of the program share: a sandbox in this process, a configuration written by hand, the program itself.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on ends there")]
 #![allow(dead_code, reason = "each test binary uses its own part of this support")]
 
 pub(crate) mod oracle;

@@ -116,7 +116,7 @@ impl MappedTable {
             Some(filter) => campaign
                 .records_by(
                     self.resource,
-                    Addressing::Filter { name: filter.name.clone().into(), parameter: filter.parameter.clone().into() },
+                    Addressing::Filter { name: filter.name.clone(), parameter: filter.parameter.clone() },
                 )
                 .verify_key(self.spec.key.clone()),
         };
