@@ -103,15 +103,7 @@ async fn sandbox(contacts: u64) -> Outcome<()> {
 }
 
 async fn token(http: &reqwest::Client, url: &str, form: &[(&str, &str)]) -> Outcome<String> {
-    let body: Vec<String> = form.iter().map(|(name, value)| format!("{name}={}", value.replace('/', "%2F"))).collect();
-    let answer: Value = http
-        .post(url)
-        .header("content-type", "application/x-www-form-urlencoded")
-        .body(body.join("&"))
-        .send()
-        .await?
-        .json()
-        .await?;
+    let answer: Value = http.post(url).form(form).send().await?.error_for_status()?.json().await?;
     Ok(answer["access_token"].as_str().ok_or("no token")?.to_owned())
 }
 
@@ -234,7 +226,11 @@ fn body(row: &Value) -> String {
 async fn connector(info: &Value, write: bool) -> Outcome<()> {
     let dir = tempfile::tempdir()?;
     let (d, c) = (&info["dataverse"], &info["campaign"]);
-    let state = if write { 0 } else { 99 };
+    let filter = if write {
+        r#"{ field = "statecode", compare = "equals", value = 0 }"#
+    } else {
+        r#"{ field = "lastname", compare = "equals", value = "no contact has this name" }"#
+    };
     let text = format!(
         r#"
 [dataverse]
@@ -270,7 +266,7 @@ replacements = [
 ]
 [table.filter]
 operator = "and"
-rules = [ {{ field = "statecode", compare = "equals", value = {state} }} ]
+rules = [ {filter} ]
 "#,
         d["url"],
         d["tenant"],
