@@ -8,9 +8,10 @@ use crate::{Digest, Seq};
 pub struct KeyState {
     /// Whether the destination holds the record, as far as we wrote it.
     pub bound: bool,
-    /// The digest last written.
+    /// The digest last written; `None` when that is in doubt.
     pub written: Option<Digest>,
-    /// Whether any entry of the key is in flight or unknown (inherited ones too).
+    /// Whether a write of the key may have taken effect without our knowing: an entry is in flight or unknown (inherited
+    /// ones too), or one ended so.
     pub in_doubt: bool,
     /// The newest unsettled entry of the key.
     pub newest: Option<PendingEntry>,
@@ -23,7 +24,7 @@ pub struct PendingEntry {
     pub seq: Seq,
     /// The digest of an upsert; `None` for a delete.
     pub digest: Option<Digest>,
-    /// Whether it is unclaimed and its outcome not in doubt, so that it may be replaced.
+    /// Whether it is unclaimed, its outcome not in doubt, and no verification, so that it may be replaced.
     pub replaceable: bool,
 }
 
@@ -32,8 +33,12 @@ pub struct PendingEntry {
 pub enum Acceptance {
     /// Append a new entry.
     Append,
-    /// Put the draft in the place of this entry, which is counted as superseded.
+    /// Put the draft in the place of this entry, which is counted as superseded. It is due at once, and none of the attempts
+    /// at the older state counts against it.
     Replace(Seq),
+    /// Give this entry the draft's bodies, and count the draft as unchanged: the update is the same, but a field that only
+    /// an insert carries may differ.
+    Refresh(Seq),
     /// Remove this entry, counted as superseded, and count the draft as ignored or filtered: the record was never written.
     Cancel(Seq),
     /// Nothing: equal to what is written or on its way.
@@ -49,11 +54,17 @@ pub enum Acceptance {
 /// - An upsert equal to the newest state on its way, or to what is written while nothing is on its way, changes nothing.
 /// - A newer state takes the place of an older one that nobody has claimed, but never that of a delete: a record deleted
 ///   and restored is deleted and created.
-/// - A delete of a key that was never written makes no entry; *never written* means not bound, and no entry of the key in
-///   flight or unknown, because such an entry may leave a record behind that only the delete removes.
+/// - A delete of a key that was never written makes no entry; *never written* means not bound, and no write of the key in
+///   doubt, because such a write may leave a record behind that only the delete removes.
+/// - A record that no longer matches the filter, or is gone at the source, is not created any more either; one that is there
+///   already stays as it is.
 pub fn accept(state: &KeyState, draft: &DraftBody) -> Acceptance {
+    let may_exist = state.bound || state.in_doubt;
     match draft {
         DraftBody::Upsert { digest, .. } => match state.newest {
+            Some(PendingEntry { seq, digest: Some(pending), replaceable: true }) if pending == *digest => {
+                Acceptance::Refresh(seq)
+            }
             Some(PendingEntry { digest: Some(pending), .. }) if pending == *digest => Acceptance::Unchanged,
             Some(PendingEntry { seq, digest: Some(_), replaceable: true }) => Acceptance::Replace(seq),
             Some(_) => Acceptance::Append,
@@ -62,14 +73,16 @@ pub fn accept(state: &KeyState, draft: &DraftBody) -> Acceptance {
         },
         DraftBody::Delete | DraftBody::DeleteFiltered => match state.newest {
             Some(PendingEntry { digest: None, .. }) => Acceptance::Nothing,
-            Some(PendingEntry { seq, replaceable: true, .. }) if state.bound || state.in_doubt => {
-                Acceptance::Replace(seq)
-            }
+            Some(PendingEntry { seq, replaceable: true, .. }) if may_exist => Acceptance::Replace(seq),
             Some(PendingEntry { seq, replaceable: true, .. }) => Acceptance::Cancel(seq),
             Some(_) => Acceptance::Append,
-            None if state.bound => Acceptance::Append,
+            None if may_exist => Acceptance::Append,
             None => Acceptance::Nothing,
         },
-        DraftBody::Filtered | DraftBody::Ignored | DraftBody::Rejected(_) => Acceptance::AsDrafted,
+        DraftBody::Filtered | DraftBody::Ignored => match state.newest {
+            Some(PendingEntry { seq, digest: Some(_), replaceable: true }) if !may_exist => Acceptance::Cancel(seq),
+            _ => Acceptance::AsDrafted,
+        },
+        DraftBody::Rejected(_) => Acceptance::AsDrafted,
     }
 }

@@ -102,6 +102,21 @@ pub struct Tally {
     pub dead: u64,
 }
 
+impl Tally {
+    /// What was read and is not settled yet.
+    pub fn unsettled(&self) -> u64 {
+        let settled = self.inserted
+            + self.updated
+            + self.deleted
+            + self.unchanged
+            + self.filtered
+            + self.superseded
+            + self.ignored
+            + self.dead;
+        self.read.saturating_sub(settled)
+    }
+}
+
 impl AddAssign for Tally {
     fn add_assign(&mut self, other: Self) {
         self.read += other.read;

@@ -71,7 +71,7 @@
 //!         let body = Payload(format!("Hello {name}").into_bytes().into());
 //!         // Use a real hash of the body here: equal digests cost no call.
 //!         let digest = Digest([name.len() as u8; 16]);
-//!         Ok(Decision::Upsert { insert: body.clone(), update: body, digest })
+//!         Ok(Decision::Upsert { insert: body.clone(), update: body.into(), digest })
 //!     }
 //!     fn version(&self) -> PlanVersion {
 //!         PlanVersion(1)

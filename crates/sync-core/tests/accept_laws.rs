@@ -9,7 +9,7 @@ const PENDING: Seq = Seq(7);
 
 fn upsert(digest: Digest) -> DraftBody {
     let payload = Payload(digest.0.to_vec().into());
-    DraftBody::Upsert { insert: payload.clone(), update: payload, digest }
+    DraftBody::Upsert { insert: payload.clone(), update: payload.into(), digest }
 }
 
 fn states() -> Vec<KeyState> {
@@ -36,7 +36,7 @@ fn states() -> Vec<KeyState> {
 fn end(state: &KeyState, acceptance: Acceptance, draft: Option<Digest>) -> Option<Digest> {
     let written = if state.bound { state.written.or(Some(Digest([0; 16]))) } else { None };
     match acceptance {
-        Acceptance::Append | Acceptance::Replace(_) => draft,
+        Acceptance::Append | Acceptance::Replace(_) | Acceptance::Refresh(_) => draft,
         // What the cancelled entry stood on: nothing was ever written.
         Acceptance::Cancel(_) => written,
         Acceptance::Unchanged | Acceptance::Nothing | Acceptance::AsDrafted => {
@@ -64,10 +64,12 @@ fn a_delete_always_ends_in_absence() {
 }
 
 #[test]
-fn only_an_unclaimed_entry_is_replaced_or_cancelled() {
+fn only_an_unclaimed_entry_is_replaced_refreshed_or_cancelled() {
     for state in states() {
         for draft in [upsert(SAME), DraftBody::Delete, DraftBody::DeleteFiltered] {
-            if let Acceptance::Replace(seq) | Acceptance::Cancel(seq) = accept(&state, &draft) {
+            if let Acceptance::Replace(seq) | Acceptance::Refresh(seq) | Acceptance::Cancel(seq) =
+                accept(&state, &draft)
+            {
                 assert_eq!(seq, PENDING);
                 assert!(state.newest.is_some_and(|newest| newest.replaceable), "{state:?}");
             }
@@ -92,7 +94,7 @@ fn a_delete_is_forgotten_only_when_no_record_can_be_left_behind() {
         }
         if acceptance == Acceptance::Nothing {
             let on_its_way = state.newest.is_some_and(|newest| newest.digest.is_none());
-            assert!(on_its_way || !state.bound, "{state:?}");
+            assert!(on_its_way || !left_behind, "{state:?}");
         }
     }
 }
@@ -104,16 +106,34 @@ fn what_is_equal_costs_nothing() {
             Some(newest) => newest.digest == Some(SAME),
             None => state.bound && state.written == Some(SAME),
         };
-        assert_eq!(accept(&state, &upsert(SAME)) == Acceptance::Unchanged, reached, "{state:?}");
+        let acceptance = accept(&state, &upsert(SAME));
+        let costs_nothing = matches!(acceptance, Acceptance::Unchanged | Acceptance::Refresh(_));
+        assert_eq!(costs_nothing, reached, "{state:?}");
+        // An insert that is not on its way yet takes the newer values of the fields that only an insert carries.
+        let waits = state.newest.is_some_and(|newest| newest.replaceable && newest.digest == Some(SAME));
+        assert_eq!(acceptance == Acceptance::Refresh(PENDING), waits, "{state:?}");
     }
 }
 
 #[test]
-fn drafts_without_a_write_stay_as_they_are() {
+fn a_rejected_draft_leaves_everything_as_it_is() {
     let rejection = Rejection { code: "text-too-long".into(), field: None, explanation: "Shorten it.".into() };
-    for draft in [DraftBody::Filtered, DraftBody::Ignored, DraftBody::Rejected(rejection)] {
+    for state in states() {
+        assert_eq!(accept(&state, &DraftBody::Rejected(rejection.clone())), Acceptance::AsDrafted, "{state:?}");
+    }
+}
+
+#[test]
+fn what_no_longer_matches_is_not_created_any_more_and_stays_where_it_is() {
+    for draft in [DraftBody::Filtered, DraftBody::Ignored] {
         for state in states() {
-            assert_eq!(accept(&state, &draft), Acceptance::AsDrafted, "{state:?}");
+            let creation = state.newest.is_some_and(|newest| newest.replaceable && newest.digest.is_some());
+            let wanted = if creation && !state.bound && !state.in_doubt {
+                Acceptance::Cancel(PENDING)
+            } else {
+                Acceptance::AsDrafted
+            };
+            assert_eq!(accept(&state, &draft), wanted, "{state:?}");
         }
     }
 }

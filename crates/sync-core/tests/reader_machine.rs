@@ -4,22 +4,26 @@ use std::time::Duration;
 
 use record::Key;
 use sync_core::engine::policy::Trouble;
-use sync_core::engine::reader::{Context, ReadPage, ReaderAction as A, ReaderConfig, ReaderInput as I, ReaderMachine};
+use sync_core::engine::reader::{
+    Absent, Context, ReadPage, ReaderAction as A, ReaderConfig, ReaderInput as I, ReaderMachine,
+};
 use sync_core::traits::{Checkpoint, Draft, DraftBody, Phase, SyncEvent};
-use sync_core::{DeleteBrake, EndpointErrorKind, Position, StatusReason, StreamId, Tally};
+use sync_core::{DeleteBrake, EndpointErrorKind, PlanVersion, Position, StatusReason, StreamId, Tally};
 use timing::Backoff;
 
+const PLAN: PlanVersion = PlanVersion(7);
 const IDLE: Context = Context { backlog: 0, unit: 0.5 };
 
 fn config(until_idle: bool) -> ReaderConfig {
     ReaderConfig {
         stream: StreamId::new("s"),
+        plan: PLAN,
         page_rows: 10,
         high_water: 100,
         poll_every: Duration::from_secs(30),
         until_idle,
         sweep: true,
-        sweep_chunk: 2,
+        chunk: 2,
         brake: DeleteBrake { rows: 2, share: 0.0 },
         backoff: Backoff::new(Duration::from_secs(4), 2.0, Duration::from_secs(60)),
     }
@@ -56,17 +60,22 @@ fn show(actions: &[A]) -> Vec<String> {
             A::MarkSweep(generation) => format!("mark {generation:?}"),
             A::Reset { expected_version, generation } => format!("reset v{expected_version} g{generation}"),
             A::Read { after, rows } => format!("read {} {rows}", after.as_ref().map_or("start", |at| at.as_str())),
-            A::Append { drafts, mark_seen, advance, .. } => format!(
-                "append {} to {} v{} g{} {:?} seen {mark_seen:?}",
+            A::Append { drafts, mark_seen, advance, refresh, .. } => format!(
+                "append {} to {} v{} g{} {:?} seen {mark_seen:?}{}",
                 drafts.len(),
                 advance.position.as_str(),
                 advance.expected_version,
                 advance.generation,
-                advance.phase
+                advance.phase,
+                if *refresh { " refresh" } else { "" }
             ),
             A::CountBound => "count".into(),
             A::Unseen { generation, after, limit } => format!("unseen g{generation} {} {limit}", after.is_some()),
-            A::Fetch(keys) => format!("fetch {}", keys.len()),
+            A::Fetch { keys, absent: Absent::Deleted } => format!("fetch {}", keys.len()),
+            A::Fetch { keys, absent: Absent::AsMapped } => format!("refetch {}", keys.len()),
+            A::MarkPlan(PlanVersion(plan)) => format!("plan {plan}"),
+            A::Outdated { after, limit } => format!("outdated {} {limit}", after.is_some()),
+            A::UnsettledBefore(generation) => format!("unsettled before g{generation}"),
             A::Wait(delay) => format!("wait {}ms", delay.as_millis()),
             A::WaitBacklog(depth) => format!("drain {depth}"),
             A::Emit(SyncEvent::SnapshotComplete { .. }) => "complete".into(),
@@ -86,7 +95,7 @@ fn show(actions: &[A]) -> Vec<String> {
 fn loaded(config: ReaderConfig, at: Option<Checkpoint>, sweep: Option<u64>) -> (ReaderMachine, Vec<String>) {
     let mut machine = ReaderMachine::new(config);
     assert_eq!(show(&machine.start()), ["load"]);
-    let first = machine.step(IDLE, I::Loaded { checkpoint: at, sweep });
+    let first = machine.step(IDLE, I::Loaded { checkpoint: at, sweep, plan: Some(PLAN) });
     (machine, show(&first))
 }
 
@@ -188,7 +197,7 @@ fn a_moved_checkpoint_is_loaded_again_once_the_read_ahead_is_in() {
     assert_eq!(show(&machine.step(IDLE, I::Conflict)), Vec::<String>::new());
     assert_eq!(show(&machine.step(IDLE, page(2, "p2", Phase::Snapshot, true))), ["load"]);
     let moved = checkpoint(9, 1, Phase::Snapshot, Some("p7"));
-    let actions = machine.step(IDLE, I::Loaded { checkpoint: Some(moved), sweep: None });
+    let actions = machine.step(IDLE, I::Loaded { checkpoint: Some(moved), sweep: None, plan: Some(PLAN) });
     assert_eq!(show(&actions), ["read p7 10"]);
 }
 
@@ -253,14 +262,60 @@ fn nothing_vanished_means_nothing_to_confirm() {
 #[test]
 fn records_on_their_way_are_waited_for_before_any_is_missed() {
     let (mut machine, actions) = resnapshot(true, 3);
-    assert_eq!(actions, ["complete", "read d9 10"], "changes go on meanwhile");
+    assert_eq!(actions, ["complete", "unsettled before g2"]);
     let busy = Context { backlog: 3, unit: 0.0 };
+    let actions = machine.step(busy, I::UnsettledBefore(true));
+    assert_eq!(show(&actions), ["read d9 10"], "changes go on meanwhile");
     let actions = machine.step(busy, page(1, "d10", Phase::Incremental, false));
     assert_eq!(show(&actions), ["append 1 to d10 v6 g2 Incremental seen Some(2)"], "and count as met");
     let actions = machine.step(busy, I::Stored(checkpoint(7, 2, Phase::Incremental, Some("d10"))));
     assert_eq!(show(&actions), ["read d10 10"]);
     assert_eq!(show(&machine.step(busy, page(0, "d10", Phase::Incremental, false))), ["drain 0"]);
     assert_eq!(show(&machine.step(IDLE, I::Woken)), ["count"]);
+}
+
+#[test]
+fn records_that_only_newer_entries_wait_for_do_not_put_the_search_off() {
+    let (mut machine, actions) = resnapshot(true, 3);
+    assert_eq!(actions, ["complete", "unsettled before g2"]);
+    assert_eq!(show(&machine.step(IDLE, I::UnsettledBefore(false))), ["count"]);
+}
+
+#[test]
+fn what_another_plan_made_is_asked_for_again_before_anything_is_read() {
+    let mut machine = ReaderMachine::new(config(true));
+    machine.start();
+    let at = || Some(checkpoint(5, 1, Phase::Incremental, Some("d1")));
+    let loaded = I::Loaded { checkpoint: at(), sweep: None, plan: Some(PlanVersion(6)) };
+    assert_eq!(show(&machine.step(IDLE, loaded)), ["outdated false 2"]);
+    let keys = |names: &[&str]| I::Outdated(names.iter().map(|name| Key::text(*name)).collect());
+    assert_eq!(show(&machine.step(IDLE, keys(&["a", "b"]))), ["refetch 2"]);
+    let failed = machine.step(IDLE, I::FetchFailed(trouble(EndpointErrorKind::Unavailable, None)));
+    assert_eq!(show(&failed), ["retrying 2000ms", "trouble down", "wait 2000ms"]);
+    assert_eq!(show(&machine.step(IDLE, I::Woken)), ["refetch 2"]);
+    let fetched = machine.step(IDLE, I::Fetched(drafts(2)));
+    assert_eq!(show(&fetched), ["trouble none", "append 2 to d1 v5 g1 Incremental seen None refresh"]);
+    let stored = machine.step(IDLE, I::Stored(checkpoint(6, 1, Phase::Incremental, Some("d1"))));
+    assert_eq!(show(&stored), ["outdated true 2"]);
+    assert_eq!(show(&machine.step(IDLE, keys(&[]))), ["plan 7"]);
+    assert_eq!(show(&machine.step(IDLE, I::PlanMarked)), ["read d1 10"]);
+}
+
+#[test]
+fn a_new_store_only_notes_its_plan_and_an_expired_one_reads_a_page_first() {
+    let start = |at| {
+        let mut machine = ReaderMachine::new(config(true));
+        machine.start();
+        let actions = machine.step(IDLE, I::Loaded { checkpoint: at, sweep: None, plan: None });
+        (machine, show(&actions))
+    };
+    assert_eq!(start(None).1, ["plan 7"]);
+    let (mut machine, actions) = start(Some(checkpoint(9, 2, Phase::Snapshot, None)));
+    assert_eq!(actions, ["read start 10"]);
+    let actions = machine.step(IDLE, page(2, "p1", Phase::Snapshot, true));
+    assert_eq!(show(&actions), ["append 2 to p1 v9 g2 Snapshot seen Some(2) refresh"], "and no page is read ahead");
+    let actions = machine.step(IDLE, I::Stored(checkpoint(10, 2, Phase::Snapshot, Some("p1"))));
+    assert_eq!(show(&actions), ["outdated false 2"]);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use record::Key;
 use sync_core::engine::writer::{
     Ending, EntryMachine, History, Moment, WritePolicy, WriterAction as A, WriterInput as I,
 };
-use sync_core::traits::{Action, Entry, EntryBody, Outcome, Rejection, Verdict};
+use sync_core::traits::{Action, Entry, EntryBody, Outcome, Rejection, Update, Verdict};
 use sync_core::{Digest, Payload, PlanVersion, Seq};
 use timing::Backoff;
 
@@ -33,7 +33,7 @@ fn upsert() -> Entry {
     Entry {
         seq: Seq(1),
         key: Key::text("k"),
-        body: EntryBody::Upsert { insert: payload("insert"), update: payload("update"), digest: NEW },
+        body: EntryBody::Upsert { insert: payload("insert"), update: payload("update").into(), digest: NEW },
         version: None,
         attempt: 1,
         unknown: false,
@@ -71,7 +71,8 @@ fn show(action: &A) -> String {
                 Some(Verdict::Retry { due_ms, code }) => format!("retry {code} +{}s", (due_ms - AT.now_ms) / 1000),
                 Some(Verdict::Unknown { due_ms, code }) => format!("unknown {code} +{}s", (due_ms - AT.now_ms) / 1000),
                 Some(Verdict::Released) => "released".to_owned(),
-                Some(Verdict::Dead(rejection)) => format!("dead {}", rejection.code),
+                Some(Verdict::Dead { rejection, in_doubt: false }) => format!("dead {}", rejection.code),
+                Some(Verdict::Dead { rejection, in_doubt: true }) => format!("dead {} in doubt", rejection.code),
             };
             if pause.is_some() { format!("{verdict}, pause") } else { verdict }
         }
@@ -154,7 +155,10 @@ fn without_settle_time_nothing_is_verified() {
 #[test]
 fn without_a_unique_key_an_unknown_create_is_never_repeated_blindly() {
     use Outcome::{Applied, Exists, Missing};
-    assert_eq!(run(upsert(), false, vec![unknown()]), ["create insert", "unknown reset +60s"]);
+    assert_eq!(run(upsert(), false, vec![Missing, unknown()]), ["resolve", "create insert", "unknown reset +60s"]);
+    assert_eq!(run(upsert(), false, vec![Exists, Applied]), ["resolve", "update update", "Updated"], "adopted");
+    assert_eq!(run(upsert(), false, vec![unknown()]), ["resolve", "retry reset +1s, pause"], "a look writes nothing");
+    assert_eq!(run(bound(OLD), false, vec![Applied]), ["update update", "Updated"], "known to be there");
     let open = || Entry { unknown: true, ..upsert() };
     assert_eq!(run(open(), false, vec![Exists, Applied]), ["resolve", "update update", "Updated"]);
     assert_eq!(run(open(), false, vec![Missing, Applied]), ["resolve", "create insert", "Inserted"]);
@@ -166,7 +170,8 @@ fn without_a_unique_key_an_unknown_create_is_never_repeated_blindly() {
         "once resolved, nothing is open any more"
     );
     let often = History { refusals: 0, unknown: 4 };
-    assert_eq!(run_with(open(), often, &policy(false), vec![]), ["dead unknown-outcome"]);
+    assert_eq!(run_with(open(), often, &policy(false), vec![]), ["dead unknown-outcome in doubt"]);
+    assert_eq!(run_with(open(), often, &policy(true), vec![]), ["dead unknown-outcome in doubt"]);
     let thrice = History { refusals: 0, unknown: 3 };
     assert_eq!(run_with(open(), thrice, &policy(false), vec![]), ["resolve"]);
 }
@@ -214,6 +219,25 @@ fn refusals_of_one_record_end_in_a_dead_letter_after_the_threshold() {
 fn a_rejection_is_final() {
     let rejection = Rejection { code: "too-long".into(), field: None, explanation: "Shorten it.".into() };
     assert_eq!(run(upsert(), true, vec![Outcome::Rejected(rejection)]), ["create insert", "dead too-long"]);
+}
+
+#[test]
+fn a_rejection_says_whether_an_earlier_attempt_may_have_taken_effect() {
+    let rejection = || Outcome::Rejected(Rejection { code: "no".into(), field: None, explanation: "No.".into() });
+    assert_eq!(run(bound(OLD), true, vec![rejection()]), ["update update", "dead no"]);
+    let shown = run(bound(OLD), true, vec![unknown(), rejection()]);
+    assert_eq!(shown, ["update update", "update update", "dead no in doubt"]);
+}
+
+#[test]
+fn an_update_that_cannot_be_said_leaves_creation_alone() {
+    use Outcome::{Applied, Exists};
+    let rejection = Rejection { code: "cannot-clear".into(), field: Some("f".into()), explanation: "Map it.".into() };
+    let body = EntryBody::Upsert { insert: payload("insert"), update: Update::Impossible(rejection), digest: NEW };
+    let entry = |bound| Entry { body: body.clone(), bound, ..upsert() };
+    assert_eq!(run(entry(false), true, vec![Applied]), ["create insert", "Inserted"]);
+    assert_eq!(run(entry(false), true, vec![Exists]), ["create insert", "dead cannot-clear"]);
+    assert_eq!(run(entry(true), true, vec![]), ["dead cannot-clear"]);
 }
 
 #[test]

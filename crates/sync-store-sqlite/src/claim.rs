@@ -1,96 +1,147 @@
 //! Claims: the durable mark that an entry is in flight, made before its first byte is sent.
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::types::ValueRef;
+use rusqlite::{Connection, Row, params};
 use sync_core::traits::{ClaimRequest, Entry, Lease};
 use sync_core::{Digest, PlanVersion, StoreError};
 
-use crate::error::store_error;
-use crate::row::{IN_FLIGHT, UNKNOWN, body, digest, key, seq, signed, unsigned};
+use crate::error::{damaged, store_error};
+use crate::number::Numbers;
+use crate::row::{UNKNOWN, body, key, seq, signed, unsigned};
 use crate::{lease, state};
 
 pub(crate) fn claim(connection: &Connection, lease: &Lease, want: &ClaimRequest) -> Result<Vec<Entry>, StoreError> {
     lease::check(connection, lease)?;
     let Some(stream) = state::find_stream(connection, &want.stream)? else { return Ok(Vec::new()) };
-    promote_verifications(connection, stream, want)?;
-    let mut entries = due(connection, stream, want)?;
-    let mut mark = connection
-        .prepare_cached(
-            "UPDATE entry SET state = 1, attempt = attempt + 1, fence = ?2, was_unknown = (state = 2) WHERE seq = ?1",
-        )
+    let mut due = connection
+        .prepare_cached("UPDATE entry SET due_ms = 0 WHERE stream = ?1 AND state <> 1 AND due_ms > 0 AND due_ms <= ?2")
         .map_err(store_error)?;
-    for entry in &mut entries {
-        mark.execute(params![signed(entry.seq.0), signed(lease.fence)]).map_err(store_error)?;
-        entry.written = written(connection, stream, &entry.key.to_bytes())?;
-        entry.bound = entry.written.is_some();
-    }
+    due.execute(params![stream, want.now_ms]).map_err(store_error)?;
+    let first = verifications(connection, stream, lease, want)?;
+    let mut entries = marked(connection, stream, first)?;
+    let mut rest = oldest(connection, stream, lease, want, want.max.saturating_sub(entries.len()))?;
+    rest.sort_by_key(|entry| entry.seq);
+    entries.append(&mut rest);
     Ok(entries)
 }
 
-/// Entries that are due and the oldest of their key, in the order in which they became due.
-fn due(connection: &Connection, stream: i64, want: &ClaimRequest) -> Result<Vec<Entry>, StoreError> {
+/// What an entry is made of, once it is claimed. The index is looked at in one subquery: the digest, or whether it is bound.
+const CLAIMED: &str =
+    "seq, key, version, attempt, was_unknown, verification, plan, kind, digest, insert_body, update_body,
+       (SELECT coalesce(i.digest, i.bound) FROM idx i WHERE i.stream = entry.stream AND i.key = entry.key)";
+
+/// Marks the oldest entries that are due, the oldest of their key, and of the plan in force.
+fn oldest(
+    connection: &Connection,
+    stream: i64,
+    lease: &Lease,
+    want: &ClaimRequest,
+    max: usize,
+) -> Result<Vec<Entry>, StoreError> {
     let mut statement = connection
-        .prepare_cached(
-            "SELECT seq, key, version, attempt, state, verification, plan, kind, digest, insert_body, update_body
-             FROM entry e
-             WHERE stream = ?1 AND state <> 1 AND due_ms <= ?2
-               AND NOT EXISTS (SELECT 1 FROM entry o WHERE o.stream = ?1 AND o.key = e.key AND o.seq < e.seq)
-             ORDER BY due_ms, seq LIMIT ?3",
-        )
+        .prepare_cached(&format!(
+            "UPDATE entry SET state = 1, attempt = attempt + 1, fence = ?2, was_unknown = (state = 2)
+             WHERE seq IN (
+               SELECT seq FROM entry e
+               WHERE stream = ?1 AND state <> 1 AND due_ms = 0 AND (kind = 1 OR plan = ?3)
+                 AND NOT EXISTS (SELECT 1 FROM entry o WHERE o.stream = ?1 AND o.key = e.key AND o.seq < e.seq)
+               ORDER BY seq LIMIT ?4)
+             RETURNING {CLAIMED}"
+        ))
         .map_err(store_error)?;
-    let limit = i64::try_from(want.max).unwrap_or(i64::MAX);
-    let mut rows = statement.query(params![stream, want.now_ms, limit]).map_err(store_error)?;
-    let mut entries = Vec::with_capacity(want.max.min(1024));
+    let limit = i64::try_from(max).unwrap_or(i64::MAX);
+    let mut rows =
+        statement.query(params![stream, signed(lease.fence), signed(want.plan.0), limit]).map_err(store_error)?;
+    let mut entries = Vec::with_capacity(max.min(1024));
     while let Some(row) = rows.next().map_err(store_error)? {
-        let number = |column: usize| row.get::<_, i64>(column).map_err(store_error);
-        entries.push(Entry {
-            seq: seq(number(0)?),
-            key: key(row.get_ref(1).map_err(store_error)?.as_blob().unwrap_or_default())?,
-            version: row.get(2).map_err(store_error)?,
-            attempt: u32::try_from(number(3)?).unwrap_or(u32::MAX).saturating_add(1),
-            unknown: number(4)? == UNKNOWN,
-            verification: number(5)? != 0,
-            plan: PlanVersion(unsigned(number(6)?)),
-            body: body(row, 7)?,
-            bound: false,
-            written: None,
-        });
+        entries.push(entry(row)?);
     }
     Ok(entries)
 }
 
-fn written(connection: &Connection, stream: i64, key: &[u8]) -> Result<Option<Digest>, StoreError> {
-    let mut statement =
-        connection.prepare_cached("SELECT digest FROM idx WHERE stream = ?1 AND key = ?2").map_err(store_error)?;
-    let found: Option<Option<Vec<u8>>> =
-        statement.query_row(params![stream, key], |row| row.get(0)).optional().map_err(store_error)?;
-    digest(found.flatten())
+fn marked(connection: &Connection, stream: i64, seqs: Vec<i64>) -> Result<Vec<Entry>, StoreError> {
+    let mut entries = Vec::with_capacity(seqs.len());
+    if seqs.is_empty() {
+        return Ok(entries);
+    }
+    let mut statement = connection
+        .prepare_cached(&format!("SELECT {CLAIMED} FROM entry WHERE seq = ?1 AND stream = ?2"))
+        .map_err(store_error)?;
+    for seq in seqs {
+        let mut rows = statement.query(params![seq, stream]).map_err(store_error)?;
+        if let Some(row) = rows.next().map_err(store_error)? {
+            entries.push(entry(row)?);
+        }
+    }
+    Ok(entries)
 }
 
-/// Verifications whose time has come become entries, unless the key has one already: that one will settle the matter and bring
-/// the verification up to date.
-fn promote_verifications(connection: &Connection, stream: i64, want: &ClaimRequest) -> Result<(), StoreError> {
+fn entry(row: &Row<'_>) -> Result<Entry, StoreError> {
+    let number = |column: usize| row.get::<_, i64>(column).map_err(store_error);
+    let (bound, written) = match row.get_ref(11).map_err(store_error)? {
+        ValueRef::Null => (false, None),
+        ValueRef::Integer(bound) => (bound != 0, None),
+        ValueRef::Blob(bytes) => (true, Some(Digest(bytes.try_into().map_err(|_| damaged())?))),
+        _ => return Err(damaged()),
+    };
+    let in_doubt = matches!(row.get_ref(11).map_err(store_error)?, ValueRef::Integer(_));
+    Ok(Entry {
+        seq: seq(number(0)?),
+        key: key(row.get_ref(1).map_err(store_error)?.as_blob().unwrap_or_default())?,
+        version: row.get(2).map_err(store_error)?,
+        attempt: u32::try_from(number(3)?).unwrap_or(u32::MAX),
+        unknown: number(4)? != 0 || in_doubt,
+        verification: number(5)? != 0,
+        plan: PlanVersion(unsigned(number(6)?)),
+        body: body(row, 7)?,
+        bound,
+        written,
+    })
+}
+
+/// Verifications whose time has come become entries in flight, unless the key has an entry already: that one will settle the
+/// matter and bring the verification up to date.
+fn verifications(
+    connection: &Connection,
+    stream: i64,
+    lease: &Lease,
+    want: &ClaimRequest,
+) -> Result<Vec<i64>, StoreError> {
     let mut statement = connection
         .prepare_cached(
-            "INSERT INTO entry(stream, key, kind, state, due_ms, attempt, fence, was_unknown, verification, version,
-               plan, digest, insert_body, update_body, at_ms)
-             SELECT stream, key, kind, 0, due_ms, 0, 0, 0, 1, version, plan, digest, insert_body, update_body, ?2
-             FROM verification v WHERE stream = ?1 AND due_ms <= ?2
+            "SELECT key FROM verification v WHERE stream = ?1 AND due_ms <= ?2 AND (kind = 1 OR plan = ?3)
                AND NOT EXISTS (SELECT 1 FROM entry o WHERE o.stream = ?1 AND o.key = v.key)
-             LIMIT ?3",
+             ORDER BY due_ms, key LIMIT ?4",
         )
         .map_err(store_error)?;
     let limit = i64::try_from(want.max).unwrap_or(i64::MAX);
-    if statement.execute(params![stream, want.now_ms, limit]).map_err(store_error)? == 0 {
-        return Ok(());
+    let plan = signed(want.plan.0);
+    let keys = statement
+        .query_map(params![stream, want.now_ms, plan, limit], |row| row.get::<_, Vec<u8>>(0))
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .map_err(store_error)?;
+    let mut numbers = Numbers::new(connection);
+    let mut seqs = Vec::with_capacity(keys.len());
+    for key in keys {
+        let seq = numbers.next()?;
+        let mut statement = connection
+            .prepare_cached(
+                "INSERT INTO entry(seq, stream, key, kind, state, due_ms, attempt, fence, was_unknown, verification, version,
+                   plan, generation, digest, insert_body, update_body, at_ms)
+                 SELECT ?3, stream, key, kind, 1, 0, 1, ?4, 0, 1, version, plan, generation, digest, insert_body,
+                   update_body, ?5
+                 FROM verification WHERE stream = ?1 AND key = ?2",
+            )
+            .map_err(store_error)?;
+        statement.execute(params![stream, key, seq, signed(lease.fence), want.now_ms]).map_err(store_error)?;
+        let mut statement = connection
+            .prepare_cached("DELETE FROM verification WHERE stream = ?1 AND key = ?2")
+            .map_err(store_error)?;
+        statement.execute(params![stream, key]).map_err(store_error)?;
+        seqs.push(seq);
     }
-    connection
-        .execute(
-            "DELETE FROM verification WHERE stream = ?1 AND key IN
-               (SELECT key FROM entry WHERE stream = ?1 AND verification = 1)",
-            [stream],
-        )
-        .map(drop)
-        .map_err(store_error)
+    numbers.keep()?;
+    Ok(seqs)
 }
 
 /// Entries in flight under an older lease become unknown: their process ended between the mark and the settlement.
@@ -104,8 +155,8 @@ pub(crate) fn inherit(
     let Some(stream) = state::find_stream(connection, stream)? else { return Ok(0) };
     let changed = connection
         .execute(
-            "UPDATE entry SET state = ?1, due_ms = ?2 WHERE stream = ?3 AND state = ?4 AND fence <> ?5",
-            params![UNKNOWN, due_ms, stream, IN_FLIGHT, signed(lease.fence)],
+            "UPDATE entry SET state = ?1, due_ms = ?2 WHERE stream = ?3 AND state = 1 AND fence <> ?4",
+            params![UNKNOWN, due_ms, stream, signed(lease.fence)],
         )
         .map_err(store_error)?;
     Ok(changed as u64)

@@ -10,6 +10,8 @@ mod claim;
 mod dead_letters;
 mod error;
 mod lease;
+mod number;
+mod outdated;
 mod record_index;
 mod row;
 mod schema;
@@ -20,6 +22,7 @@ mod writer;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
 use sync_core::traits::{Store, StoreCaps};
@@ -63,9 +66,10 @@ impl SqliteOptions {
 /// A store in one file.
 #[derive(Debug)]
 pub struct SqliteStore {
-    // Fields are dropped in this order: the writer finishes before the lock is released.
-    writer: Option<Writer>,
+    // Fields are dropped in this order. The connection that only reads goes first, so that the writer's is the last one and
+    // brings the whole log into the file; the writer finishes before the lock is released.
     reader: Arc<Mutex<Connection>>,
+    writer: Option<Writer>,
     _lock: Option<File>,
 }
 
@@ -76,17 +80,9 @@ impl SqliteStore {
     /// `InUse` while another process has it; `TooNew`, `Corrupt` for a file that cannot be used; `Full`, `Unavailable`.
     pub fn open(path: &Path, options: SqliteOptions) -> Result<Arc<Self>, StoreError> {
         refuse_faulty_library()?;
-        let lock = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(lock_path(path))
-            .map_err(|error| unavailable(path).with_source(error))?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(in_use(path)),
-            Err(TryLockError::Error(error)) => return Err(unavailable(path).with_source(error)),
-        }
+        let lock = own_file(&lock_path(path)).map_err(|error| unavailable(path).with_source(error))?;
+        take(&lock, path)?;
+        own_file(path).map_err(|error| unavailable(path).with_source(error))?;
         let connection = Connection::open(path).map_err(store_error)?;
         schema::prepare(&connection, &options)?;
         let reader = read_connection(path)?;
@@ -112,8 +108,9 @@ impl SqliteStore {
 
     /// Whether a process has the store open for writing.
     pub fn is_locked(path: &Path) -> bool {
-        let Ok(lock) = OpenOptions::new().write(true).open(lock_path(path)) else { return false };
-        matches!(lock.try_lock(), Err(TryLockError::WouldBlock))
+        // Reading is enough to ask, so that another user is told the truth too.
+        let Ok(lock) = OpenOptions::new().read(true).open(lock_path(path)) else { return false };
+        matches!(lock.try_lock_shared(), Err(TryLockError::WouldBlock))
     }
 
     async fn write<T, F>(&self, work: F) -> Result<T, StoreError>
@@ -149,6 +146,27 @@ impl Store for SqliteStore {
     fn capabilities(&self) -> StoreCaps {
         StoreCaps::new(true, false)
     }
+}
+
+/// Opens or makes a file for this user alone: the store holds what the records say. SQLite gives its other files the same mode.
+fn own_file(path: &Path) -> std::io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.create(true).truncate(false).write(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)
+}
+
+/// Takes the lock. Somebody who only asks whether it is held has it for an instant; one that stays taken is another process.
+fn take(lock: &File, path: &Path) -> Result<(), StoreError> {
+    for _ in 0..10 {
+        match lock.try_lock() {
+            Ok(()) => return Ok(()),
+            Err(TryLockError::WouldBlock) => std::thread::park_timeout(Duration::from_millis(20)),
+            Err(TryLockError::Error(error)) => return Err(unavailable(path).with_source(error)),
+        }
+    }
+    Err(in_use(path))
 }
 
 fn lock_path(path: &Path) -> PathBuf {

@@ -2,13 +2,25 @@
 
 use async_trait::async_trait;
 use record::Key;
-use rusqlite::{OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, params};
 use sync_core::traits::{IndexRow, Lease, RecordIndex};
 use sync_core::{StoreError, StreamId};
 
+use crate::append::mark_seen;
 use crate::error::store_error;
 use crate::row::{digest, key, signed, unsigned};
 use crate::{SqliteStore, lease, state};
+
+/// Remembers that nobody knows what the destination holds of a key.
+pub(crate) fn doubt(connection: &Connection, stream: i64, key: &[u8], generation: i64) -> Result<(), StoreError> {
+    let mut statement = connection
+        .prepare_cached(
+            "INSERT INTO idx(stream, key, bound, digest, version, seen) VALUES (?1, ?2, 0, NULL, NULL, ?3)
+             ON CONFLICT(stream, key) DO UPDATE SET digest = NULL, version = NULL, seen = max(seen, ?3)",
+        )
+        .map_err(store_error)?;
+    statement.execute(params![stream, key, generation]).map(drop).map_err(store_error)
+}
 
 #[async_trait]
 impl RecordIndex for SqliteStore {
@@ -17,17 +29,19 @@ impl RecordIndex for SqliteStore {
         self.read(move |connection| {
             let Some(stream) = state::find_stream(connection, &stream)? else { return Ok(vec![None; keys.len()]) };
             let mut statement = connection
-                .prepare_cached("SELECT digest, version, seen FROM idx WHERE stream = ?1 AND key = ?2")
+                .prepare_cached("SELECT bound, digest, version, seen FROM idx WHERE stream = ?1 AND key = ?2")
                 .map_err(store_error)?;
             let mut rows = Vec::with_capacity(keys.len());
             for key in keys {
-                let found: Option<(Option<Vec<u8>>, Option<i64>, i64)> = statement
-                    .query_row(params![stream, key.to_bytes()], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+                let found: Option<(bool, Option<Vec<u8>>, Option<i64>, i64)> = statement
+                    .query_row(params![stream, key.to_bytes()], |row| {
+                        Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
+                    })
                     .optional()
                     .map_err(store_error)?;
                 rows.push(match found {
-                    Some((bytes, version, seen)) => {
-                        Some(IndexRow { bound: true, digest: digest(bytes)?, version, seen: unsigned(seen) })
+                    Some((bound, bytes, version, seen)) => {
+                        Some(IndexRow { bound, digest: digest(bytes)?, version, seen: unsigned(seen) })
                     }
                     None => None,
                 });
@@ -85,14 +99,8 @@ impl RecordIndex for SqliteStore {
         let (lease, stream, keys) = (lease.clone(), stream.clone(), keys.to_vec());
         self.write(move |connection| {
             lease::check(connection, &lease)?;
-            let stream = state::stream_id(connection, &stream)?;
-            let mut statement = connection
-                .prepare_cached("UPDATE idx SET seen = max(seen, ?3) WHERE stream = ?1 AND key = ?2")
-                .map_err(store_error)?;
-            for key in keys {
-                statement.execute(params![stream, key.to_bytes(), signed(generation)]).map_err(store_error)?;
-            }
-            Ok(())
+            let Some(stream) = state::find_stream(connection, &stream)? else { return Ok(()) };
+            keys.iter().try_for_each(|key| mark_seen(connection, stream, &key.to_bytes(), signed(generation)))
         })
         .await
     }

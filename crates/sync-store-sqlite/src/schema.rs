@@ -9,7 +9,7 @@ use crate::error::store_error;
 /// "SYNC": marks the file as ours.
 const APPLICATION_ID: i64 = 0x5359_4E43;
 /// The newest layout that this program knows.
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 
 const LAYOUT: &str = "
 CREATE TABLE lease(res TEXT PRIMARY KEY, owner TEXT NOT NULL, fence INTEGER NOT NULL, nonce INTEGER NOT NULL) STRICT;
@@ -19,25 +19,35 @@ CREATE TABLE checkpoint(
   version INTEGER NOT NULL, at_ms INTEGER NOT NULL, n_read INTEGER NOT NULL, n_inserted INTEGER NOT NULL,
   n_updated INTEGER NOT NULL, n_deleted INTEGER NOT NULL, n_unchanged INTEGER NOT NULL, n_filtered INTEGER NOT NULL,
   n_superseded INTEGER NOT NULL, n_ignored INTEGER NOT NULL, n_dead INTEGER NOT NULL) STRICT;
--- state: 0 ready, 1 in flight, 2 unknown; kind: 0 upsert, 1 delete
+-- The last number given to an entry or a dead letter. Not AUTOINCREMENT, which would write its own table at every row.
+CREATE TABLE number(last INTEGER NOT NULL) STRICT;
+INSERT INTO number(last) VALUES (0);
+-- state: 0 ready, 1 in flight, 2 unknown; kind: 0 upsert, 1 delete, 2 upsert that only creates (update_body: the reason).
+-- due_ms is 0 once the time has come.
 CREATE TABLE entry(
-  seq INTEGER PRIMARY KEY AUTOINCREMENT, stream INTEGER NOT NULL, key BLOB NOT NULL, kind INTEGER NOT NULL,
+  seq INTEGER PRIMARY KEY, stream INTEGER NOT NULL, key BLOB NOT NULL, kind INTEGER NOT NULL,
   state INTEGER NOT NULL, due_ms INTEGER NOT NULL, attempt INTEGER NOT NULL, fence INTEGER NOT NULL,
-  was_unknown INTEGER NOT NULL, verification INTEGER NOT NULL, version INTEGER, plan INTEGER NOT NULL, digest BLOB,
-  insert_body BLOB, update_body BLOB, at_ms INTEGER NOT NULL) STRICT;
+  was_unknown INTEGER NOT NULL, verification INTEGER NOT NULL, version INTEGER, plan INTEGER NOT NULL,
+  generation INTEGER NOT NULL, at_ms INTEGER NOT NULL, digest BLOB, insert_body BLOB, update_body BLOB) STRICT;
 CREATE INDEX entry_key ON entry(stream, key, seq);
 CREATE INDEX entry_due ON entry(stream, due_ms, seq) WHERE state <> 1;
 CREATE UNIQUE INDEX entry_one_in_flight ON entry(stream, key) WHERE state = 1;
+CREATE INDEX entry_unknown ON entry(stream, seq) WHERE state = 2;
+CREATE INDEX entry_verification ON entry(stream, seq) WHERE verification = 1;
+-- bound 0: an attempt that may have taken effect ended so; digest NULL: nobody knows what the destination holds.
 CREATE TABLE idx(
-  stream INTEGER NOT NULL, key BLOB NOT NULL, digest BLOB, version INTEGER, seen INTEGER NOT NULL,
-  PRIMARY KEY(stream, key)) STRICT, WITHOUT ROWID;
+  stream INTEGER NOT NULL, key BLOB NOT NULL, bound INTEGER NOT NULL, digest BLOB, version INTEGER,
+  seen INTEGER NOT NULL, PRIMARY KEY(stream, key)) STRICT, WITHOUT ROWID;
 CREATE TABLE verification(
   stream INTEGER NOT NULL, key BLOB NOT NULL, due_ms INTEGER NOT NULL, kind INTEGER NOT NULL, version INTEGER,
-  plan INTEGER NOT NULL, digest BLOB, insert_body BLOB, update_body BLOB, PRIMARY KEY(stream, key)) STRICT;
+  plan INTEGER NOT NULL, generation INTEGER NOT NULL, digest BLOB, insert_body BLOB, update_body BLOB,
+  PRIMARY KEY(stream, key)) STRICT;
+CREATE INDEX verification_due ON verification(stream, due_ms, key);
+-- closed_by: the entry of a newer state of the record, whose end closes the letter.
 CREATE TABLE dead(
-  id INTEGER PRIMARY KEY AUTOINCREMENT, stream INTEGER NOT NULL, key BLOB NOT NULL, code TEXT NOT NULL, field TEXT,
-  explanation TEXT NOT NULL, attempts INTEGER NOT NULL, at_ms INTEGER NOT NULL, kind INTEGER, version INTEGER,
-  plan INTEGER, digest BLOB, insert_body BLOB, update_body BLOB, UNIQUE(stream, key)) STRICT;
+  id INTEGER PRIMARY KEY, stream INTEGER NOT NULL, key BLOB NOT NULL, code TEXT NOT NULL, field TEXT,
+  explanation TEXT NOT NULL, attempts INTEGER NOT NULL, at_ms INTEGER NOT NULL, closed_by INTEGER, kind INTEGER,
+  version INTEGER, plan INTEGER, digest BLOB, insert_body BLOB, update_body BLOB, UNIQUE(stream, key)) STRICT;
 CREATE TABLE kv(name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT;
 ";
 
@@ -55,12 +65,21 @@ pub(crate) fn prepare(connection: &Connection, options: &SqliteOptions) -> Resul
         connection.query_row(&format!("PRAGMA max_page_count = {pages}"), [], |_| Ok(())).map_err(store_error)?;
     }
     let settings = format!(
-        "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA busy_timeout = 5000; PRAGMA mmap_size = 0;
+        "PRAGMA fullfsync = ON; PRAGMA checkpoint_fullfsync = ON; PRAGMA synchronous = FULL; PRAGMA busy_timeout = 5000; PRAGMA mmap_size = 0;
          PRAGMA cache_size = -{}; PRAGMA wal_autocheckpoint = 4000; PRAGMA journal_size_limit = 268435456;
          PRAGMA temp_store = MEMORY; PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON;
          PRAGMA secure_delete = FAST; PRAGMA foreign_keys = ON;",
         u64::from(options.cache_mib) * 1024
     );
+    let journal: String =
+        connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0)).map_err(store_error)?;
+    if !journal.eq_ignore_ascii_case("wal") {
+        return Err(StoreError::new(
+            StoreErrorKind::Unavailable,
+            "The store's file system does not allow a write-ahead log.",
+            "Put the store on a local disk: store.sqlite.",
+        ));
+    }
     connection.execute_batch(&settings).map_err(store_error)?;
     if tables == 0 {
         let layout = format!(
@@ -89,6 +108,13 @@ pub(crate) fn check(connection: &Connection) -> Result<(), StoreError> {
         ));
     }
     let version = number("user_version")?;
+    if version < VERSION {
+        return Err(StoreError::new(
+            StoreErrorKind::Corrupt,
+            format!("The store was made before the first release (layout {version}, this program needs {VERSION})."),
+            "Name another file in store.sqlite: everything is then read again.",
+        ));
+    }
     if version > VERSION {
         return Err(StoreError::new(
             StoreErrorKind::TooNew,

@@ -134,25 +134,24 @@ fn serve(connection: &Connection, queue: &Receiver<Box<dyn Job>>) {
 /// Runs a group in one transaction; a failure concerns every job that had succeeded so far. The flag says whether the file may
 /// be used any further.
 fn transact(connection: &Connection, group: &mut [Box<dyn Job>]) -> Option<(StoreError, bool)> {
-    let begun = connection.execute_batch("BEGIN IMMEDIATE");
-    if let Err(error) = begun {
+    if let Err(error) = say(connection, "BEGIN IMMEDIATE") {
         return Some((store_error(error), false));
     }
     for job in group.iter_mut() {
-        if let Err(error) = connection.execute_batch("SAVEPOINT job") {
+        if let Err(error) = say(connection, "SAVEPOINT job") {
             return Some(give_up(connection, error));
         }
         let kept = job.run(connection);
         if connection.is_autocommit() {
             // SQLite undid the whole transaction by itself, as it does when the disk is full.
-            return Some((full_or_failed(), false));
+            return Some((undone(), false));
         }
-        let end = if kept { "RELEASE job" } else { "ROLLBACK TO job; RELEASE job" };
-        if let Err(error) = connection.execute_batch(end) {
+        let end = if kept { Ok(()) } else { say(connection, "ROLLBACK TO job") };
+        if let Err(error) = end.and_then(|()| say(connection, "RELEASE job")) {
             return Some(give_up(connection, error));
         }
     }
-    match connection.execute_batch("COMMIT") {
+    match say(connection, "COMMIT") {
         Ok(()) => None,
         Err(error) => {
             let full = error.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull);
@@ -170,11 +169,17 @@ fn give_up(connection: &Connection, error: rusqlite::Error) -> (StoreError, bool
     (store_error(error), false)
 }
 
-fn full_or_failed() -> StoreError {
+/// Runs a statement without parameters, parsed once in the connection's life.
+fn say(connection: &Connection, statement: &str) -> Result<(), rusqlite::Error> {
+    connection.prepare_cached(statement)?.execute([]).map(drop)
+}
+
+/// What the others of a group are told when the failure of one undid them all.
+fn undone() -> StoreError {
     StoreError::new(
-        StoreErrorKind::Full,
-        "The store is full: the disk, or the page limit, leaves no room.",
-        "Free space on its disk, or raise store.max_pages, and start again; nothing was lost.",
+        StoreErrorKind::Unavailable,
+        "A write to the store failed, and took others with it.",
+        "See that the store's disk has room and works, and start again; nothing was lost.",
     )
 }
 

@@ -24,7 +24,7 @@ impl Transform for PlanTransform {
         match self.plan.decide(change, Mode::Live) {
             Ok(mapping::Decision::Write(write)) => Ok(Decision::Upsert {
                 insert: Payload(write.insert.into()),
-                update: Payload(write.update.into()),
+                update: Payload(write.update.into()).into(),
                 digest: Digest(write.digest),
             }),
             Ok(mapping::Decision::FilteredOut { delete }) => Ok(Decision::FilteredOut { delete }),

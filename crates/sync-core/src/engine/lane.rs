@@ -30,8 +30,15 @@ pub(crate) struct Lane {
     pub(crate) due: Option<Duration>,
     pub(crate) paused_until: Option<Duration>,
     pub(crate) trouble: u32,
+    /// Unknown outcomes since the last success.
+    pub(crate) unknown_streak: u32,
+    /// Successes of this run.
+    pub(crate) successes: u64,
+    /// Claims in a row that found nothing although something was due: what is due waits for an older entry of its key, or to
+    /// be read again.
+    fruitless: u32,
     /// Entries with a past.
-    pub(crate) histories: HashMap<Seq, History>,
+    histories: HashMap<Seq, (History, u64)>,
 }
 
 /// What is known of an idle lane's backlog.
@@ -67,6 +74,9 @@ impl Lane {
             due: None,
             paused_until: None,
             trouble: 0,
+            unknown_streak: 0,
+            successes: 0,
+            fruitless: 0,
             histories: HashMap::new(),
         }
     }
@@ -127,12 +137,43 @@ impl Lane {
     }
 
     /// Remembers what the next claim of an entry is to know.
-    pub(crate) fn remember(&mut self, seq: Seq, history: History, verdict: Option<&Verdict>) {
-        if matches!(verdict, Some(Verdict::Done { .. } | Verdict::Dead(_))) || history == History::default() {
-            self.histories.remove(&seq);
-        } else {
-            self.histories.insert(seq, history);
+    pub(crate) fn remember(&mut self, seq: Seq, mut history: History, verdict: Option<&Verdict>) {
+        let before = self.histories.remove(&seq);
+        match verdict {
+            Some(Verdict::Done { .. }) => {
+                self.unknown_streak = 0;
+                self.successes += 1;
+                return;
+            }
+            Some(Verdict::Dead { .. }) => return,
+            Some(Verdict::Unknown { .. }) => {
+                self.unknown_streak = self.unknown_streak.saturating_add(1);
+                let (counted, then) = before.map_or((0, 0), |(history, then)| (history.unknown, then));
+                if before.is_some() && then == self.successes {
+                    // Nothing else succeeded meanwhile: the trouble is the service's.
+                    history.unknown = history.unknown.min(counted);
+                }
+            }
+            _ => {}
         }
+        if history != History::default() {
+            self.histories.insert(seq, (history, self.successes));
+        }
+    }
+
+    /// What earlier claims of an entry brought. An entry that was claimed for the first time has no past: a newer state took
+    /// the place of the one that had.
+    pub(crate) fn history(&self, entry: &Entry) -> History {
+        let past = self.histories.get(&entry.seq).filter(|_| entry.attempt > 1);
+        past.map(|(history, _)| *history).unwrap_or_default()
+    }
+
+    /// What a claim found.
+    pub(crate) fn claimed(&mut self, asked: usize, entries: Vec<Entry>) {
+        self.claiming = false;
+        self.hungry = entries.len() >= asked;
+        self.fruitless = if entries.is_empty() { self.fruitless.saturating_add(1) } else { 0 };
+        self.buffer.extend(entries);
     }
 
     /// What a look at the backlog told.
@@ -147,8 +188,9 @@ impl Lane {
         let next = next.or_else(|| (stats.depth() > 0).then(|| wall_ms.saturating_add(1_000)));
         self.due = next.map(|at_ms| {
             let wait = Duration::from_millis(u64::try_from(at_ms.saturating_sub(wall_ms)).unwrap_or(0));
-            // What is due and was not claimed waits for an older entry of its key; and the calendar may jump.
-            now + wait.clamp(Duration::from_millis(20), Duration::from_secs(60))
+            // What is due and was not claimed is looked for ever more rarely; and the calendar may jump.
+            let shortest = Duration::from_millis(20 << self.fruitless.min(6));
+            now + wait.clamp(shortest, Duration::from_secs(60))
         });
     }
 }

@@ -7,7 +7,6 @@ mod options;
 pub mod policy;
 pub mod reader;
 mod reader_driver;
-mod sweep;
 pub mod writer;
 mod writer_driver;
 

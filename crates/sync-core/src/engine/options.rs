@@ -23,8 +23,12 @@ pub struct EngineOptions {
     pub record_backoff: Backoff,
     /// Refusals of the same record after which it becomes a dead letter.
     pub poison_threshold: u32,
-    /// Unknown outcomes of one entry after which it becomes a dead letter, where the destination has no unique key.
+    /// Unknown outcomes of one entry after which it becomes a dead letter. Only those count between which the destination did
+    /// other work, so that no outage gives a record up.
     pub unknown_rounds: u32,
+    /// Unknown outcomes in a row after which writing pauses: the service has trouble, and each further request would only
+    /// leave one more record in doubt.
+    pub unknown_streak: u32,
     /// How long a graceful stop waits for requests in flight. What is not answered by then is left as unknown.
     pub stop_deadline: Duration,
 }
@@ -42,6 +46,7 @@ impl Default for EngineOptions {
             record_backoff: Backoff::new(Duration::from_secs(5), 3.0, Duration::from_secs(1800)),
             poison_threshold: 8,
             unknown_rounds: 3,
+            unknown_streak: 16,
             stop_deadline: Duration::from_secs(30),
         }
     }

@@ -18,8 +18,15 @@ pub enum Concern {
 /// Whom a retry code concerns. A code that is not known concerns the service: to wait longer than needed is mended by
 /// itself, a record given up in an outage is not.
 pub fn concern(code: &str) -> Concern {
-    const OF_RECORD: [&str; 6] =
-        ["conflict", "locked", "precondition-failed", "unexpected-outcome", "hidden-or-conflicting", "parent-missing"];
+    const OF_RECORD: [&str; 7] = [
+        "conflict",
+        "deadlock",
+        "locked",
+        "precondition-failed",
+        "unexpected-outcome",
+        "hidden-or-conflicting",
+        "parent-missing",
+    ];
     // A destination may put its own name in front, such as `campaign-conflict`.
     let known = OF_RECORD
         .iter()

@@ -1,155 +1,17 @@
 //! The reader of one stream as a pure machine: inputs in, actions out, no clock, no store, no waiting.
 
-use std::time::Duration;
+mod protocol;
+mod recheck;
+mod refresh;
+mod sweep;
 
-use record::Key;
-use timing::Backoff;
-
+use self::refresh::Refresh;
+use self::sweep::Sweep;
 use super::policy::{Trouble, delay, millis};
-use super::sweep::Sweep;
-use crate::traits::{Advance, Checkpoint, Draft, Phase, SyncEvent};
-use crate::{EndpointErrorKind, Position, StatusReason, StreamId};
+use crate::traits::{Advance, Checkpoint, Phase, SyncEvent};
+use crate::{EndpointErrorKind, Position, StatusReason};
 
-/// Settings of a reader.
-#[derive(Debug, Clone)]
-pub struct ReaderConfig {
-    /// The stream.
-    pub stream: StreamId,
-    /// Rows per page.
-    pub page_rows: u32,
-    /// Unsettled entries above which reading pauses; it resumes at half of that.
-    pub high_water: u64,
-    /// The wait before a source that had nothing more is asked again.
-    pub poll_every: Duration,
-    /// Whether to finish when a source has no change.
-    pub until_idle: bool,
-    /// Whether vanished records are looked for after a repeated snapshot.
-    pub sweep: bool,
-    /// Keys per step of that search.
-    pub sweep_chunk: usize,
-    /// How many vanished records may be deleted.
-    pub brake: super::DeleteBrake,
-    /// Waits between attempts at the source.
-    pub backoff: Backoff,
-}
-
-/// What a machine may know of the world at a step.
-#[derive(Debug, Clone, Copy)]
-pub struct Context {
-    /// Unsettled entries of the stream.
-    pub backlog: u64,
-    /// A random number in `[0, 1)`.
-    pub unit: f64,
-}
-
-/// A page that was read and decided.
-#[derive(Debug)]
-pub struct ReadPage {
-    /// The drafts, one per change.
-    pub drafts: Vec<Draft>,
-    /// Where to go on.
-    pub next: Position,
-    /// What the page belongs to.
-    pub phase: Phase,
-    /// Whether more is ready at once.
-    pub more: bool,
-}
-
-/// What happened.
-#[derive(Debug)]
-pub enum ReaderInput {
-    /// The answer to [`ReaderAction::Load`].
-    Loaded {
-        /// The checkpoint; `None` before anything was read.
-        checkpoint: Option<Checkpoint>,
-        /// The generation whose search for vanished records is not finished.
-        sweep: Option<u64>,
-    },
-    /// The answer to [`ReaderAction::Read`].
-    Page(ReadPage),
-    /// The source has trouble.
-    ReadFailed(Trouble),
-    /// The answer to [`ReaderAction::Append`] and [`ReaderAction::Reset`].
-    Stored(Checkpoint),
-    /// The answer to [`ReaderAction::Append`] when the page put nothing into the backlog. Sources send rows again at times, and a
-    /// row that is known already must not keep a run that waits for quiet from ending.
-    StoredQuiet(Checkpoint),
-    /// The checkpoint moved meanwhile.
-    Conflict,
-    /// The answer to [`ReaderAction::MarkSweep`].
-    SweepMarked,
-    /// The answer to [`ReaderAction::CountBound`].
-    Bound(u64),
-    /// The answer to [`ReaderAction::Unseen`].
-    Unseen(Vec<Key>),
-    /// The answer to [`ReaderAction::Fetch`].
-    Fetched(Vec<Draft>),
-    /// The source has trouble to tell about single records.
-    FetchFailed(Trouble),
-    /// A wait, of either kind, is over.
-    Woken,
-}
-
-/// What is to be done: each is one primitive.
-#[derive(Debug)]
-pub enum ReaderAction {
-    /// Load the checkpoint, and what is known of an unfinished search.
-    Load,
-    /// Remember that the search for vanished records of this generation is due (or, with `None`, done).
-    MarkSweep(Option<u64>),
-    /// Start a new generation.
-    Reset {
-        /// The version that the checkpoint is to have.
-        expected_version: u64,
-        /// The new generation.
-        generation: u64,
-    },
-    /// Read a page and decide its changes.
-    Read {
-        /// The position.
-        after: Option<Position>,
-        /// Rows wanted.
-        rows: u32,
-    },
-    /// Append a page with its position.
-    Append {
-        /// The drafts.
-        drafts: Vec<Draft>,
-        /// The generation that met these keys.
-        mark_seen: Option<u64>,
-        /// The new position.
-        advance: Advance,
-        /// Whether the page belongs to a snapshot.
-        snapshot: bool,
-    },
-    /// Count the records at the destination.
-    CountBound,
-    /// List records that a generation did not meet.
-    Unseen {
-        /// The generation.
-        generation: u64,
-        /// After this key.
-        after: Option<Key>,
-        /// At most so many.
-        limit: usize,
-    },
-    /// Ask the source for single records, and decide them.
-    Fetch(Vec<Key>),
-    /// Wait.
-    Wait(Duration),
-    /// Wait until the stream has at most so many unsettled entries.
-    WaitBacklog(u64),
-    /// Tell the observer.
-    Emit(SyncEvent),
-    /// Show why the stream is held up; `None` when it goes on.
-    Trouble(Option<StatusReason>),
-    /// Show that more records vanished than may be deleted.
-    Brake(StatusReason),
-    /// Nothing more to read.
-    Finish,
-    /// The workflow cannot go on.
-    Fail(StatusReason),
-}
+pub use protocol::{Absent, Context, ReadPage, ReaderAction, ReaderConfig, ReaderInput};
 
 /// The end of the page that was appended last.
 #[derive(Debug, Clone, Copy)]
@@ -165,6 +27,7 @@ enum Storing {
     Nothing,
     Page,
     SweepPage,
+    RefreshPage,
     Reset,
 }
 
@@ -185,8 +48,15 @@ pub struct ReaderMachine {
     failures: u32,
     resets: u32,
     sweep_due: bool,
+    /// Nothing older than the snapshot was unsettled when the store was asked last.
+    sweep_ready: bool,
+    /// The store was asked that since the last poll.
+    sweep_asked: bool,
     sweep: Option<Sweep>,
     braked: bool,
+    /// Something in the backlog may have been made by another plan.
+    outdated: bool,
+    refresh: Option<Refresh>,
     reset_to: Option<u64>,
     throttled: bool,
     ended: bool,
@@ -208,8 +78,12 @@ impl ReaderMachine {
             failures: 0,
             resets: 0,
             sweep_due: false,
+            sweep_ready: false,
+            sweep_asked: false,
             sweep: None,
             braked: false,
+            outdated: false,
+            refresh: None,
             reset_to: None,
             throttled: false,
             ended: false,
@@ -237,8 +111,9 @@ impl ReaderMachine {
 
     fn take(&mut self, now: Context, input: ReaderInput, out: &mut Vec<ReaderAction>) {
         match input {
-            ReaderInput::Loaded { checkpoint, sweep } => {
+            ReaderInput::Loaded { checkpoint, sweep, plan } => {
                 self.busy = false;
+                self.outdated = plan != Some(self.config.plan);
                 self.sweep_due = sweep.is_some() && sweep == checkpoint.as_ref().map(|found| found.generation);
                 self.checkpoint = checkpoint;
                 self.tail = None;
@@ -281,6 +156,20 @@ impl ReaderMachine {
                     out.push(ReaderAction::Reset { expected_version: self.version(), generation });
                 }
             }
+            ReaderInput::PlanMarked => {
+                self.busy = false;
+                self.outdated = false;
+            }
+            ReaderInput::UnsettledBefore(unsettled) => {
+                self.busy = false;
+                self.sweep_ready = !unsettled;
+                if unsettled {
+                    // Not now; the next poll asks again.
+                    self.sweep_asked = true;
+                }
+            }
+            ReaderInput::Outdated(_) => self.refresh_input(input, out),
+            ReaderInput::Fetched(_) if self.refresh.is_some() => self.refresh_input(input, out),
             ReaderInput::Bound(_) | ReaderInput::Unseen(_) | ReaderInput::Fetched(_) => self.sweep_input(input, out),
             ReaderInput::FetchFailed(trouble) => {
                 self.busy = false;
@@ -295,6 +184,7 @@ impl ReaderMachine {
             }
             ReaderInput::Woken => {
                 self.busy = false;
+                self.sweep_asked = false;
                 if self.throttled && now.backlog <= self.config.high_water / 2 {
                     self.throttled = false;
                 }
@@ -308,19 +198,23 @@ impl ReaderMachine {
                 self.tail = None;
                 self.ready = None;
                 self.sweep = None;
+                self.refresh = None;
                 self.braked = false;
                 self.sweep_due = true;
+                self.sweep_ready = false;
                 out.push(ReaderAction::Emit(SyncEvent::Resnapshot {
                     stream: self.config.stream.clone(),
                     generation: checkpoint.generation,
                 }));
             }
             Storing::SweepPage => self.sweep = self.sweep.take().map(Sweep::appended),
+            Storing::RefreshPage => self.refresh = self.refresh.take().map(Refresh::appended),
             Storing::Page => {
                 if self.tail.is_some_and(|tail| tail.phase == Phase::Snapshot && !tail.more) {
                     out.push(ReaderAction::Emit(SyncEvent::SnapshotComplete { stream: self.config.stream.clone() }));
                 }
-                if checkpoint.phase == Phase::Incremental {
+                // Only an answer to a position shows that positions are served; the end of a snapshot does not.
+                if self.tail.is_some_and(|tail| tail.phase == Phase::Incremental) {
                     self.resets = 0;
                 }
             }
@@ -340,6 +234,7 @@ impl ReaderMachine {
                 self.ready = None;
                 self.failed = None;
                 self.sweep = None;
+                self.refresh = None;
                 self.busy = true;
                 out.push(ReaderAction::Load);
             }
@@ -354,6 +249,10 @@ impl ReaderMachine {
         }
         if let Some(trouble) = self.failed.take() {
             self.trouble(now, trouble, out);
+            return;
+        }
+        if self.refresh.is_some() {
+            self.refresh_step(out);
             return;
         }
         if self.sweep.is_some() {
@@ -375,7 +274,7 @@ impl ReaderMachine {
             self.next_read(now, out);
             return;
         }
-        if page.more && now.backlog <= self.config.high_water {
+        if page.more && now.backlog <= self.config.high_water && !self.outdated {
             // One page ahead: it is read while this one is appended.
             self.read(Some(page.next.clone()), out);
         }
@@ -385,10 +284,14 @@ impl ReaderMachine {
             mark_seen: (generation > 1 && (snapshot || self.sweep_due)).then_some(generation),
             advance: Advance { expected_version: self.version(), generation, phase, position: page.next },
             snapshot,
+            refresh: self.outdated,
         });
     }
 
     fn next_read(&mut self, now: Context, out: &mut Vec<ReaderAction>) {
+        if self.outdated && self.refresh_outdated(out) {
+            return;
+        }
         let incremental = self.checkpoint.as_ref().is_some_and(|at| at.phase == Phase::Incremental);
         let tail = self.tail;
         let at_end = tail.is_some_and(|tail| !tail.more);
@@ -399,10 +302,15 @@ impl ReaderMachine {
                 out.push(ReaderAction::MarkSweep(None));
                 return;
             }
-            // A record that is still on its way is not known to be at the destination yet, so it could not be missed.
-            if now.backlog == 0 {
+            // What an older entry will leave at the destination is not in the index yet, so the search would pass it over.
+            if now.backlog == 0 || self.sweep_ready {
                 self.sweep = Some(Sweep::new(self.generation()));
                 self.sweep_step(out);
+                return;
+            }
+            if !self.sweep_asked {
+                self.busy = true;
+                out.push(ReaderAction::UnsettledBefore(self.generation()));
                 return;
             }
         }
@@ -469,60 +377,6 @@ impl ReaderMachine {
                 out.push(ReaderAction::Trouble(Some(trouble.reason)));
                 self.busy = true;
                 out.push(ReaderAction::Wait(wait));
-            }
-        }
-    }
-
-    fn sweep_input(&mut self, input: ReaderInput, out: &mut Vec<ReaderAction>) {
-        self.busy = false;
-        let Some(sweep) = self.sweep.take() else { return };
-        if self.failures > 0 {
-            self.failures = 0;
-            out.push(ReaderAction::Trouble(None));
-        }
-        match input {
-            ReaderInput::Bound(bound) => self.sweep = Some(sweep.bound(self.config.brake.allowed(bound))),
-            ReaderInput::Unseen(keys) => self.sweep = Some(sweep.unseen(keys, self.config.sweep_chunk)),
-            ReaderInput::Fetched(drafts) => match self.checkpoint.as_ref() {
-                Some(Checkpoint { version, generation, phase, position: Some(position), .. }) => {
-                    let advance = Advance {
-                        expected_version: *version,
-                        generation: *generation,
-                        phase: *phase,
-                        position: position.clone(),
-                    };
-                    self.sweep = Some(sweep);
-                    self.storing = Storing::SweepPage;
-                    let mark_seen = Some(advance.generation);
-                    out.push(ReaderAction::Append { drafts, mark_seen, advance, snapshot: true });
-                }
-                _ => self.stale = true,
-            },
-            _ => self.sweep = Some(sweep),
-        }
-    }
-
-    fn sweep_step(&mut self, out: &mut Vec<ReaderAction>) {
-        let Some(sweep) = self.sweep.as_ref() else { return };
-        self.busy = true;
-        match sweep.next(self.config.sweep_chunk) {
-            super::sweep::Next::Do(action) => out.push(action),
-            super::sweep::Next::Done => {
-                self.sweep = None;
-                self.sweep_due = false;
-                out.push(ReaderAction::MarkSweep(None));
-            }
-            super::sweep::Next::Brake { candidates, allowed } => {
-                self.sweep = None;
-                self.braked = true;
-                out.push(ReaderAction::Emit(SyncEvent::DeleteBrake {
-                    stream: self.config.stream.clone(),
-                    candidates,
-                    allowed,
-                }));
-                out.push(ReaderAction::Brake(super::sweep::brake_reason(&self.config.stream, candidates, allowed)));
-                // Nothing is to be waited for: the run goes on at once.
-                out.push(ReaderAction::Wait(Duration::ZERO));
             }
         }
     }

@@ -8,14 +8,14 @@ use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use record::{Change, ChangeBody, Key};
 
-use super::reader::{Context, ReadPage, ReaderAction, ReaderConfig, ReaderInput, ReaderMachine};
+use super::reader::{Absent, Context, ReadPage, ReaderAction, ReaderConfig, ReaderInput, ReaderMachine};
 use super::{Holder, Run, RunMode, store_reason};
 use crate::traits::{
     Advance, BatchLimit, ChangeBatch, Checkpoint, Decision, Draft, DraftBody, Page, Phase, Rejection, SyncEvent,
     Transform,
 };
 use crate::workflow::StreamConfig;
-use crate::{StatusReason, StoreError, StoreErrorKind};
+use crate::{PlanVersion, StatusReason, StoreError, StoreErrorKind};
 
 /// So many changes are mapped before other tasks get a turn.
 const MAPPED_AT_ONCE: usize = 128;
@@ -28,12 +28,13 @@ pub(crate) async fn read_stream(run: Arc<Run>, index: usize) -> Result<(), Statu
     let options = &run.spec.options;
     let mut machine = ReaderMachine::new(ReaderConfig {
         stream: stream.id.clone(),
+        plan: stream.transform.version(),
         page_rows: stream.page_rows,
         high_water: options.high_water,
         poll_every: stream.poll_every,
         until_idle: run.mode == RunMode::UntilIdle,
         sweep: stream.apply_deletes,
-        sweep_chunk: options.sweep_chunk.max(1),
+        chunk: options.sweep_chunk.max(1),
         brake: options.brake,
         backoff: options.service_backoff,
     });
@@ -83,6 +84,11 @@ fn sweep_name(stream: &StreamConfig) -> String {
     format!("sweep/{}", stream.id)
 }
 
+/// The name under which the plan is remembered that made the whole backlog.
+fn plan_name(stream: &StreamConfig) -> String {
+    format!("plan/{}", stream.id)
+}
+
 fn perform(
     run: Arc<Run>,
     index: usize,
@@ -96,8 +102,14 @@ fn perform(
                 let checkpoint = store.load(&stream.id).await?;
                 let sweep = store.get(&sweep_name(&stream)).await?;
                 let sweep = sweep.and_then(|text| String::from_utf8(text).ok()?.parse().ok());
+                let plan = store.get(&plan_name(&stream)).await?;
+                let plan = plan.and_then(|text| String::from_utf8(text).ok()?.parse().ok()).map(PlanVersion);
                 run.board.set_first_snapshot(index, in_first_snapshot(checkpoint.as_ref()));
-                Ok(ReaderInput::Loaded { checkpoint, sweep })
+                Ok(ReaderInput::Loaded { checkpoint, sweep, plan })
+            }
+            ReaderAction::MarkPlan(plan) => {
+                store.put(&run.lease, &plan_name(&stream), plan.0.to_string().as_bytes()).await?;
+                Ok(ReaderInput::PlanMarked)
             }
             ReaderAction::MarkSweep(generation) => {
                 let text = generation.map_or_else(String::new, |generation| generation.to_string());
@@ -116,14 +128,24 @@ fn perform(
                     Err(error) => ReaderInput::ReadFailed(error.into()),
                 })
             }
-            ReaderAction::Append { drafts, mark_seen, advance, snapshot } => {
-                append(&run, index, &stream, drafts, mark_seen, advance, snapshot).await
+            ReaderAction::Append { drafts, mark_seen, advance, snapshot, refresh } => {
+                let plan = stream.transform.version();
+                let now_ms = run.wall_ms();
+                let page = Page { stream: stream.id.clone(), plan, drafts, mark_seen, refresh, now_ms };
+                append(&run, index, page, advance, snapshot).await
+            }
+            ReaderAction::Outdated { after, limit } => {
+                let plan = stream.transform.version();
+                store.outdated(&stream.id, plan, after.as_ref(), limit).await.map(ReaderInput::Outdated)
+            }
+            ReaderAction::UnsettledBefore(generation) => {
+                store.unsettled_before(&stream.id, generation).await.map(ReaderInput::UnsettledBefore)
             }
             ReaderAction::CountBound => store.bound_count(&stream.id).await.map(ReaderInput::Bound),
             ReaderAction::Unseen { generation, after, limit } => {
                 store.unseen(&stream.id, generation, after.as_ref(), limit).await.map(ReaderInput::Unseen)
             }
-            ReaderAction::Fetch(keys) => Ok(fetch(&stream, &keys).await),
+            ReaderAction::Fetch { keys, absent } => Ok(fetch(&stream, &keys, absent).await),
             ReaderAction::Wait(delay) => {
                 run.spec.clock.sleep(delay).await;
                 Ok(ReaderInput::Woken)
@@ -149,24 +171,22 @@ pub(crate) fn in_first_snapshot(checkpoint: Option<&Checkpoint>) -> bool {
 async fn append(
     run: &Run,
     index: usize,
-    stream: &StreamConfig,
-    drafts: Vec<Draft>,
-    mark_seen: Option<u64>,
+    page: Page,
     advance: Advance,
     snapshot: bool,
 ) -> Result<ReaderInput, StoreError> {
-    let rejected: Vec<Rejection> = drafts
+    let stream = page.stream.clone();
+    let rejected: Vec<Rejection> = page
+        .drafts
         .iter()
         .filter_map(|draft| match &draft.body {
             DraftBody::Rejected(rejection) => Some(rejection.clone()),
             _ => None,
         })
         .collect();
-    let plan = stream.transform.version();
-    let page = Page { stream: stream.id.clone(), plan, drafts, mark_seen, now_ms: run.wall_ms() };
     let report = run.spec.store.append(&run.lease, page, advance).await?;
     run.board.count(index, report.tally);
-    let (stream, backlog) = (stream.id.clone(), run.board.depth(index));
+    let backlog = run.board.depth(index);
     run.board.emit(&SyncEvent::PageRead { stream: stream.clone(), tally: report.tally, snapshot, backlog });
     for rejection in rejected {
         run.board.emit(&SyncEvent::DeadLettered { stream: stream.clone(), rejection });
@@ -177,11 +197,11 @@ async fn append(
     Ok(if quiet { ReaderInput::StoredQuiet(report.checkpoint) } else { ReaderInput::Stored(report.checkpoint) })
 }
 
-async fn fetch(stream: &StreamConfig, keys: &[Key]) -> ReaderInput {
+async fn fetch(stream: &StreamConfig, keys: &[Key], absent: Absent) -> ReaderInput {
     match stream.source.fetch(keys).await {
         // Each key needs an answer: silence is no evidence that a record is gone.
         Ok(changes) if changes.len() == keys.len() && changes.iter().map(|change| &change.key).eq(keys) => {
-            ReaderInput::Fetched(decide_all(stream.transform.as_ref(), changes, Absent::Deleted).await)
+            ReaderInput::Fetched(decide_all(stream.transform.as_ref(), changes, absent).await)
         }
         Ok(_) => ReaderInput::FetchFailed(super::policy::Trouble {
             kind: crate::EndpointErrorKind::Unavailable,
@@ -195,15 +215,6 @@ async fn fetch(stream: &StreamConfig, keys: &[Key]) -> ReaderInput {
         }),
         Err(error) => ReaderInput::FetchFailed(error.into()),
     }
-}
-
-/// What becomes of a record that the source does not have.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Absent {
-    /// What the transform says.
-    AsMapped,
-    /// It is deleted.
-    Deleted,
 }
 
 async fn decide_all(transform: &dyn Transform, changes: Vec<Change>, absent: Absent) -> Vec<Draft> {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use timing::Backoff;
 
 use super::policy::{Concern, concern, delay, millis};
-use crate::traits::{Action, Effect, Entry, EntryBody, Outcome, Rejection, Verdict};
+use crate::traits::{Action, Effect, Entry, EntryBody, Outcome, Rejection, Update, Verdict};
 
 /// So often may a destination answer *exists* and *missing* in turn before the record is put aside for a while.
 const TURNS: u32 = 3;
@@ -25,7 +25,7 @@ pub struct WritePolicy {
     pub service_backoff: Backoff,
     /// Refusals of a record after which it is given up.
     pub poison_threshold: u32,
-    /// Unknown outcomes after which an entry without a unique key is given up.
+    /// Unknown outcomes after which an entry is given up. Only those count between which the destination did other work.
     pub unknown_rounds: u32,
 }
 
@@ -34,7 +34,7 @@ pub struct WritePolicy {
 pub struct History {
     /// Refusals that concern the record alone.
     pub refusals: u32,
-    /// Unknown outcomes.
+    /// Unknown outcomes between which the destination did other work: an outage is no fault of the record.
     pub unknown: u32,
 }
 
@@ -109,35 +109,46 @@ impl EntryMachine {
     /// The machine with its first action.
     pub fn start(entry: Entry, history: History, policy: &WritePolicy) -> (Self, WriterAction) {
         let in_doubt = entry.unknown;
-        let action = match &entry.body {
-            EntryBody::Delete => Action::Delete,
-            EntryBody::Upsert { insert, .. } if !entry.bound => Action::Create(insert.clone()),
-            EntryBody::Upsert { update, .. } => Action::Update(update.clone()),
-        };
-        let equal = match &entry.body {
-            EntryBody::Upsert { digest, .. } => entry.bound && entry.written == Some(*digest),
-            EntryBody::Delete => false,
-        };
-        let mut machine = Self { entry, history, action, in_doubt, resolving: false, turns: 0, repeats: 0 };
-        let first = if equal && !in_doubt && !machine.entry.verification {
-            let done = Verdict::Done { effect: Effect::Unchanged, verify_at_ms: None };
-            WriterAction::Settle(machine.ending(Some(done)))
-        } else if in_doubt && !policy.unique_key && !matches!(machine.action, Action::Delete) {
-            // Without a unique key a second create could leave a second record: look before writing.
-            if machine.history.unknown > policy.unknown_rounds {
-                WriterAction::Settle(machine.dead(
-                    "unknown-outcome",
-                    "The destination left open again and again whether the record was written. Look at the record there, \
-                     then queue it again.",
-                ))
-            } else {
-                machine.resolving = true;
-                WriterAction::Resolve(machine.action.clone())
-            }
-        } else {
-            WriterAction::Apply(machine.action.clone())
-        };
+        let mut machine =
+            Self { entry, history, action: Action::Delete, in_doubt, resolving: false, turns: 0, repeats: 0 };
+        let first = machine.first(policy);
         (machine, first)
+    }
+
+    fn first(&mut self, policy: &WritePolicy) -> WriterAction {
+        let EntryBody::Upsert { insert, digest, .. } = &self.entry.body else { return self.write(self.entry.bound) };
+        let equal = self.entry.bound && self.entry.written == Some(*digest);
+        if equal && !self.in_doubt && !self.entry.verification {
+            let done = Verdict::Done { effect: Effect::Unchanged, verify_at_ms: None };
+            return WriterAction::Settle(self.ending(Some(done)));
+        }
+        if self.in_doubt && self.history.unknown > policy.unknown_rounds {
+            return WriterAction::Settle(self.dead(
+                "unknown-outcome",
+                "The destination left open again and again whether the record was written. Look at the record there, then \
+                 queue it again.",
+            ));
+        }
+        if !policy.unique_key && (self.in_doubt || !self.entry.bound) {
+            // Where the destination does not refuse a second record of a key, only a look tells whether to create it.
+            self.resolving = true;
+            self.action = Action::Create(insert.clone());
+            return WriterAction::Resolve(self.action.clone());
+        }
+        self.write(self.entry.bound)
+    }
+
+    /// Brings the entry about, given whether the record is there.
+    fn write(&mut self, there: bool) -> WriterAction {
+        self.action = match &self.entry.body {
+            EntryBody::Delete => Action::Delete,
+            EntryBody::Upsert { insert, .. } if !there => Action::Create(insert.clone()),
+            EntryBody::Upsert { update: Update::Body(body), .. } => Action::Update(body.clone()),
+            EntryBody::Upsert { update: Update::Impossible(rejection), .. } => {
+                return WriterAction::Settle(self.ending(Some(self.dead_verdict(rejection.clone()))));
+            }
+        };
+        WriterAction::Apply(self.action.clone())
     }
 
     /// The claimed entry.
@@ -174,47 +185,36 @@ impl EntryMachine {
             }
             (Outcome::Exists | Outcome::Missing, _) => self.refused(at, policy, None, "unexpected-outcome".to_owned()),
             (Outcome::Retry { after, code }, _) => self.refused(at, policy, after, code),
-            (Outcome::Rejected(rejection), _) => WriterAction::Settle(self.ending(Some(Verdict::Dead(rejection)))),
+            (Outcome::Rejected(rejection), _) => WriterAction::Settle(self.ending(Some(self.dead_verdict(rejection)))),
             (Outcome::Unknown { code }, _) => self.unknown(at, policy, code),
         }
     }
 
     fn resolved(&mut self, at: Moment, policy: &WritePolicy, outcome: Outcome) -> WriterAction {
-        let EntryBody::Upsert { insert, update, .. } = &self.entry.body else {
-            return WriterAction::Apply(self.action.clone());
-        };
-        let action = match outcome {
-            Outcome::Exists | Outcome::Applied => Action::Update(update.clone()),
-            Outcome::Missing => Action::Create(insert.clone()),
-            Outcome::Rejected(rejection) => return WriterAction::Settle(self.ending(Some(Verdict::Dead(rejection)))),
-            Outcome::Retry { after, code } => {
-                let verdict = Some(self.unknown_verdict(at, policy, after, code.clone()));
-                let pause = (concern(&code) == Concern::Service).then_some(Pause { after, code });
-                return WriterAction::Settle(Ending { verdict, history: self.history, pause });
+        let there = match outcome {
+            Outcome::Exists | Outcome::Applied => true,
+            Outcome::Missing => false,
+            Outcome::Rejected(rejection) => {
+                return WriterAction::Settle(self.ending(Some(self.dead_verdict(rejection))));
             }
-            Outcome::Unknown { code } => {
-                let verdict = Some(self.unknown_verdict(at, policy, None, code));
-                return WriterAction::Settle(self.ending(verdict));
-            }
+            Outcome::Retry { after, code } => return self.refused(at, policy, after, code),
+            // A look changes nothing: what is open is open as before.
+            Outcome::Unknown { code } if self.in_doubt => return self.left_open(at, policy, code),
+            Outcome::Unknown { code } => return self.refused(at, policy, None, code),
         };
         // What was open is known now: the settle time has passed, and the destination was asked.
         self.resolving = false;
         self.in_doubt = false;
-        self.action = action;
-        WriterAction::Apply(self.action.clone())
+        self.write(there)
     }
 
     /// *Exists* turns a create into an update, *missing* an update into a create.
     fn turn(&mut self, at: Moment, policy: &WritePolicy, exists: bool) -> WriterAction {
         self.turns += 1;
-        let EntryBody::Upsert { insert, update, .. } = &self.entry.body else {
-            return self.refused(at, policy, None, "unexpected-outcome".to_owned());
-        };
         if self.turns > TURNS {
             return self.refused(at, policy, None, "hidden-or-conflicting".to_owned());
         }
-        self.action = if exists { Action::Update(update.clone()) } else { Action::Create(insert.clone()) };
-        WriterAction::Apply(self.action.clone())
+        self.write(exists)
     }
 
     fn done(&mut self, at: Moment, policy: &WritePolicy) -> WriterAction {
@@ -268,6 +268,10 @@ impl EntryMachine {
             self.repeats += 1;
             return WriterAction::Apply(self.action.clone());
         }
+        self.left_open(at, policy, code)
+    }
+
+    fn left_open(&mut self, at: Moment, policy: &WritePolicy, code: String) -> WriterAction {
         self.history.unknown = self.history.unknown.saturating_add(1);
         let verdict = self.unknown_verdict(at, policy, None, code);
         WriterAction::Settle(self.ending(Some(verdict)))
@@ -281,7 +285,11 @@ impl EntryMachine {
 
     fn dead(&self, code: &str, explanation: &str) -> Ending {
         let rejection = Rejection { code: code.to_owned(), field: None, explanation: explanation.to_owned() };
-        self.ending(Some(Verdict::Dead(rejection)))
+        self.ending(Some(self.dead_verdict(rejection)))
+    }
+
+    fn dead_verdict(&self, rejection: Rejection) -> Verdict {
+        Verdict::Dead { rejection, in_doubt: self.in_doubt }
     }
 
     fn ending(&self, verdict: Option<Verdict>) -> Ending {

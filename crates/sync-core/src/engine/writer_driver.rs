@@ -136,7 +136,7 @@ impl Writer {
             let Some(policy) = self.policies.get(index) else { continue };
             while let Some(entry) = lane.dispatchable(now) {
                 lane.in_flight += 1;
-                let history = lane.histories.get(&entry.seq).copied().unwrap_or_default();
+                let history = lane.history(&entry);
                 self.dispatched.insert((index, entry.seq), ());
                 self.operations.push(Box::pin(perform(self.run.clone(), index, entry, history, policy.clone())));
             }
@@ -153,7 +153,8 @@ impl Writer {
             let run = self.run.clone();
             self.stores.push(Box::pin(async move {
                 let Some(stream) = run.spec.streams.get(index) else { return Ok(StoreEnd::Remembered) };
-                let want = ClaimRequest { stream: stream.id.clone(), max: batch, now_ms: run.wall_ms() };
+                let plan = stream.transform.version();
+                let want = ClaimRequest { stream: stream.id.clone(), max: batch, plan, now_ms: run.wall_ms() };
                 let entries = run.spec.store.claim(&run.lease, want).await?;
                 Ok(StoreEnd::Claimed { lane: index, asked: batch, entries })
             }));
@@ -264,21 +265,29 @@ impl Writer {
         let seq = end.entry.seq;
         self.dispatched.remove(&(end.lane, seq));
         lane.remember(seq, end.history, end.verdict.as_ref());
+        let code = match &end.verdict {
+            Some(Verdict::Unknown { code, .. }) => Some(code.clone()),
+            _ => None,
+        };
+        let worked = matches!(end.verdict, Some(Verdict::Done { .. }));
         match end.verdict {
             Some(verdict) => lane.end(seq, verdict, now),
             None => lane.buffer.push_front(end.entry),
         }
-        match end.pausing {
-            Pausing::No if lane.trouble > 0 => {
-                lane.trouble = 0;
-                self.run.board.clear(Holder::Writer(end.lane));
-            }
-            Pausing::No => {}
-            Pausing::For { after, reason } => self.pause(end.lane, after, reason, now),
-            Pausing::Fatal(reason) => {
+        let silent = code.filter(|_| lane.unknown_streak >= self.run.spec.options.unknown_streak);
+        match (end.pausing, silent) {
+            (Pausing::Fatal(reason), _) => {
                 self.failure.get_or_insert(reason);
                 self.begin_stop();
             }
+            (Pausing::For { after, reason }, _) => self.pause(end.lane, after, reason, now),
+            (Pausing::No, Some(code)) => self.pause(end.lane, None, no_answer(code), now),
+            // A success that was under way when the pause began says nothing about what comes after it.
+            (Pausing::No, None) if worked && lane.trouble > 0 && !lane.paused(now) => {
+                lane.trouble = 0;
+                self.run.board.clear(Holder::Writer(end.lane));
+            }
+            (Pausing::No, None) => {}
         }
     }
 
@@ -317,9 +326,7 @@ impl Writer {
             StoreEnd::Remembered => {}
             StoreEnd::Claimed { lane: index, asked, entries } => {
                 let Some(lane) = self.lanes.get_mut(index) else { return };
-                lane.claiming = false;
-                lane.hungry = entries.len() >= asked;
-                lane.buffer.extend(entries);
+                lane.claimed(asked, entries);
             }
             StoreEnd::Settled { lane: index, report, dead, unknown } => {
                 if let Some(lane) = self.lanes.get_mut(index) {
@@ -351,16 +358,27 @@ impl Writer {
     }
 }
 
+/// The service takes requests, and nobody knows what becomes of them.
+fn no_answer(code: String) -> StatusReason {
+    StatusReason {
+        code,
+        message: "The destination leaves open what becomes of the writes, one after the other.".to_owned(),
+        remedy: "Nothing is to be done if it passes: each write is repeated by its key. Otherwise look at what stands between \
+                 this program and the service."
+            .to_owned(),
+    }
+}
+
 async fn settle(run: Arc<Run>, index: usize, settlements: Vec<Settlement>) -> Result<StoreEnd, StoreError> {
     let (mut dead, mut unknown) = (Vec::new(), Vec::new());
     for settlement in &settlements {
         match &settlement.verdict {
-            Verdict::Dead(rejection) => dead.push(rejection.clone()),
+            Verdict::Dead { rejection, .. } => dead.push(rejection.clone()),
             Verdict::Unknown { code, .. } => unknown.push(code.clone()),
             _ => {}
         }
     }
     let Some(stream) = run.spec.streams.get(index) else { return Ok(StoreEnd::Remembered) };
-    let report = run.spec.store.settle(&run.lease, &stream.id, settlements).await?;
+    let report = run.spec.store.settle(&run.lease, &stream.id, settlements, run.wall_ms()).await?;
     Ok(StoreEnd::Settled { lane: index, report, dead, unknown })
 }

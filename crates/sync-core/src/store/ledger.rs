@@ -6,7 +6,7 @@ use std::sync::Arc;
 use record::Key;
 use uuid::Uuid;
 
-use super::stream::{Claim, Numbers, Stream};
+use super::stream::{Claim, Numbers, PageFacts, Stream};
 use crate::traits::{
     Advance, AppendReport, Checkpoint, ClaimRequest, DeadLetter, DeadLetterQuery, Entry, Lease, Page, Phase,
     SettleReport, Settlement,
@@ -103,14 +103,14 @@ impl Ledger {
         self.check(lease)?;
         self.check_version(&page.stream, advance.expected_version)?;
         let stream = self.streams.entry(page.stream.clone()).or_default();
-        let tally = stream.accept_page(
-            page.drafts,
-            page.plan,
-            advance.generation,
-            page.mark_seen,
-            page.now_ms,
-            &mut self.numbers,
-        );
+        let facts = PageFacts {
+            plan: page.plan,
+            generation: advance.generation,
+            mark_seen: page.mark_seen,
+            refresh: page.refresh,
+            now_ms: page.now_ms,
+        };
+        let tally = stream.accept_page(page.drafts, facts, &mut self.numbers);
         let mut totals = stream.checkpoint.as_ref().map_or_else(Tally::default, |at| at.totals);
         totals += tally;
         let checkpoint = Checkpoint {
@@ -127,7 +127,7 @@ impl Ledger {
 
     pub(super) fn claim(&mut self, lease: &Lease, want: &ClaimRequest) -> Result<Vec<Entry>, StoreError> {
         self.check(lease)?;
-        let claim = Claim { holder: lease.nonce, max: want.max, now_ms: want.now_ms };
+        let claim = Claim { holder: lease.nonce, max: want.max, plan: want.plan, now_ms: want.now_ms };
         let stream = self.streams.get_mut(&want.stream);
         Ok(stream.map(|stream| stream.claim(claim, &mut self.numbers)).unwrap_or_default())
     }

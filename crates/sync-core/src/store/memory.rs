@@ -3,45 +3,32 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use record::Key;
-use timing::{SharedClock, SystemClock};
 
 use super::ledger::Ledger;
 use crate::traits::{
     Advance, AppendReport, Backlog, BacklogStats, Checkpoint, ClaimRequest, DeadLetter, DeadLetterQuery, Entry,
     IndexRow, Lease, LeaseStore, OwnerId, Page, RecordIndex, SettleReport, Settlement, StateStore, Store, StoreCaps,
 };
-use crate::{StoreError, StreamId};
+use crate::{PlanVersion, StoreError, StreamId};
 
 /// A store that forgets everything with its last clone. Clones share one ledger, so that a test can end one run and start
 /// the next on the same store.
 ///
 /// Simple rather than fast: it is the model that durable stores are compared with.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub struct MemoryStore {
     ledger: Arc<Mutex<Ledger>>,
-    clock: SharedClock,
 }
 
 impl MemoryStore {
-    /// An empty store on the machine's clock.
+    /// An empty store.
     pub fn new() -> Self {
-        Self::with_clock(SystemClock::shared())
-    }
-
-    /// An empty store that dates dead letters by this clock.
-    pub fn with_clock(clock: SharedClock) -> Self {
-        Self { ledger: Arc::default(), clock }
+        Self::default()
     }
 
     /// Every change of the ledger is made within one call, and checks before it changes: a panic elsewhere leaves it whole.
     fn ledger(&self) -> MutexGuard<'_, Ledger> {
         self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Default for MemoryStore {
-    fn default() -> Self {
-        Self::new()
     }
 }
 
@@ -109,13 +96,27 @@ impl Backlog for MemoryStore {
         lease: &Lease,
         stream: &StreamId,
         settlements: Vec<Settlement>,
+        now_ms: i64,
     ) -> Result<SettleReport, StoreError> {
-        let now_ms = self.clock.now().timestamp_millis();
         self.ledger().settle(lease, stream, settlements, now_ms)
     }
 
     async fn inherit(&self, lease: &Lease, stream: &StreamId, due_ms: i64) -> Result<u64, StoreError> {
         self.ledger().inherit(lease, stream, due_ms)
+    }
+
+    async fn outdated(
+        &self,
+        stream: &StreamId,
+        plan: PlanVersion,
+        after: Option<&Key>,
+        limit: usize,
+    ) -> Result<Vec<Key>, StoreError> {
+        Ok(self.ledger().stream(stream).map(|stream| stream.outdated(plan, after, limit)).unwrap_or_default())
+    }
+
+    async fn unsettled_before(&self, stream: &StreamId, generation: u64) -> Result<bool, StoreError> {
+        Ok(self.ledger().stream(stream).is_some_and(|stream| stream.unsettled_before(generation)))
     }
 
     async fn stats(&self, stream: &StreamId) -> Result<BacklogStats, StoreError> {

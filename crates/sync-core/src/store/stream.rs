@@ -21,18 +21,29 @@ impl Numbers {
     }
 }
 
-/// Who claims how much, and when.
+/// Who claims how much, of which plan, and when.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Claim {
     pub(super) holder: u64,
     pub(super) max: usize,
+    pub(super) plan: PlanVersion,
+    pub(super) now_ms: i64,
+}
+
+/// What is true of every draft of a page.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct PageFacts {
+    pub(super) plan: PlanVersion,
+    pub(super) generation: u64,
+    pub(super) mark_seen: Option<u64>,
+    pub(super) refresh: bool,
     pub(super) now_ms: i64,
 }
 
 #[derive(Debug, Default)]
 pub(super) struct Stream {
     pub(super) checkpoint: Option<Checkpoint>,
-    /// Rows of bound records only: nothing is worth remembering of the others.
+    /// Rows of records that are bound or in doubt: nothing is worth remembering of the others.
     pub(super) index: BTreeMap<Key, IndexRow>,
     /// One per key.
     pub(super) dead: BTreeMap<Key, Dead>,
@@ -58,6 +69,11 @@ impl Content {
             EntryBody::Upsert { digest, .. } => Some(digest),
             EntryBody::Delete => None,
         }
+    }
+
+    /// Deletes are the same under every plan.
+    fn outdated(&self, plan: PlanVersion) -> bool {
+        self.plan != plan && self.digest().is_some()
     }
 }
 
@@ -88,6 +104,8 @@ pub(super) struct Dead {
     rejection: Rejection,
     attempts: u32,
     at_ms: i64,
+    /// The entry of a newer state of the record, whose end closes this letter.
+    closed_by: Option<Seq>,
     #[expect(dead_code, reason = "kept so that the record can be queued again")]
     content: Option<Content>,
 }
@@ -106,56 +124,93 @@ impl Dead {
 }
 
 impl Stream {
-    pub(super) fn accept_page(
-        &mut self,
-        drafts: Vec<Draft>,
-        plan: PlanVersion,
-        generation: u64,
-        mark_seen: Option<u64>,
-        now_ms: i64,
-        numbers: &mut Numbers,
-    ) -> Tally {
+    pub(super) fn accept_page(&mut self, drafts: Vec<Draft>, page: PageFacts, numbers: &mut Numbers) -> Tally {
         let mut tally = Tally { read: drafts.len() as u64, ..Tally::default() };
         for Draft { key, version, body } in drafts {
+            if page.refresh {
+                tally.superseded += self.drop_outdated(&key, page.plan);
+            }
             let acceptance = accept(&self.key_state(&key), &body);
             let met = key.clone();
             match body {
-                DraftBody::Filtered => tally.filtered += 1,
-                DraftBody::Ignored => tally.ignored += 1,
                 DraftBody::Rejected(rejection) => {
                     tally.dead += 1;
                     let id = numbers.next();
-                    self.dead.insert(key, Dead { id, rejection, attempts: 0, at_ms: now_ms, content: None });
+                    let at_ms = page.now_ms;
+                    let dead = Dead { id, rejection, attempts: 0, at_ms, closed_by: None, content: None };
+                    self.dead.insert(key, dead);
                 }
                 DraftBody::Upsert { insert, update, digest } => {
                     let body = EntryBody::Upsert { insert, update, digest };
-                    let content = Content { body, version, plan, generation };
-                    self.place(acceptance, key, content, now_ms, &mut tally, numbers);
+                    let content = Content { body, version, plan: page.plan, generation: page.generation };
+                    self.place(acceptance, key, content, page.now_ms, &mut tally, numbers);
                 }
-                DraftBody::Delete | DraftBody::DeleteFiltered => {
-                    if matches!(acceptance, Acceptance::Nothing | Acceptance::Cancel(_)) {
-                        match body {
-                            DraftBody::DeleteFiltered => tally.filtered += 1,
-                            _ => tally.ignored += 1,
-                        }
+                DraftBody::Delete | DraftBody::DeleteFiltered | DraftBody::Filtered | DraftBody::Ignored => {
+                    let nothing =
+                        matches!(acceptance, Acceptance::Nothing | Acceptance::Cancel(_) | Acceptance::AsDrafted);
+                    match body {
+                        _ if !nothing => {}
+                        DraftBody::DeleteFiltered | DraftBody::Filtered => tally.filtered += 1,
+                        _ => tally.ignored += 1,
                     }
+                    let (plan, generation) = (page.plan, page.generation);
                     let content = Content { body: EntryBody::Delete, version, plan, generation };
-                    self.place(acceptance, key, content, now_ms, &mut tally, numbers);
+                    self.place(acceptance, key, content, page.now_ms, &mut tally, numbers);
                 }
             }
-            if let Some(generation) = mark_seen {
+            if let Some(generation) = page.mark_seen {
                 self.mark_seen(&met, generation);
             }
         }
         tally
     }
 
+    /// Removes what another plan made of a key and nobody has in flight; answers how many entries that were.
+    fn drop_outdated(&mut self, key: &Key, plan: PlanVersion) -> u64 {
+        let seqs: Vec<Seq> = self.of_key.get(key).into_iter().flatten().copied().collect();
+        let mut dropped = 0;
+        for seq in seqs {
+            let outdated = self.entries.get(&seq).is_some_and(|row| row.holder.is_none() && row.content.outdated(plan));
+            if let Some(row) = outdated.then(|| self.remove(seq)).flatten() {
+                if row.unknown || row.verification {
+                    self.doubt(key, row.content.generation);
+                }
+                dropped += u64::from(!row.verification);
+            }
+        }
+        if let Some(waiting) = self.verifications.get(key).filter(|waiting| waiting.content.outdated(plan)) {
+            let generation = waiting.content.generation;
+            self.verifications.remove(key);
+            self.doubt(key, generation);
+        }
+        dropped
+    }
+
+    /// Remembers that nobody knows what the destination holds of a key.
+    fn doubt(&mut self, key: &Key, generation: u64) {
+        let known = self.index.get(key).copied();
+        let seen = known.map_or(0, |row| row.seen).max(generation);
+        let bound = known.is_some_and(|row| row.bound);
+        self.index.insert(key.clone(), IndexRow { bound, digest: None, version: None, seen });
+    }
+
+    pub(super) fn outdated(&self, plan: PlanVersion, after: Option<&Key>, limit: usize) -> Vec<Key> {
+        let entries = self.entries.values().filter(|row| row.content.outdated(plan)).map(|row| &row.key);
+        let waiting = self.verifications.iter().filter(|(_, waiting)| waiting.content.outdated(plan));
+        let keys: BTreeSet<&Key> = entries.chain(waiting.map(|(key, _)| key)).collect();
+        keys.into_iter().filter(|key| after.is_none_or(|after| *key > after)).take(limit).cloned().collect()
+    }
+
+    pub(super) fn unsettled_before(&self, generation: u64) -> bool {
+        self.entries.values().any(|row| row.content.generation < generation)
+    }
+
     fn key_state(&self, key: &Key) -> KeyState {
         let written = self.index.get(key);
         let mut state = KeyState {
-            bound: written.is_some(),
+            bound: written.is_some_and(|row| row.bound),
             written: written.and_then(|row| row.digest),
-            in_doubt: false,
+            in_doubt: written.is_some_and(|row| row.digest.is_none()),
             newest: None,
         };
         for seq in self.of_key.get(key).into_iter().flatten() {
@@ -180,6 +235,8 @@ impl Stream {
     ) {
         match acceptance {
             Acceptance::Append => {
+                let seq = Seq(numbers.next());
+                self.close_later(&key, seq);
                 let row = Row {
                     key,
                     content,
@@ -190,10 +247,21 @@ impl Stream {
                     due_ms: 0,
                     appended_ms: now_ms,
                 };
-                self.insert(Seq(numbers.next()), row);
+                self.insert(seq, row);
+                return;
             }
             Acceptance::Replace(seq) => {
                 tally.superseded += 1;
+                if let Some(row) = self.entries.get_mut(&seq) {
+                    row.content = content;
+                    row.attempt = 0;
+                    row.due_ms = 0;
+                }
+                self.close_later(&key, seq);
+                return;
+            }
+            Acceptance::Refresh(seq) => {
+                tally.unchanged += 1;
                 if let Some(row) = self.entries.get_mut(&seq) {
                     row.content = content;
                 }
@@ -204,6 +272,15 @@ impl Stream {
             }
             Acceptance::Unchanged => tally.unchanged += 1,
             Acceptance::Nothing | Acceptance::AsDrafted => {}
+        }
+        // The newest state of the record needs no entry of its own: what failed before it is of no interest any more.
+        self.dead.remove(&key);
+    }
+
+    /// The dead letter of a key, where there is one, is closed by the end of this entry.
+    fn close_later(&mut self, key: &Key, seq: Seq) {
+        if let Some(dead) = self.dead.get_mut(key) {
+            dead.closed_by = Some(seq);
         }
     }
 
@@ -251,12 +328,12 @@ impl Stream {
             if verification_just_started {
                 row.attempt = 1;
                 started.push(entry(*seq, row, &self.index));
-            } else if row.holder.is_none() && row.due_ms == 0 {
+            } else if row.holder.is_none() && row.due_ms == 0 && !row.content.outdated(claim.plan) {
                 claimed.push(*seq);
             }
         }
         claimed.truncate(claim.max.saturating_sub(started.len()));
-        let mut entries = Vec::with_capacity(claimed.len() + started.len());
+        let mut entries = started;
         for seq in claimed {
             if let Some(row) = self.entries.get_mut(&seq) {
                 row.holder = Some(claim.holder);
@@ -264,7 +341,6 @@ impl Stream {
                 entries.push(entry(seq, row, &self.index));
             }
         }
-        entries.extend(started);
         entries
     }
 
@@ -274,7 +350,11 @@ impl Stream {
         let mut due: Vec<(i64, Key)> = self
             .verifications
             .iter()
-            .filter(|(key, verification)| verification.due_ms <= claim.now_ms && !self.of_key.contains_key(*key))
+            .filter(|(key, waiting)| {
+                waiting.due_ms <= claim.now_ms
+                    && !self.of_key.contains_key(*key)
+                    && !waiting.content.outdated(claim.plan)
+            })
             .map(|(key, verification)| (verification.due_ms, key.clone()))
             .collect();
         due.sort();
@@ -321,17 +401,27 @@ impl Stream {
                 row.holder = None;
                 row.attempt = row.attempt.saturating_sub(1);
             }
-            Verdict::Dead(rejection) => {
+            Verdict::Dead { rejection, in_doubt } => {
                 let row = self.remove(seq)?;
+                if in_doubt {
+                    self.doubt(&row.key, row.content.generation);
+                }
                 tally.dead += u64::from(!row.verification);
-                let id = numbers.next();
-                let dead = Dead { id, rejection, attempts: row.attempt, at_ms: now_ms, content: Some(row.content) };
-                self.dead.insert(row.key, dead);
+                // A letter about a newer state, made while this entry was in flight, is the one to keep.
+                let newer = self.dead.get(&row.key).is_some_and(|dead| dead.closed_by != Some(seq));
+                if !newer {
+                    let (id, attempts) = (numbers.next(), row.attempt);
+                    let content = Some(row.content);
+                    let dead = Dead { id, rejection, attempts, at_ms: now_ms, closed_by: None, content };
+                    self.dead.insert(row.key, dead);
+                }
             }
             Verdict::Done { effect, verify_at_ms } => {
                 let row = self.remove(seq)?;
                 if !row.verification {
                     count(&mut tally, effect);
+                }
+                if self.dead.get(&row.key).is_some_and(|dead| dead.closed_by == Some(seq)) {
                     self.dead.remove(&row.key);
                 }
                 self.write_index(&row.key, &row.content);
@@ -369,17 +459,21 @@ impl Stream {
     }
 
     pub(super) fn stats(&self) -> BacklogStats {
-        let unclaimed = || self.entries.values().filter(|row| row.holder.is_none());
+        let counted = || self.entries.values().filter(|row| !row.verification);
+        let looks = || self.entries.values().filter(|row| row.verification);
+        let unclaimed = || counted().filter(|row| row.holder.is_none());
         let count = |number: usize| number as u64;
+        let waiting = self.verifications.values().map(|waiting| waiting.due_ms);
+        let again = looks().filter(|row| row.holder.is_none()).map(|row| row.due_ms);
         BacklogStats {
             queued: count(unclaimed().filter(|row| !row.unknown).count()),
-            in_flight: count(self.entries.values().filter(|row| row.holder.is_some()).count()),
+            in_flight: count(counted().filter(|row| row.holder.is_some()).count()),
             unknown: count(unclaimed().filter(|row| row.unknown).count()),
-            verifications: count(self.verifications.len()),
+            verifications: count(self.verifications.len() + looks().count()),
             dead: count(self.dead.len()),
-            oldest_ms: self.entries.values().next().map(|row| row.appended_ms),
+            oldest_ms: counted().next().map(|row| row.appended_ms),
             next_due_ms: unclaimed().map(|row| row.due_ms).min(),
-            next_verification_ms: self.verifications.values().map(|waiting| waiting.due_ms).min(),
+            next_verification_ms: waiting.chain(again).min(),
         }
     }
 }
@@ -392,10 +486,10 @@ fn entry(seq: Seq, row: &Row, index: &BTreeMap<Key, IndexRow>) -> Entry {
         body: row.content.body.clone(),
         version: row.content.version,
         attempt: row.attempt,
-        unknown: row.unknown,
+        unknown: row.unknown || written.is_some_and(|row| row.digest.is_none()),
         verification: row.verification,
         plan: row.content.plan,
-        bound: written.is_some(),
+        bound: written.is_some_and(|row| row.bound),
         written: written.and_then(|row| row.digest),
     }
 }

@@ -1,7 +1,7 @@
 use async_trait::async_trait;
 use record::Key;
 
-use super::{Checkpoint, Lease, Phase, Rejection};
+use super::{Checkpoint, Lease, Phase, Rejection, Update};
 use crate::{Digest, Payload, PlanVersion, Position, Seq, StoreError, StreamId, Tally};
 
 /// The durable queue between reader and writer.
@@ -18,16 +18,20 @@ pub trait Backlog: Send + Sync {
     /// the caller reloads).
     async fn append(&self, lease: &Lease, page: Page, advance: Advance) -> Result<AppendReport, StoreError>;
 
-    /// Claims entries that are due, oldest first: marked in flight durably before this answers, so the mark is the log of
-    /// the intent. Never an entry while an older one of its key is unsettled. Due verifications are claimed as entries
-    /// with `verification` set once no entry of their key is unsettled.
+    /// Claims entries that are due: marked in flight durably before this answers, so the mark is the log of the intent.
+    /// Never an entry while an older one of its key is unsettled. Due verifications come first, as entries with
+    /// `verification` set, once no entry of their key is unsettled; then the others, oldest first, an entry that waited for a
+    /// time of its own like any other of its age. What was due once stays due, also when the calendar jumps back.
+    ///
+    /// An upsert that another plan made is left: its bodies may name what the destination has no more
+    /// ([`Backlog::outdated`]).
     ///
     /// # Errors
     /// `Fenced` for an old lease.
     async fn claim(&self, lease: &Lease, want: ClaimRequest) -> Result<Vec<Entry>, StoreError>;
 
     /// Settles claimed entries, with the record index and the counters, in one step. Settling twice is once: an entry
-    /// that is not in flight under this lease is passed over.
+    /// that is not in flight under this lease and in this stream is passed over. `now_ms` dates dead letters.
     ///
     /// # Errors
     /// `Fenced` for an old lease.
@@ -36,6 +40,7 @@ pub trait Backlog: Send + Sync {
         lease: &Lease,
         stream: &StreamId,
         settlements: Vec<Settlement>,
+        now_ms: i64,
     ) -> Result<SettleReport, StoreError>;
 
     /// Turns entries that were in flight under an older lease into unknown ones, due at `due_ms`. Answers how many.
@@ -43,6 +48,26 @@ pub trait Backlog: Send + Sync {
     /// # Errors
     /// `Fenced` for an old lease.
     async fn inherit(&self, lease: &Lease, stream: &StreamId, due_ms: i64) -> Result<u64, StoreError>;
+
+    /// Keys with an unsettled upsert or a waiting verification that another plan than this one made, in key order after
+    /// `after`, at most `limit`. They are read again at the source, and appended with [`Page::refresh`] set.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    async fn outdated(
+        &self,
+        stream: &StreamId,
+        plan: PlanVersion,
+        after: Option<&Key>,
+        limit: usize,
+    ) -> Result<Vec<Key>, StoreError>;
+
+    /// Whether an entry is unsettled whose key no snapshot of this or a later generation met: what it will leave at the
+    /// destination is not in the index yet, so a search for vanished records would pass it over.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    async fn unsettled_before(&self, stream: &StreamId, generation: u64) -> Result<bool, StoreError>;
 
     /// Depth and age.
     ///
@@ -68,6 +93,10 @@ pub struct Page {
     pub drafts: Vec<Draft>,
     /// Set in a snapshot after the first: keys are marked as met by this generation.
     pub mark_seen: Option<u64>,
+    /// The keys were read again because another plan made what is unsettled of them: before a draft is decided, unclaimed
+    /// upserts and waiting verifications that another plan made for its key are removed. An entry counts as superseded;
+    /// where an attempt may have taken effect, the index remembers the doubt.
+    pub refresh: bool,
     /// Now, in milliseconds since 1970 (UTC).
     pub now_ms: i64,
 }
@@ -91,7 +120,7 @@ pub enum DraftBody {
         /// What creates the record.
         insert: Payload,
         /// What changes it.
-        update: Payload,
+        update: Update,
         /// Identifies `update`.
         digest: Digest,
     },
@@ -136,6 +165,8 @@ pub struct ClaimRequest {
     pub stream: StreamId,
     /// At most so many.
     pub max: usize,
+    /// The plan in force.
+    pub plan: PlanVersion,
     /// Now, in milliseconds since 1970 (UTC): entries due later are left.
     pub now_ms: i64,
 }
@@ -153,7 +184,8 @@ pub struct Entry {
     pub version: Option<i64>,
     /// How often it was claimed, this time included.
     pub attempt: u32,
-    /// Whether an earlier attempt may have taken effect.
+    /// Whether an earlier attempt may have taken effect: one of this entry, or one of an entry of the key that ended with
+    /// its outcome open.
     pub unknown: bool,
     /// Whether this is the second look after an unknown outcome; not counted in the tally.
     pub verification: bool,
@@ -173,7 +205,7 @@ pub enum EntryBody {
         /// What creates the record.
         insert: Payload,
         /// What changes it.
-        update: Payload,
+        update: Update,
         /// Identifies `update`.
         digest: Digest,
     },
@@ -194,7 +226,8 @@ pub struct Settlement {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Verdict {
     /// It is done. The store updates the index from the entry's body (bound with its digest and version, or unbound after a
-    /// delete), closes a dead letter of the key, refreshes a waiting verification of the key with this body, and counts.
+    /// delete), closes the dead letter of the key if the entry is newer than it, refreshes a waiting verification of the key
+    /// with this body, and counts. The end of a verification counts nothing and closes nothing.
     Done {
         /// What was counted: created, changed, deleted or found equal.
         effect: Effect,
@@ -218,8 +251,14 @@ pub enum Verdict {
     /// It was not dispatched (shutdown, pause): the claim is undone and the attempt not counted. An entry that was unknown
     /// when it was claimed is unknown again.
     Released,
-    /// It is refused for good.
-    Dead(Rejection),
+    /// It is refused for good: a dead letter.
+    Dead {
+        /// Why.
+        rejection: Rejection,
+        /// Whether an attempt may have taken effect all the same. The index then remembers that nobody knows what the
+        /// destination holds: nothing compares equal any more, and a delete makes an entry.
+        in_doubt: bool,
+    },
 }
 
 /// The effect of an entry that is done.
@@ -249,13 +288,14 @@ pub struct SettleReport {
 /// Depth and age of a stream's backlog.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct BacklogStats {
-    /// Entries not claimed yet, those that wait for a later time included.
+    /// Entries not claimed yet, those that wait for a later time included. Verifications are counted nowhere but in
+    /// `verifications`.
     pub queued: u64,
     /// Entries in flight.
     pub in_flight: u64,
     /// Entries whose outcome is unknown.
     pub unknown: u64,
-    /// Verifications that wait for their time; they are no backlog.
+    /// Verifications, waiting or claimed; they are no backlog.
     pub verifications: u64,
     /// Dead letters.
     pub dead: u64,
@@ -289,7 +329,8 @@ pub struct DeadLetterQuery {
     pub limit: usize,
 }
 
-/// A record that could not be written, without its payload. At most one per key: the newest.
+/// A record that could not be written, without its payload. At most one per key: the newest. It is closed by a newer state
+/// of its record that was written, or that needs no write.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeadLetter {
     /// Its number.

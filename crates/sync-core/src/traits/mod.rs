@@ -21,7 +21,7 @@ pub use observer::{NoObserver, Observer, SyncEvent};
 pub use record_index::{IndexRow, RecordIndex};
 pub use source::{BatchLimit, ChangeBatch, Source, SourceCaps};
 pub use state_store::{Checkpoint, Phase, StateStore};
-pub use transform::{Decision, Rejection, Transform};
+pub use transform::{Decision, Rejection, Transform, Update};
 
 /// The four faces of one ledger. Implemented for everything that has all four.
 pub trait Store: LeaseStore + StateStore + Backlog + RecordIndex + Debug {

@@ -9,7 +9,8 @@ use crate::{Digest, StoreError, StreamId};
 pub struct IndexRow {
     /// Whether the destination holds the record, as far as we wrote it.
     pub bound: bool,
-    /// The digest of the update body last written.
+    /// The digest of the update body last written; `None` when an attempt ended with its outcome open, so that nobody knows
+    /// what the destination holds of the key.
     pub digest: Option<Digest>,
     /// The source version last written.
     pub version: Option<i64>,
@@ -17,7 +18,7 @@ pub struct IndexRow {
     pub seen: u64,
 }
 
-/// One row per record ever written.
+/// One row per record that the destination holds, or may hold.
 #[async_trait]
 pub trait RecordIndex: Send + Sync {
     /// Rows of the given keys, in their order.
@@ -26,13 +27,13 @@ pub trait RecordIndex: Send + Sync {
     /// When the store cannot be read.
     async fn get_many(&self, stream: &StreamId, keys: &[Key]) -> Result<Vec<Option<IndexRow>>, StoreError>;
 
-    /// How many records are bound.
+    /// How many records the destination holds, or may hold.
     ///
     /// # Errors
     /// When the store cannot be read.
     async fn bound_count(&self, stream: &StreamId) -> Result<u64, StoreError>;
 
-    /// Bound keys whose newest `seen` is below `generation`, in key order after `after`, at most `limit`.
+    /// Keys of the index whose newest `seen` is below `generation`, in key order after `after`, at most `limit`.
     ///
     /// # Errors
     /// When the store cannot be read.

@@ -24,7 +24,7 @@ pub enum Decision {
         /// What creates the record.
         insert: Payload,
         /// What changes an existing one.
-        update: Payload,
+        update: Update,
         /// Identifies the content of `update`: equal digests cost no call.
         digest: Digest,
     },
@@ -37,6 +37,22 @@ pub enum Decision {
     },
     /// Nothing is to happen (a delete where deletes are not applied).
     Ignore,
+}
+
+/// What changes an existing record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Update {
+    /// This body.
+    Body(Payload),
+    /// Nothing can: the record may be created, but where it exists already, it becomes a dead letter. A value that the
+    /// destination has no way to clear is such a case.
+    Impossible(Rejection),
+}
+
+impl From<Payload> for Update {
+    fn from(body: Payload) -> Self {
+        Self::Body(body)
+    }
 }
 
 /// Why a single record was refused, by the mapping or by the destination. Never carries a value of the record.

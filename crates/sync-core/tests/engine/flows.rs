@@ -141,8 +141,8 @@ async fn without_a_unique_key_the_destination_is_asked_first() {
     assert_eq!(report.status.state, WorkflowState::Stopped);
     let calls = world.destination.take_calls();
     let of = |name: &str| calls.iter().filter(|call| call.ends_with(name)).cloned().collect::<Vec<_>>();
-    assert_eq!(of("k000"), ["create k000", "look k000", "update k000"]);
-    assert_eq!(of("k001"), ["create k001", "look k001", "create k001"]);
+    assert_eq!(of("k000"), ["look k000", "create k000", "look k000", "update k000"]);
+    assert_eq!(of("k001"), ["look k001", "create k001", "look k001", "create k001"]);
     assert!(world.clock.requested_sleeps().iter().any(|wait| *wait > Duration::from_secs(50)), "it settles first");
     world.assert_equal();
 }

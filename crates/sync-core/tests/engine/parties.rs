@@ -188,7 +188,7 @@ impl Transform for TextTransform {
         text.hash(&mut hasher);
         let mut digest = [0; 16];
         digest[..8].copy_from_slice(&hasher.finish().to_be_bytes());
-        Ok(Decision::Upsert { insert: body.clone(), update: body, digest: Digest(digest) })
+        Ok(Decision::Upsert { insert: body.clone(), update: body.into(), digest: Digest(digest) })
     }
 
     fn version(&self) -> PlanVersion {

@@ -10,7 +10,7 @@ use sync_core::traits::{
     Advance, AppendReport, Backlog, BacklogStats, Checkpoint, ClaimRequest, DeadLetter, DeadLetterQuery, Entry,
     IndexRow, Lease, LeaseStore, OwnerId, Page, RecordIndex, SettleReport, Settlement, StateStore, Store, StoreCaps,
 };
-use sync_core::{StoreError, StoreErrorKind, StreamId};
+use sync_core::{PlanVersion, StoreError, StoreErrorKind, StreamId};
 use tokio::sync::Notify;
 
 /// Counts the points passed, and lets nobody beyond point `at`.
@@ -116,8 +116,21 @@ impl Backlog for WiredStore {
         lease: &Lease,
         stream: &StreamId,
         settlements: Vec<Settlement>,
+        now_ms: i64,
     ) -> Result<SettleReport, StoreError> {
-        self.around(self.inner.settle(lease, stream, settlements)).await
+        self.around(self.inner.settle(lease, stream, settlements, now_ms)).await
+    }
+    async fn outdated(
+        &self,
+        stream: &StreamId,
+        plan: PlanVersion,
+        after: Option<&Key>,
+        limit: usize,
+    ) -> Result<Vec<Key>, StoreError> {
+        self.around(self.inner.outdated(stream, plan, after, limit)).await
+    }
+    async fn unsettled_before(&self, stream: &StreamId, generation: u64) -> Result<bool, StoreError> {
+        self.around(self.inner.unsettled_before(stream, generation)).await
     }
     async fn inherit(&self, lease: &Lease, stream: &StreamId, due_ms: i64) -> Result<u64, StoreError> {
         self.around(self.inner.inherit(lease, stream, due_ms)).await

@@ -52,7 +52,7 @@ impl World {
     pub(crate) fn new() -> Self {
         let clock = ManualClock::auto_advancing();
         Self {
-            store: MemoryStore::with_clock(clock.shared()),
+            store: MemoryStore::new(),
             source: Arc::new(FakeSource::new()),
             destination: Arc::new(FakeDestination::new(clock.clone())),
             events: Arc::default(),

@@ -2,7 +2,7 @@
 
 use record::Key;
 
-use super::reader::ReaderAction;
+use super::{Absent, ReaderAction};
 use crate::{StatusReason, StreamId};
 
 /// How far the search is.
@@ -78,7 +78,7 @@ impl Sweep {
             Stage::Counting { after, complete: false, .. } | Stage::Listing { after, complete: false } => list(after),
             Stage::Counting { count, .. } if *count > allowed => Next::Brake { candidates: *count, allowed },
             Stage::Counting { .. } | Stage::Listing { .. } => Next::Done,
-            Stage::Confirming { keys } => Next::Do(ReaderAction::Fetch(keys.clone())),
+            Stage::Confirming { keys } => Next::Do(ReaderAction::Fetch { keys: keys.clone(), absent: Absent::Deleted }),
         }
     }
 }

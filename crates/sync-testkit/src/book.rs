@@ -1,0 +1,190 @@
+//! One stream of a store with the bookkeeping that an engine does, so that cases read like a story.
+
+use std::sync::Arc;
+
+use record::Key;
+use sync_core::traits::{
+    Advance, AppendReport, BacklogStats, ClaimRequest, DeadLetter, DeadLetterQuery, Draft, DraftBody, Effect, Entry,
+    IndexRow, Lease, OwnerId, Page, Phase, Rejection, SettleReport, Settlement, Store, Verdict,
+};
+use sync_core::{Digest, Payload, PlanVersion, Position, Seq, StoreError, StreamId};
+
+use crate::Ground;
+
+/// The workflow that owns every stream of a case.
+pub(crate) const WORKFLOW: &str = "workflow";
+pub(crate) const PLAN: PlanVersion = PlanVersion(1);
+
+pub(crate) fn key(name: &str) -> Key {
+    Key::text(name)
+}
+
+pub(crate) fn digest(text: &str) -> Digest {
+    let mut digest = [0; 16];
+    digest.iter_mut().zip(text.bytes()).for_each(|(to, from)| *to = from);
+    Digest(digest)
+}
+
+pub(crate) fn payload(text: &str) -> Payload {
+    Payload(text.as_bytes().to_vec().into())
+}
+
+/// A state whose update and digest are the text, and whose insert says so.
+pub(crate) fn state(text: &str) -> DraftBody {
+    DraftBody::Upsert { insert: payload(&format!("new {text}")), update: payload(text).into(), digest: digest(text) }
+}
+
+pub(crate) fn rejection(code: &str) -> Rejection {
+    Rejection { code: code.into(), field: Some("field".into()), explanation: "Mend it.".into() }
+}
+
+pub(crate) fn rejected(code: &str) -> DraftBody {
+    DraftBody::Rejected(rejection(code))
+}
+
+pub(crate) fn done(effect: Effect) -> Verdict {
+    Verdict::Done { effect, verify_at_ms: None }
+}
+
+pub(crate) fn retry(due_ms: i64) -> Verdict {
+    Verdict::Retry { due_ms, code: "again".into() }
+}
+
+pub(crate) fn unknown(due_ms: i64) -> Verdict {
+    Verdict::Unknown { due_ms, code: "open".into() }
+}
+
+pub(crate) fn dead(code: &str, in_doubt: bool) -> Verdict {
+    Verdict::Dead { rejection: rejection(code), in_doubt }
+}
+
+#[derive(Clone)]
+pub(crate) struct Book {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) lease: Lease,
+    pub(crate) stream: StreamId,
+    pub(crate) plan: PlanVersion,
+    pub(crate) generation: u64,
+    pub(crate) mark_seen: Option<u64>,
+    pub(crate) refresh: bool,
+    pub(crate) now_ms: i64,
+}
+
+impl Book {
+    pub(crate) async fn open(ground: &dyn Ground) -> Self {
+        Self::of(ground.open()).await
+    }
+
+    pub(crate) async fn of(store: Arc<dyn Store>) -> Self {
+        let lease = store.acquire(WORKFLOW, &OwnerId("suite".into())).await.unwrap().unwrap();
+        Self {
+            store,
+            lease,
+            stream: StreamId::new("workflow/records"),
+            plan: PLAN,
+            generation: 1,
+            mark_seen: None,
+            refresh: false,
+            now_ms: 1_000,
+        }
+    }
+
+    /// The same store after the end of its process: opened again, with a new lease.
+    pub(crate) async fn reopen(self, ground: &dyn Ground) -> Self {
+        let Self { store, stream, plan, generation, mark_seen, refresh, now_ms, .. } = self;
+        drop(store);
+        let fresh = Self::of(ground.open()).await;
+        Self { stream, plan, generation, mark_seen, refresh, now_ms, ..fresh }
+    }
+
+    pub(crate) async fn version(&self) -> u64 {
+        self.store.load(&self.stream).await.unwrap().map_or(0, |checkpoint| checkpoint.version)
+    }
+
+    pub(crate) async fn try_append(
+        &self,
+        drafts: Vec<(Key, DraftBody)>,
+        expected_version: u64,
+        position: &str,
+    ) -> Result<AppendReport, StoreError> {
+        let drafts = drafts.into_iter().map(|(key, body)| Draft { key, version: Some(self.now_ms), body }).collect();
+        let page = Page {
+            stream: self.stream.clone(),
+            plan: self.plan,
+            drafts,
+            mark_seen: self.mark_seen,
+            refresh: self.refresh,
+            now_ms: self.now_ms,
+        };
+        let position = Position::new(position);
+        let advance = Advance { expected_version, generation: self.generation, phase: Phase::Incremental, position };
+        self.store.append(&self.lease, page, advance).await
+    }
+
+    pub(crate) async fn append(&self, drafts: Vec<(&str, DraftBody)>) -> AppendReport {
+        let drafts = drafts.into_iter().map(|(name, body)| (key(name), body)).collect();
+        let version = self.version().await;
+        self.try_append(drafts, version, &format!("p{version}")).await.unwrap()
+    }
+
+    pub(crate) fn want(&self, max: usize) -> ClaimRequest {
+        ClaimRequest { stream: self.stream.clone(), max, plan: self.plan, now_ms: self.now_ms }
+    }
+
+    pub(crate) async fn claim(&self, max: usize) -> Vec<Entry> {
+        self.store.claim(&self.lease, self.want(max)).await.unwrap()
+    }
+
+    /// The names of what a claim finds.
+    pub(crate) async fn claimed(&self, max: usize) -> Vec<String> {
+        self.claim(max).await.iter().map(|entry| entry.key.to_text()).collect()
+    }
+
+    /// The only entry that a claim finds.
+    pub(crate) async fn claim_one(&self) -> Entry {
+        let mut entries = self.claim(10).await;
+        assert_eq!(entries.len(), 1, "one entry is to be claimed");
+        entries.remove(0)
+    }
+
+    pub(crate) async fn settle(&self, seq: Seq, verdict: Verdict) -> SettleReport {
+        let settlements = vec![Settlement { seq, verdict }];
+        self.store.settle(&self.lease, &self.stream, settlements, self.now_ms).await.unwrap()
+    }
+
+    /// Claims the one entry that there is, and settles it.
+    pub(crate) async fn finish(&self, verdict: Verdict) -> Entry {
+        let entry = self.claim_one().await;
+        let report = self.settle(entry.seq, verdict).await;
+        assert_eq!(report.passed_over, 0, "a claimed entry is settled");
+        entry
+    }
+
+    /// Appends a state and settles it as created.
+    pub(crate) async fn write(&self, name: &str, text: &str) {
+        self.append(vec![(name, state(text))]).await;
+        self.finish(done(Effect::Inserted)).await;
+    }
+
+    pub(crate) async fn stats(&self) -> BacklogStats {
+        self.store.stats(&self.stream).await.unwrap()
+    }
+
+    pub(crate) async fn row(&self, name: &str) -> Option<IndexRow> {
+        self.store.get_many(&self.stream, &[key(name)]).await.unwrap().remove(0)
+    }
+
+    pub(crate) async fn letters(&self) -> Vec<DeadLetter> {
+        let query = DeadLetterQuery { limit: 100, ..DeadLetterQuery::default() };
+        self.store.dead_letters(&query).await.unwrap()
+    }
+
+    pub(crate) async fn codes(&self) -> Vec<String> {
+        self.letters().await.into_iter().map(|letter| letter.rejection.code).collect()
+    }
+
+    pub(crate) async fn unseen(&self, generation: u64) -> Vec<String> {
+        let keys = self.store.unseen(&self.stream, generation, None, 100).await.unwrap();
+        keys.iter().map(Key::to_text).collect()
+    }
+}

@@ -1,0 +1,130 @@
+//! Claims: who comes when.
+
+use sync_core::traits::{Effect, Verdict};
+
+use super::begin;
+use crate::Ground;
+use crate::book::{Book, done, retry, state, unknown};
+
+/// A retried or inherited entry is as old as it was, and goes before what came after it.
+pub async fn the_oldest_come_first(ground: &dyn Ground) {
+    let mut book = begin(ground).await;
+    book.append(vec![("a", state("1")), ("b", state("1"))]).await;
+    let entries = book.claim(10).await;
+    book.settle(entries[0].seq, retry(2_000)).await;
+    book.settle(entries[1].seq, unknown(2_000)).await;
+    book.append(["c", "d", "e", "f", "g"].map(|name| (name, state("1"))).into_iter().collect()).await;
+    assert_eq!(book.claimed(2).await, ["c", "d"]);
+    book.now_ms = 2_000;
+    assert_eq!(book.claimed(3).await, ["a", "b", "e"]);
+}
+
+/// Not earlier, and not later.
+pub async fn a_due_time_is_met_to_the_millisecond(ground: &dyn Ground) {
+    let mut book = begin(ground).await;
+    book.append(vec![("a", state("1"))]).await;
+    book.finish(retry(5_000)).await;
+    assert_eq!(book.stats().await.next_due_ms, Some(5_000));
+    book.now_ms = 4_999;
+    assert!(book.claim(10).await.is_empty());
+    book.now_ms = 5_000;
+    assert_eq!(book.claimed(10).await, ["a"]);
+}
+
+/// The calendar may jump back.
+pub async fn what_was_due_stays_due(ground: &dyn Ground) {
+    let mut book = begin(ground).await;
+    book.append(vec![("a", state("1")), ("b", state("1"))]).await;
+    for entry in book.claim(10).await {
+        book.settle(entry.seq, retry(5_000)).await;
+    }
+    book.now_ms = 6_000;
+    assert_eq!(book.claimed(1).await, ["a"], "both are due now");
+    book.now_ms = 1_000;
+    assert_eq!(book.claimed(10).await, ["b"]);
+}
+
+/// Two states of a record are never in flight together.
+pub async fn only_the_oldest_of_a_key_is_claimed(ground: &dyn Ground) {
+    let book = begin(ground).await;
+    book.append(vec![("a", state("1"))]).await;
+    let first = book.claim_one().await;
+    book.append(vec![("a", state("2")), ("b", state("1"))]).await;
+    assert_eq!(book.claimed(10).await, ["b"]);
+    book.settle(first.seq, done(Effect::Inserted)).await;
+    let second = book.claim_one().await;
+    assert!(second.bound && second.written.is_some());
+    assert!(second.seq > first.seq);
+}
+
+/// Until it is settled, the key waits, and nobody else.
+pub async fn an_unknown_entry_blocks_its_key_alone(ground: &dyn Ground) {
+    let mut book = begin(ground).await;
+    book.append(vec![("a", state("1")), ("b", state("1"))]).await;
+    let entries = book.claim(1).await;
+    book.settle(entries[0].seq, unknown(9_000)).await;
+    book.append(vec![("a", state("2"))]).await;
+    assert_eq!(book.claimed(10).await, ["b"]);
+    let stats = book.stats().await;
+    assert_eq!((stats.unknown, stats.queued, stats.in_flight), (1, 1, 1));
+    book.now_ms = 9_000;
+    let again = book.claim_one().await;
+    assert!(again.unknown && again.attempt == 2 && again.seq == entries[0].seq);
+}
+
+/// A newer state does not overtake one that waits for another attempt: it takes its place.
+pub async fn a_retried_entry_keeps_the_order_of_its_key(ground: &dyn Ground) {
+    let book = begin(ground).await;
+    book.append(vec![("a", state("1")), ("b", state("1"))]).await;
+    let entries = book.claim(1).await;
+    book.settle(entries[0].seq, retry(9_000)).await;
+    let report = book.append(vec![("a", state("1"))]).await;
+    assert_eq!(report.tally.unchanged, 1);
+    assert_eq!(book.claimed(10).await, ["b"], "an equal state waits as long");
+}
+
+/// A corrected record does not wait for what its older state brought.
+pub async fn a_replaced_entry_has_no_past(ground: &dyn Ground) {
+    let book = begin(ground).await;
+    book.append(vec![("a", state("1"))]).await;
+    book.finish(retry(9_000)).await;
+    book.append(vec![("a", state("2"))]).await;
+    let entry = book.claim_one().await;
+    assert_eq!((entry.attempt, entry.unknown), (1, false));
+}
+
+/// A claim that was never dispatched did not happen.
+pub async fn a_release_undoes_the_claim(ground: &dyn Ground) {
+    let book = begin(ground).await;
+    book.append(vec![("a", state("1")), ("b", state("1"))]).await;
+    let entries = book.claim(10).await;
+    book.settle(entries[1].seq, unknown(0)).await;
+    book.settle(entries[0].seq, Verdict::Released).await;
+    let again = book.claim(10).await;
+    assert_eq!((again[0].attempt, again[0].unknown), (1, false));
+    assert_eq!((again[1].attempt, again[1].unknown), (2, true));
+    book.settle(again[1].seq, Verdict::Released).await;
+    let last = book.claim(10).await;
+    assert_eq!((last[0].attempt, last[0].unknown), (2, true), "unknown as before");
+}
+
+/// What a run left in flight is unknown to the next one, once.
+pub async fn what_another_lease_claimed_is_inherited_once(ground: &dyn Ground) {
+    let book = begin(ground).await;
+    book.append(vec![("a", state("1")), ("b", state("1")), ("c", state("1"))]).await;
+    book.claim(2).await;
+    let durable = book.store.capabilities().durable;
+    let mut book = if durable {
+        book.reopen(ground).await
+    } else {
+        Book { now_ms: book.now_ms, ..Book::of(book.store.clone()).await }
+    };
+    assert_eq!(book.store.inherit(&book.lease, &book.stream, 3_000).await.unwrap(), 2);
+    assert_eq!(book.store.inherit(&book.lease, &book.stream, 3_000).await.unwrap(), 0);
+    assert_eq!(book.claimed(10).await, ["c"]);
+    assert_eq!(book.store.inherit(&book.lease, &book.stream, 3_000).await.unwrap(), 0, "not what is ours");
+    book.now_ms = 3_000;
+    let entries = book.claim(10).await;
+    assert_eq!(entries.len(), 2);
+    assert!(entries.iter().all(|entry| entry.unknown && entry.attempt == 2));
+}

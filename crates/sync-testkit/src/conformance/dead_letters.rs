@@ -1,0 +1,93 @@
+//! Dead letters: never dropped silently, and closed when a newer state of the record was dealt with.
+
+use sync_core::traits::{DeadLetterQuery, DraftBody, Effect, Verdict};
+
+use super::begin;
+use crate::Ground;
+use crate::book::{dead, done, key, rejected, state};
+
+/// A state that cannot be mapped is not forgotten because an older one was written.
+pub async fn a_rejection_survives_the_end_of_an_older_state(ground: &dyn Ground) {
+    let book = begin(ground).await;
+    book.append(vec![("a", state("1")), ("b", state("1"))]).await;
+    let entries = book.claim(1).await;
+    book.append(vec![("a", rejected("bad")), ("b", rejected("bad"))]).await;
+    book.settle(entries[0].seq, done(Effect::Inserted)).await;
+    book.finish(done(Effect::Inserted)).await;
+    assert_eq!(book.codes().await, ["bad", "bad"]);
+}
+
+/// The end of a newer state closes the letter, whether it made an entry of its own or took the place of one.
+pub async fn a_newer_end_closes_it(ground: &dyn Ground) {
+    let book = begin(ground).await;
+    book.append(vec![("new", rejected("bad")), ("waiting", state("1"))]).await;
+    book.append(vec![("waiting", rejected("bad"))]).await;
+    book.append(vec![("new", state("2")), ("waiting", state("2"))]).await;
+    assert_eq!(book.codes().await, ["bad", "bad"], "not before the end");
+    for entry in book.claim(10).await {
+        book.settle(entry.seq, done(Effect::Inserted)).await;
+    }
+    assert!(book.letters().await.is_empty());
+}
+
+/// So does one that leads to nothing: equal to what is written, filtered out, deleted.
+pub async fn a_state_that_needs_no_write_closes_it(ground: &dyn Ground) {
+    let book = begin(ground).await;
+    book.write("equal", "1").await;
+    let names = ["equal", "filtered", "gone", "ignored"];
+    book.append(names.map(|name| (name, rejected("bad"))).into_iter().collect()).await;
+    assert_eq!(book.letters().await.len(), 4);
+    let newer = [state("1"), DraftBody::Filtered, DraftBody::Delete, DraftBody::Ignored];
+    for (name, body) in names.into_iter().zip(newer) {
+        book.append(vec![(name, body)]).await;
+        assert!(book.letters().await.iter().all(|letter| letter.key != key(name)), "{name}");
+    }
+}
+
+/// A verification repeats an older state.
+pub async fn a_verification_leaves_it(ground: &dyn Ground) {
+    let mut book = begin(ground).await;
+    book.append(vec![("a", state("1"))]).await;
+    book.finish(Verdict::Done { effect: Effect::Inserted, verify_at_ms: Some(5_000) }).await;
+    book.append(vec![("a", rejected("bad"))]).await;
+    book.now_ms = 5_000;
+    book.finish(done(Effect::Updated)).await;
+    assert_eq!(book.codes().await, ["bad"]);
+}
+
+/// By stream, code, number, and page by page; dated when they were put there.
+pub async fn they_are_found_by_filter(ground: &dyn Ground) {
+    let mut book = begin(ground).await;
+    book.append(vec![("a", state("1")), ("b", rejected("bad")), ("c", rejected("worse"))]).await;
+    book.now_ms = 9_000;
+    book.finish(dead("no", false)).await;
+    let letters = book.letters().await;
+    let shown: Vec<_> = letters.iter().map(|letter| (letter.rejection.code.as_str(), letter.at_ms)).collect();
+    assert_eq!(shown, [("bad", 1_000), ("worse", 1_000), ("no", 9_000)]);
+    assert_eq!(letters.iter().map(|letter| letter.attempts).collect::<Vec<_>>(), [0, 0, 1]);
+    assert!(letters.is_sorted_by_key(|letter| letter.id));
+    let all = DeadLetterQuery { limit: 10, ..DeadLetterQuery::default() };
+    let count = async |query: DeadLetterQuery| book.store.dead_letters(&query).await.unwrap().len();
+    assert_eq!(count(DeadLetterQuery { code: Some("bad".into()), ..all.clone() }).await, 1);
+    assert_eq!(count(DeadLetterQuery { ids: vec![letters[0].id, letters[2].id], ..all.clone() }).await, 2);
+    assert_eq!(count(DeadLetterQuery { after: Some(letters[0].id), ..all.clone() }).await, 2);
+    assert_eq!(count(DeadLetterQuery { limit: 2, ..all.clone() }).await, 2);
+    assert_eq!(count(DeadLetterQuery { stream: Some(book.stream.clone()), ..all.clone() }).await, 3);
+    let other = sync_core::StreamId::new("workflow/other");
+    assert_eq!(count(DeadLetterQuery { stream: Some(other), ..all }).await, 0);
+}
+
+/// The letter of an older state, whose end comes late, does not hide the newer one.
+pub async fn only_the_newest_of_a_key_is_kept(ground: &dyn Ground) {
+    let book = begin(ground).await;
+    book.append(vec![("a", rejected("first")), ("b", state("1"))]).await;
+    book.append(vec![("a", rejected("second"))]).await;
+    let entry = book.claim_one().await;
+    book.append(vec![("b", rejected("newest"))]).await;
+    book.settle(entry.seq, dead("older", false)).await;
+    assert_eq!(book.codes().await, ["second", "newest"]);
+    assert_eq!(book.stats().await.dead, 2);
+    book.append(vec![("a", state("1"))]).await;
+    book.finish(dead("third", false)).await;
+    assert_eq!(book.codes().await, ["newest", "third"]);
+}
