@@ -169,11 +169,40 @@ fn without_a_unique_key_an_unknown_create_is_never_repeated_blindly() {
         ["resolve", "create insert", "retry throttled +1s, pause"],
         "once resolved, nothing is open any more"
     );
-    let often = History { refusals: 0, unknown: 4 };
+    let often = History { unknown: 4, ..History::default() };
     assert_eq!(run_with(open(), often, &policy(false), vec![]), ["dead unknown-outcome in doubt"]);
     assert_eq!(run_with(open(), often, &policy(true), vec![]), ["dead unknown-outcome in doubt"]);
-    let thrice = History { refusals: 0, unknown: 3 };
+    let thrice = History { unknown: 3, ..History::default() };
     assert_eq!(run_with(open(), thrice, &policy(false), vec![]), ["resolve"]);
+}
+
+#[test]
+fn a_record_that_stays_open_is_given_up_only_while_the_destination_answers_otherwise() {
+    use Outcome::{Applied, Exists};
+    let counted = |history: History, outcomes: Vec<Outcome>| {
+        let policy = policy(true);
+        let entry = Entry { unknown: true, ..bound(OLD) };
+        let (mut machine, mut action) = EntryMachine::start(entry, history, &policy);
+        for outcome in outcomes {
+            action = machine.step(AT, &policy, I::Outcome(outcome));
+        }
+        let A::Settle(Ending { history, .. }) = action else { panic!("{action:?}") };
+        (history.open, history.unknown)
+    };
+    let lost = || vec![unknown(), unknown(), unknown()];
+    let seen = || vec![Exists, unknown(), unknown(), unknown()];
+    let past = |open, others_written, outage| History { open, others_written, outage, ..History::default() };
+    assert_eq!(counted(past(0, false, false), lost()), (1, 0), "perhaps nothing answers");
+    assert_eq!(counted(past(1, true, false), lost()), (2, 1), "others were written");
+    assert_eq!(counted(past(2, false, false), seen()), (3, 1), "it answers a look");
+    assert_eq!(counted(past(2, false, true), seen()), (3, 0), "but writes end unknown one after the other");
+    let looked = run_with(
+        Entry { unknown: true, ..bound(OLD) },
+        past(2, false, false),
+        &policy(true),
+        vec![I::Outcome(Exists), I::Outcome(Applied)],
+    );
+    assert_eq!(looked, ["resolve", "update update", "Updated verify +60s"], "a look alone settles nothing");
 }
 
 #[test]
@@ -207,7 +236,7 @@ fn refusals_of_one_record_end_in_a_dead_letter_after_the_threshold() {
     let refused = |refusals, attempt| {
         let entry = Entry { attempt, ..upsert() };
         let inputs = vec![I::Outcome(retry("campaign-conflict"))];
-        run_with(entry, History { refusals, unknown: 0 }, &policy(true), inputs).pop().unwrap()
+        run_with(entry, History { refusals, ..History::default() }, &policy(true), inputs).pop().unwrap()
     };
     assert_eq!(refused(0, 1), "retry campaign-conflict +5s");
     assert_eq!(refused(6, 7), "retry campaign-conflict +5s");

@@ -137,8 +137,8 @@ impl Lane {
     }
 
     /// Remembers what the next claim of an entry is to know.
-    pub(crate) fn remember(&mut self, seq: Seq, mut history: History, verdict: Option<&Verdict>) {
-        let before = self.histories.remove(&seq);
+    pub(crate) fn remember(&mut self, seq: Seq, history: History, verdict: Option<&Verdict>) {
+        self.histories.remove(&seq);
         match verdict {
             Some(Verdict::Done { .. }) => {
                 self.unknown_streak = 0;
@@ -146,26 +146,20 @@ impl Lane {
                 return;
             }
             Some(Verdict::Dead { .. }) => return,
-            Some(Verdict::Unknown { .. }) => {
-                self.unknown_streak = self.unknown_streak.saturating_add(1);
-                let (counted, then) = before.map_or((0, 0), |(history, then)| (history.unknown, then));
-                if before.is_some() && then == self.successes {
-                    // Nothing else succeeded meanwhile: the trouble is the service's.
-                    history.unknown = history.unknown.min(counted);
-                }
-            }
+            Some(Verdict::Unknown { .. }) => self.unknown_streak = self.unknown_streak.saturating_add(1),
             _ => {}
         }
-        if history != History::default() {
+        if (history.refusals, history.open) != (0, 0) {
             self.histories.insert(seq, (history, self.successes));
         }
     }
 
-    /// What earlier claims of an entry brought. An entry that was claimed for the first time has no past: a newer state took
-    /// the place of the one that had.
-    pub(crate) fn history(&self, entry: &Entry) -> History {
-        let past = self.histories.get(&entry.seq).filter(|_| entry.attempt > 1);
-        past.map(|(history, _)| *history).unwrap_or_default()
+    /// What earlier claims of an entry brought, and how the others fare. An entry that is claimed for the first time has no
+    /// past: a newer state took the place of the one that had.
+    pub(crate) fn history(&self, entry: &Entry, outage: bool) -> History {
+        let past = self.histories.get(&entry.seq).filter(|_| entry.attempt > 1).copied();
+        let (history, successes) = past.unwrap_or((History::default(), self.successes));
+        History { others_written: self.successes > successes, outage, ..history }
     }
 
     /// What a claim found.

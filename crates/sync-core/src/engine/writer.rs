@@ -11,6 +11,8 @@ use crate::traits::{Action, Effect, Entry, EntryBody, Outcome, Rejection, Update
 const TURNS: u32 = 3;
 /// So often is an unknown write repeated at once by its key.
 const REPEATS: u32 = 2;
+/// After so many unknown outcomes a look tells whether the destination answers at all.
+const LOOK_AFTER: u32 = 2;
 
 /// How a destination's entries are written.
 #[derive(Debug, Clone, PartialEq)]
@@ -25,7 +27,7 @@ pub struct WritePolicy {
     pub service_backoff: Backoff,
     /// Refusals of a record after which it is given up.
     pub poison_threshold: u32,
-    /// Unknown outcomes after which an entry is given up. Only those count between which the destination did other work.
+    /// Unknown outcomes after which an entry is given up. Only those count at which the destination answered otherwise.
     pub unknown_rounds: u32,
 }
 
@@ -34,8 +36,14 @@ pub struct WritePolicy {
 pub struct History {
     /// Refusals that concern the record alone.
     pub refusals: u32,
-    /// Unknown outcomes between which the destination did other work: an outage is no fault of the record.
+    /// Unknown outcomes.
+    pub open: u32,
+    /// Those of them at which the destination answered otherwise: an outage is no fault of the record.
     pub unknown: u32,
+    /// Whether other records were written since the last unknown outcome of this one.
+    pub others_written: bool,
+    /// Whether the writes of the stream end unknown one after the other at present.
+    pub outage: bool,
 }
 
 /// The time and a random number at a step.
@@ -101,6 +109,8 @@ pub struct EntryMachine {
     /// Whether an attempt of this entry may have taken effect without our knowing.
     in_doubt: bool,
     resolving: bool,
+    /// The destination answered a look.
+    answers: bool,
     turns: u32,
     repeats: u32,
 }
@@ -109,15 +119,26 @@ impl EntryMachine {
     /// The machine with its first action.
     pub fn start(entry: Entry, history: History, policy: &WritePolicy) -> (Self, WriterAction) {
         let in_doubt = entry.unknown;
-        let mut machine =
-            Self { entry, history, action: Action::Delete, in_doubt, resolving: false, turns: 0, repeats: 0 };
+        let mut machine = Self {
+            entry,
+            history,
+            action: Action::Delete,
+            in_doubt,
+            resolving: false,
+            answers: false,
+            turns: 0,
+            repeats: 0,
+        };
         let first = machine.first(policy);
         (machine, first)
     }
 
     fn first(&mut self, policy: &WritePolicy) -> WriterAction {
-        let EntryBody::Upsert { insert, digest, .. } = &self.entry.body else { return self.write(self.entry.bound) };
-        let equal = self.entry.bound && self.entry.written == Some(*digest);
+        let (digest, create) = match &self.entry.body {
+            EntryBody::Upsert { insert, digest, .. } => (Some(*digest), Action::Create(insert.clone())),
+            EntryBody::Delete => (None, Action::Delete),
+        };
+        let equal = digest.is_some() && self.entry.bound && self.entry.written == digest;
         if equal && !self.in_doubt && !self.entry.verification {
             let done = Verdict::Done { effect: Effect::Unchanged, verify_at_ms: None };
             return WriterAction::Settle(self.ending(Some(done)));
@@ -129,10 +150,11 @@ impl EntryMachine {
                  queue it again.",
             ));
         }
-        if !policy.unique_key && (self.in_doubt || !self.entry.bound) {
-            // Where the destination does not refuse a second record of a key, only a look tells whether to create it.
+        // Where the destination does not refuse a second record of a key, only a look tells whether to create it.
+        let blind = !policy.unique_key && digest.is_some() && (self.in_doubt || !self.entry.bound);
+        if blind || (self.in_doubt && self.history.open >= LOOK_AFTER) {
             self.resolving = true;
-            self.action = Action::Create(insert.clone());
+            self.action = create;
             return WriterAction::Resolve(self.action.clone());
         }
         self.write(self.entry.bound)
@@ -202,9 +224,10 @@ impl EntryMachine {
             Outcome::Unknown { code } if self.in_doubt => return self.left_open(at, policy, code),
             Outcome::Unknown { code } => return self.refused(at, policy, None, code),
         };
-        // What was open is known now: the settle time has passed, and the destination was asked.
         self.resolving = false;
-        self.in_doubt = false;
+        self.answers = true;
+        // Where there is no unique key, the settle time has passed: what was open is known now.
+        self.in_doubt &= policy.unique_key;
         self.write(there)
     }
 
@@ -272,7 +295,10 @@ impl EntryMachine {
     }
 
     fn left_open(&mut self, at: Moment, policy: &WritePolicy, code: String) -> WriterAction {
-        self.history.unknown = self.history.unknown.saturating_add(1);
+        self.history.open = self.history.open.saturating_add(1);
+        if self.history.others_written || (self.answers && !self.history.outage) {
+            self.history.unknown = self.history.unknown.saturating_add(1);
+        }
         let verdict = self.unknown_verdict(at, policy, None, code);
         WriterAction::Settle(self.ending(Some(verdict)))
     }

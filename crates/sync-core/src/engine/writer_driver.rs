@@ -53,7 +53,12 @@ pub(crate) async fn write_streams(run: Arc<Run>, pauses: Vec<Option<Duration>>) 
     for (index, stream) in run.spec.streams.iter().enumerate() {
         let caps = stream.destination.capabilities();
         let mut lane = Lane::new(stream.rank, caps.in_flight);
-        lane.paused_until = pauses.get(index).copied().flatten();
+        if let Some(until) = pauses.get(index).copied().flatten() {
+            // A pause that an earlier run was ordered to make.
+            lane.paused_until = Some(until);
+            lane.trouble = 1;
+            run.board.hold(Holder::Writer(index), still_paused());
+        }
         lanes.push(lane);
         policies.push(Arc::new(WritePolicy {
             unique_key: caps.unique_key,
@@ -134,9 +139,10 @@ impl Writer {
     fn dispatch(&mut self, now: Duration) {
         for (index, lane) in self.lanes.iter_mut().enumerate() {
             let Some(policy) = self.policies.get(index) else { continue };
+            let outage = lane.unknown_streak >= self.run.spec.options.unknown_streak;
             while let Some(entry) = lane.dispatchable(now) {
                 lane.in_flight += 1;
-                let history = lane.history(&entry);
+                let history = lane.history(&entry, outage);
                 self.dispatched.insert((index, entry.seq), ());
                 self.operations.push(Box::pin(perform(self.run.clone(), index, entry, history, policy.clone())));
             }
@@ -355,6 +361,14 @@ impl Writer {
         for code in unknown {
             board.emit(&SyncEvent::UnknownOutcome { stream: stream.clone(), count: 1, code });
         }
+    }
+}
+
+fn still_paused() -> StatusReason {
+    StatusReason {
+        code: "paused".to_owned(),
+        message: "The destination asked an earlier run to wait, and the time is not over.".to_owned(),
+        remedy: "Nothing is to be done: it goes on by itself.".to_owned(),
     }
 }
 

@@ -54,6 +54,8 @@ async fn supervise(spec: Arc<Spec>, mode: RunMode, board: Arc<Board>, stop: Canc
         }
     };
     let run = Arc::new(Run { spec: spec.clone(), lease, board: board.clone(), mode, stop: stop.child_token() });
+    // Whoever looks at the store meanwhile is not told of the last run's end.
+    keep_status(&run, &board.status()).await;
     let failure = match prepare(&run).await {
         Ok(pauses) => {
             board.enter(WorkflowState::Running, None);

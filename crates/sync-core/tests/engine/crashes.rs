@@ -12,7 +12,11 @@ struct Scenario {
     unique_key: bool,
     expired: bool,
     answer_lost: bool,
+    /// The run after the end of the process has another plan.
+    replanned: bool,
 }
+
+const QUIET: Scenario = Scenario { unique_key: true, expired: false, answer_lost: false, replanned: false };
 
 /// A first run that ends well, and the changes of which the second run sees the end of the process.
 async fn prepared(scenario: Scenario) -> World {
@@ -54,6 +58,10 @@ async fn crash_at(scenario: Scenario, at: usize) -> bool {
     world.source.delete("n000");
     world.source.put("n003", "after the crash");
     world.rewire(Tripwire::never());
+    if scenario.replanned {
+        // The same texts: what is already written stays as good.
+        world.plan = 2;
+    }
     let report = world.run().await;
     let shown = format!("{scenario:?} at {at}: {:?}", report.status);
     assert_eq!(report.status.reason, None, "{shown}");
@@ -84,29 +92,36 @@ async fn every_point(scenario: Scenario, at_least: usize) {
 
 #[tokio::test]
 async fn changes_with_a_unique_key() {
-    every_point(Scenario { unique_key: true, expired: false, answer_lost: false }, 40).await;
+    every_point(QUIET, 40).await;
 }
 
 #[tokio::test]
 async fn changes_without_a_unique_key() {
-    every_point(Scenario { unique_key: false, expired: false, answer_lost: false }, 40).await;
+    every_point(Scenario { unique_key: false, ..QUIET }, 40).await;
 }
 
 #[tokio::test]
 async fn changes_with_lost_answers() {
-    every_point(Scenario { unique_key: true, expired: false, answer_lost: true }, 40).await;
-    every_point(Scenario { unique_key: false, expired: false, answer_lost: true }, 40).await;
+    every_point(Scenario { answer_lost: true, ..QUIET }, 40).await;
+    every_point(Scenario { unique_key: false, answer_lost: true, ..QUIET }, 40).await;
 }
 
 #[tokio::test]
 async fn a_new_snapshot_and_the_search_for_vanished_records() {
-    every_point(Scenario { unique_key: true, expired: true, answer_lost: false }, 50).await;
-    every_point(Scenario { unique_key: false, expired: true, answer_lost: false }, 50).await;
+    every_point(Scenario { expired: true, ..QUIET }, 50).await;
+    every_point(Scenario { unique_key: false, expired: true, ..QUIET }, 50).await;
+}
+
+#[tokio::test]
+async fn another_plan_after_the_end() {
+    every_point(Scenario { replanned: true, ..QUIET }, 40).await;
+    every_point(Scenario { replanned: true, unique_key: false, answer_lost: true, ..QUIET }, 40).await;
+    every_point(Scenario { replanned: true, expired: true, answer_lost: true, ..QUIET }, 50).await;
 }
 
 #[tokio::test]
 async fn the_wire_itself_counts() {
-    let mut world = prepared(Scenario { unique_key: true, expired: false, answer_lost: false }).await;
+    let mut world = prepared(QUIET).await;
     let wire = Tripwire::never();
     world.rewire(wire.clone());
     world.run().await;

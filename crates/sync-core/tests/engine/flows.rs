@@ -132,6 +132,33 @@ async fn an_unknown_write_is_repeated_at_once_and_verified_by_a_later_run() {
 }
 
 #[tokio::test]
+async fn what_an_older_plan_left_is_read_again_before_it_is_written() {
+    let mut world = World::new();
+    world.fill(6);
+    let hour = Duration::from_secs(3600);
+    world.destination.fault("k000", Fault::Down(EndpointErrorKind::Unavailable, Some(hour)));
+    let handle = world.workflow().start(RunMode::Continuous);
+    until(|| handle.tallies()[0].1.read == 6).await;
+    handle.stop();
+    end_of(handle).await;
+    let written: Vec<_> = world.destination.state().records.keys().cloned().collect();
+    assert!(written.len() < 5, "most are still waiting");
+    world.destination.take_calls();
+    world.source.delete("k004");
+    world.source.put("k005", "skip from now on");
+    (world.plan, world.marked) = (2, true);
+    let report = world.run().await;
+    assert_eq!(report.status.reason, None);
+    let records = world.destination.state().records.clone();
+    let by_the_new_plan = |texts: &Vec<String>| texts.len() == 1 && texts[0].ends_with("by plan 2");
+    let late = records.iter().filter(|(key, _)| !written.contains(key));
+    assert!(late.clone().count() >= 1 && late.clone().all(|(_, texts)| by_the_new_plan(texts)), "{records:?}");
+    assert!(!records.contains_key(&key("k004")) && !records.contains_key(&key("k005")));
+    let totals = world.totals().await;
+    assert_eq!(totals.read, crate::world::sum(totals), "{totals:?}");
+}
+
+#[tokio::test]
 async fn without_a_unique_key_the_destination_is_asked_first() {
     let world = World::new().destination(|destination| destination.caps.unique_key = false);
     world.fill(2);

@@ -169,8 +169,12 @@ impl Source for FakeSource {
     }
 }
 
+/// Writes the text, and the plan where it is marked.
 #[derive(Debug)]
-pub(crate) struct TextTransform;
+pub(crate) struct TextTransform {
+    pub(crate) plan: u64,
+    pub(crate) marked: bool,
+}
 
 impl Transform for TextTransform {
     fn decide(&self, change: &Change) -> Result<Decision, Rejection> {
@@ -183,6 +187,7 @@ impl Transform for TextTransform {
             return Err(Rejection { code: "bad-text".into(), field: None, explanation: "Mend the text.".into() });
         }
         assert!(!text.starts_with("panic"), "the mapping breaks on purpose");
+        let text = if self.marked { format!("{text} by plan {}", self.plan) } else { text.to_string() };
         let body = Payload(text.as_bytes().to_vec().into());
         let mut hasher = DefaultHasher::new();
         text.hash(&mut hasher);
@@ -192,7 +197,7 @@ impl Transform for TextTransform {
     }
 
     fn version(&self) -> PlanVersion {
-        PlanVersion(1)
+        PlanVersion(self.plan)
     }
 }
 

@@ -100,6 +100,55 @@ async fn trouble_that_passes_is_shown_while_it_lasts() {
 }
 
 #[tokio::test]
+async fn a_service_that_leaves_every_write_open_is_left_alone_and_costs_no_record() {
+    let mut world = World::new();
+    world.options.unknown_streak = 8;
+    world.fill(60);
+    for number in 0..60 {
+        for _ in 0..12 {
+            world.destination.fault(&format!("k{number:03}"), Fault::RequestLost);
+        }
+    }
+    let report = world.run().await;
+    assert_eq!(report.status.reason, None);
+    assert!(world.dead().await.is_empty(), "an outage gives no record up");
+    let pauses: Vec<_> = world
+        .events
+        .all()
+        .into_iter()
+        .filter_map(|event| match event {
+            SyncEvent::Retrying { delay_ms, .. } => Some(delay_ms),
+            _ => None,
+        })
+        .collect();
+    assert!(pauses.len() > 8 && pauses.is_sorted() && pauses[0] >= 500, "ever longer: {pauses:?}");
+    world.assert_equal();
+}
+
+#[tokio::test]
+async fn a_record_that_always_stays_open_becomes_a_dead_letter_and_ends_no_run_late() {
+    for others in [0, 20] {
+        let world = World::new();
+        world.fill(1 + others);
+        for _ in 0..1_000 {
+            world.destination.fault("k000", Fault::RequestLost);
+        }
+        let report = world.run().await;
+        assert_eq!(report.streams[0].tally.dead, 1, "{others} others");
+        assert_eq!(report.streams[0].tally.inserted, others as u64);
+        assert_eq!(world.dead().await[0].rejection.code, "unknown-outcome");
+
+        // Nobody knows whether it is there: a delete asks for it all the same.
+        world.destination.state().faults.clear();
+        world.destination.take_calls();
+        world.source.delete("k000");
+        world.run().await;
+        assert_eq!(world.destination.take_calls(), ["delete k000"]);
+        assert!(world.dead().await.is_empty());
+    }
+}
+
+#[tokio::test]
 async fn a_pause_that_a_service_ordered_is_obeyed_by_the_next_run() {
     let world = World::new();
     world.fill(1);

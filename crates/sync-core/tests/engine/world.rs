@@ -42,6 +42,8 @@ pub(crate) struct World {
     pub(crate) wire: Arc<Tripwire>,
     pub(crate) broken: Option<StoreErrorKind>,
     pub(crate) apply_deletes: bool,
+    pub(crate) plan: u64,
+    pub(crate) marked: bool,
 }
 
 pub(crate) fn stream() -> StreamId {
@@ -60,6 +62,8 @@ impl World {
             wire: Tripwire::never(),
             broken: None,
             apply_deletes: true,
+            plan: 1,
+            marked: false,
             clock,
         }
     }
@@ -88,7 +92,7 @@ impl World {
             id: stream(),
             rank: 0,
             source: self.source.clone(),
-            transform: Arc::new(TextTransform),
+            transform: Arc::new(TextTransform { plan: self.plan, marked: self.marked }),
             destination: self.destination.clone(),
             poll_every: Duration::from_secs(30),
             apply_deletes: self.apply_deletes,
