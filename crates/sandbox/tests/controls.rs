@@ -153,6 +153,65 @@ async fn a_row_is_put_as_given() {
 }
 
 #[tokio::test]
+async fn a_call_is_read_as_json_whatever_it_calls_itself() {
+    let client = Client::start(2).await;
+    let call = async |method: Method, path: &str, body: &str| {
+        let url = format!("{}{path}", client.sandbox.info().control);
+        client::send(client.http.request(method, url).body(body.to_owned())).await
+    };
+    let mutation = r#"{"side":"dataverse","table":"contact","create":1}"#;
+    call(Method::POST, "/mutate", mutation).await.expect(200);
+    call(Method::POST, "/faults", r#"[{"fault":"hang","route":"/nothing"}]"#).await.expect(200);
+    call(Method::POST, "/clock", r#"{"advance_seconds":1}"#).await.expect(200);
+    call(Method::POST, "/tokens", r#"{"side":"campaign","lifetime_seconds":60}"#).await.expect(200);
+    call(Method::PUT, "/records/campaign/profile/k", r#"{"lastName":"Holm"}"#).await.expect(200);
+    for path in ["/mutate", "/faults", "/clock", "/tokens"] {
+        for wrong in ["", "nonsense", "7", r#"{"unheard_of":1}"#] {
+            let refused = call(Method::POST, path, wrong).await.expect(400);
+            assert!(refused.json()["error"].is_string(), "{path} {wrong}: {}", refused.text);
+        }
+    }
+    call(Method::PUT, "/records/campaign/profile/k", "[]").await.expect(400);
+}
+
+#[tokio::test]
+async fn a_slip_of_the_finger_is_refused_at_once() {
+    let client = Client::start(2).await;
+    for side in ["dataverse", "campaign"] {
+        let table = if side == "dataverse" { "contact" } else { "profile" };
+        for counts in [
+            json!({"create": 1_000_001}),
+            json!({"create": u64::MAX}),
+            json!({"update": u64::MAX, "delete": u64::MAX}),
+            json!({"create": -1}),
+        ] {
+            let mut plan = counts.clone();
+            plan["side"] = json!(side);
+            plan["table"] = json!(table);
+            client.control(Method::POST, "/mutate", plan).await.expect(400);
+        }
+    }
+    assert_eq!(client.records("dataverse", "contact").await.len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn answers_take_the_time_that_was_asked_for() {
+    use std::time::Duration;
+    let (dataverse_latency, campaign_latency) = (Duration::from_secs(600), Duration::from_secs(60));
+    let config = SandboxConfig { contacts: 1, dataverse_latency, campaign_latency, ..SandboxConfig::default() };
+    let client = Client::with(config).await;
+    let before = tokio::time::Instant::now();
+    client.get("contacts").await.expect(200);
+    let taken = before.elapsed();
+    assert!(taken >= dataverse_latency && taken < 2 * dataverse_latency, "{taken:?}");
+    let url = client.sandbox.info().campaign.url.clone();
+    let before = tokio::time::Instant::now();
+    client::send(client.http.get(url)).await.expect(401);
+    let taken = before.elapsed();
+    assert!(taken >= campaign_latency && taken < 2 * campaign_latency, "{taken:?}");
+}
+
+#[tokio::test]
 async fn counters_count_and_start_again() {
     let client = Client::start(3).await;
     client.get("contacts").await.expect(200);
