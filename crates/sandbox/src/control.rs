@@ -55,11 +55,20 @@ fn answer(status: StatusCode, body: &Value) -> Response {
 /// A body as the extractor hands it over.
 type Given = Result<Bytes, BytesRejection>;
 
+/// Why a body was not taken.
+struct Unreadable(StatusCode, String);
+
+impl Unreadable {
+    fn answer(&self) -> Response {
+        refusal(self.0, &self.1)
+    }
+}
+
 /// Reads a body as JSON whatever it calls itself: the control interface is used by hand and from scripts too, and neither should
 /// fail for want of a header.
-fn read<T: DeserializeOwned>(given: Given) -> Result<T, Response> {
-    let bytes = given.map_err(|rejection| refusal(rejection.status(), &rejection.body_text()))?;
-    serde_json::from_slice(&bytes).map_err(|error| refusal(StatusCode::BAD_REQUEST, &error.to_string()))
+fn read<T: DeserializeOwned>(given: Given) -> Result<T, Unreadable> {
+    let bytes = given.map_err(|rejection| Unreadable(rejection.status(), rejection.body_text()))?;
+    serde_json::from_slice(&bytes).map_err(|error| Unreadable(StatusCode::BAD_REQUEST, error.to_string()))
 }
 
 async fn info(State(control): State<Arc<Control>>) -> Response {
@@ -114,7 +123,7 @@ async fn put_record(
 ) -> Response {
     let row: Map<String, Value> = match read(given) {
         Ok(row) => row,
-        Err(refused) => return refused,
+        Err(unreadable) => return unreadable.answer(),
     };
     let done = match side(&of) {
         Some(Side::Dataverse) => control.dataverse.put_record(&table, &id, &row),
@@ -151,7 +160,7 @@ const LARGEST_MUTATION: usize = 1_000_000;
 async fn mutate(State(control): State<Arc<Control>>, given: Given) -> Response {
     let Mutation { side, table, create, update, delete, fields, seed } = match read(given) {
         Ok(wanted) => wanted,
-        Err(refused) => return refused,
+        Err(unreadable) => return unreadable.answer(),
     };
     if [create, update, delete].iter().any(|count| *count > LARGEST_MUTATION) {
         return refusal(StatusCode::BAD_REQUEST, &format!("more than {LARGEST_MUTATION} rows of a kind at once"));
@@ -179,7 +188,7 @@ async fn mutate(State(control): State<Arc<Control>>, given: Given) -> Response {
 async fn add_faults(State(control): State<Arc<Control>>, given: Given) -> Response {
     let rules: Vec<FaultRule> = match read(given) {
         Ok(rules) => rules,
-        Err(refused) => return refused,
+        Err(unreadable) => return unreadable.answer(),
     };
     let wrong = rules.iter().find_map(|rule| {
         let share = rule.probability.is_some_and(|p| !(0.0..=1.0).contains(&p));
@@ -220,7 +229,7 @@ struct Advance {
 async fn advance(State(control): State<Arc<Control>>, given: Given) -> Response {
     match read::<Advance>(given) {
         Ok(by) => control.shared.clock.advance(by.advance_seconds),
-        Err(refused) => return refused,
+        Err(unreadable) => return unreadable.answer(),
     }
     answer(StatusCode::OK, &json!({"now": control.shared.clock.now().to_rfc3339()}))
 }
@@ -235,7 +244,7 @@ struct TokenLifetime {
 async fn tokens(State(control): State<Arc<Control>>, given: Given) -> Response {
     match read::<TokenLifetime>(given) {
         Ok(wanted) => control.shared.tokens.set_lifetime(wanted.side, wanted.lifetime_seconds),
-        Err(refused) => return refused,
+        Err(unreadable) => return unreadable.answer(),
     }
     answer(StatusCode::OK, &json!({}))
 }

@@ -194,6 +194,44 @@ async fn a_slip_of_the_finger_is_refused_at_once() {
     assert_eq!(client.records("dataverse", "contact").await.len(), 2);
 }
 
+/// The lines of the fault table of the documentation: name and ids.
+fn documented_faults(guide: &str) -> Vec<(String, String)> {
+    let table = guide.split("| fault |").nth(1).unwrap().split("\n\n").next().unwrap();
+    let cells = |line: &str| line.split('|').map(|cell| cell.trim().to_owned()).collect::<Vec<_>>();
+    table.lines().skip(2).map(cells).map(|line| (line[1].trim_matches('`').to_owned(), line[3].clone())).collect()
+}
+
+#[tokio::test]
+async fn the_guide_says_what_is_there() {
+    let guide = include_str!("../../../docs/sandbox.md");
+    let faults = documented_faults(guide);
+    let client = Client::start(0).await;
+    for (name, ids) in &faults {
+        let rule = json!([{"fault": name, "route": "/nothing"}]);
+        client.control(Method::POST, "/faults", rule).await.expect(200);
+        for id in ids.split(", ") {
+            assert!(guide.lines().any(|line| line.starts_with(&format!("| {id} |"))), "{name}: {id}");
+        }
+    }
+    // The refusal of an unknown name lists all there are.
+    let refused = client.control(Method::POST, "/faults", json!([{"fault": "unheard_of"}])).await.expect(400);
+    let known = refused.text.split("expected one of").nth(1).unwrap().matches('`').count() / 2;
+    assert_eq!(faults.len(), known, "{}", refused.text);
+    // The example is a scenario, and its switches are the defaults.
+    let example = guide.split("```toml").nth(1).unwrap().split("```").next().unwrap();
+    let scenario = sandbox::scenario::Scenario::parse(example).unwrap();
+    let defaults = sandbox::campaign::CampaignSwitches::default();
+    assert_eq!(format!("{:?}", scenario.campaign.switches), format!("{defaults:?}"));
+    let named = |switch: &str| example.lines().any(|line| line.starts_with(&format!("{switch} =")));
+    let all = format!("{defaults:#?}");
+    let names = all.lines().filter_map(|line| line.trim().split_once(": ")).map(|(name, _)| name.to_owned());
+    for name in names {
+        assert!(named(&name), "the guide does not name {name}");
+    }
+    let config = SandboxConfig { contacts: 1, scenario, ..SandboxConfig::default() };
+    assert_eq!(Client::with(config).await.records("campaign", "cusOrder").await.len(), 10);
+}
+
 #[tokio::test(start_paused = true)]
 async fn answers_take_the_time_that_was_asked_for() {
     use std::time::Duration;
