@@ -195,9 +195,10 @@ impl CampaignClient {
     }
 
     async fn fetch_page<T: DeserializeOwned>(&self, request: Request) -> Result<Page<T>, Error> {
+        let operation = request.operation().to_owned();
         let response = self.call(request).await?;
-        let page: WirePage<T> = decode(&response)?;
-        page.checked(&self.http)
+        let page: WirePage<T> = decode(&response, &operation)?;
+        page.checked(&self.http).map_err(|error| error.with_operation(operation))
     }
 
     /// All pages of a list, one at a time. The stream ends after the first error. A page that is
@@ -230,7 +231,7 @@ impl CampaignClient {
     /// See [`ErrorKind`].
     pub async fn count(&self, link: SameOriginUrl) -> Result<u64, Error> {
         let response = self.call(Request::follow(link, "GET count")).await?;
-        Ok(decode::<WireCount>(&response)?.count)
+        Ok(decode::<WireCount>(&response, "GET count")?.count)
     }
 
     /// The resources of a family.
@@ -239,8 +240,9 @@ impl CampaignClient {
     /// `UnknownResource` if Campaign does not publish the family.
     pub async fn resources(&self, family: Family) -> Result<Vec<ResourceEntry>, Error> {
         let url = self.http.origin().join(&format!("{family}/"))?;
-        let response = self.call(Request::get(url, format!("GET {family}/"))).await?;
-        Ok(read_listing(family, decode::<Map<String, Value>>(&response)?))
+        let operation = format!("GET {family}/");
+        let response = self.call(Request::get(url, operation.clone())).await?;
+        Ok(read_listing(family, decode::<Map<String, Value>>(&response, &operation)?))
     }
 
     /// Finds the family that holds `name`.
@@ -271,8 +273,8 @@ impl CampaignClient {
         let operation = format!("GET {}", resource.metadata_path());
         let missing =
             |error: Error| if error.kind() == ErrorKind::NotFound { error.into_unknown_resource() } else { error };
-        let response = self.call(Request::get(url, operation)).await.map_err(missing)?;
-        Ok(ResourceMeta::read(resource.clone(), &decode::<Value>(&response)?))
+        let response = self.call(Request::get(url, operation.clone())).await.map_err(missing)?;
+        Ok(ResourceMeta::read(resource.clone(), &decode::<Value>(&response, &operation)?))
     }
 
     /// What this client sent so far, token requests left out.
@@ -302,8 +304,9 @@ impl CampaignClient {
         }
         let worked = self.classifier.worked.load(Ordering::Relaxed);
         let refusal = Refusal::read(&method, response.status, &response.body, worked);
-        if response.status == StatusCode::INTERNAL_SERVER_ERROR && refusal.kind.is_of_record() {
-            // Only the application of an organisation that exists speaks of records.
+        let known = refusal.kind.is_of_record() && (refusal.kind != ErrorKind::Validation || refusal.code.is_some());
+        if response.status == StatusCode::INTERNAL_SERVER_ERROR && known {
+            // Only the application of an organisation that exists speaks of records. Words without a code may be anybody's.
             self.classifier.worked.store(true, Ordering::Relaxed);
         }
         let delivery = if response.maybe_applied_before { Delivery::MaybeApplied } else { refusal.delivery };
@@ -315,15 +318,17 @@ impl CampaignClient {
     }
 }
 
-/// Reads a body. The error names the place, never the content.
-pub(crate) fn decode<T: DeserializeOwned>(response: &Response) -> Result<T, Error> {
-    decode_bytes(&response.body).map_err(|error| error.with_answer(response))
+/// Reads a body. The error names the request and the place, never the content.
+pub(crate) fn decode<T: DeserializeOwned>(response: &Response, operation: &str) -> Result<T, Error> {
+    decode_bytes(&response.body, operation).map_err(|error| error.with_answer(response))
 }
 
-pub(crate) fn decode_bytes<T: DeserializeOwned>(body: &Bytes) -> Result<T, Error> {
+pub(crate) fn decode_bytes<T: DeserializeOwned>(body: &Bytes, operation: &str) -> Result<T, Error> {
     serde_json::from_slice(body).map_err(|error| {
         let place = format!("the answer is not the JSON expected, line {} column {}", error.line(), error.column());
-        Error::because(ErrorKind::Decode, place).with_delivery(Delivery::MaybeApplied)
+        Error::because(ErrorKind::Decode, place)
+            .with_delivery(Delivery::MaybeApplied)
+            .with_operation(operation.to_owned())
     })
 }
 

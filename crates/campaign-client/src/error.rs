@@ -11,7 +11,7 @@ pub use http_kit::Delivery;
 pub enum ErrorKind {
     /// A setting is missing or impossible; nothing was sent.
     Configuration,
-    /// A key that must not stand in a URL; nothing was sent.
+    /// A key that must not stand in a URL, and was not sent there; or one that the service read as something else than a key.
     HostileKey,
     /// A record with the same unique key exists.
     Exists,
@@ -33,7 +33,7 @@ pub enum ErrorKind {
     WrongType,
     /// The body changes the key by which the record is addressed.
     KeyChange,
-    /// Any other refusal of the application (codes RST, XTK, PGS, BAS), or a bad request.
+    /// Any other refusal of the application (codes RST, XTK, PGS, BAS, or words alone), or a bad request.
     Validation,
     /// The database gave up this one statement in favour of another; nothing was written.
     Deadlock,
@@ -132,7 +132,7 @@ impl ErrorKind {
         match self {
             Self::Configuration => "correct the campaign settings",
             Self::HostileKey => {
-                "give the record a key of 1 to 255 bytes that is not '.' or '..' and does not begin with '@'"
+                "give the record a key of 1 to 255 characters that the service cannot take for a PKey ('@'), a command ('_', 'metadata'), a filter ('byName') or a format ('.json')"
             }
             Self::Exists => "update the record instead of creating it",
             Self::NotFound => "create the record, or check that the key field is an identification key in Campaign",

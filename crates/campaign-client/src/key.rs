@@ -4,7 +4,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::error::{Error, ErrorKind};
 
-/// Longest key, in bytes before encoding: Campaign's key fields are strings of at most 255.
+/// Longest key, in characters: Campaign's key fields are strings of at most 255.
 pub const MAX_KEY: usize = 255;
 
 /// The unreserved letters of RFC 3986 stay as they are, everything else is encoded.
@@ -23,20 +23,20 @@ impl RecordKey {
     /// Takes a key value.
     ///
     /// # Errors
-    /// `HostileKey` for an empty key, `.` and `..` (URL parsers drop them), a leading `@` (the service
-    /// would take it for a `PKey`), control characters, and more than [`MAX_KEY`] bytes.
+    /// `HostileKey` for an empty key, control characters, more than [`MAX_KEY`] characters, and everything that the service
+    /// would not take for a key where a key stands: `.` and `..` (URL parsers drop them), a leading `@` (a `PKey`), a leading
+    /// `_` (`_count`), `metadata`, `by` with a capital behind it (a filter), the built-in filters that are called otherwise,
+    /// and an ending `.json` or `.xml` (the form of the answer).
     pub fn new(value: impl Into<Box<str>>) -> Result<Self, Error> {
         let value = value.into();
         let why = if value.is_empty() {
             "the key is empty"
-        } else if value.len() > MAX_KEY {
-            "the key is longer than 255 bytes"
-        } else if matches!(&*value, "." | "..") {
-            "the key is a dot segment of a URL"
-        } else if value.starts_with('@') {
-            "the key begins with '@', as a PKey does"
+        } else if value.chars().nth(MAX_KEY).is_some() {
+            "the key is longer than 255 characters"
         } else if value.chars().any(char::is_control) {
             "the key holds a control character"
+        } else if let Some(why) = misread(&value) {
+            why
         } else {
             return Ok(Self { value });
         };
@@ -54,6 +54,31 @@ impl RecordKey {
     pub fn path_segment(&self) -> String {
         encode(&self.value)
     }
+}
+
+/// Filters of the profile that do not begin with `by` (experienceleague.adobe.com, "Profile data model").
+const FILTERS: [&str; 6] =
+    ["birthday", "hasReceivedDelivery", "hasOpenedDelivery", "hasClickedDelivery", "profile", "subscribers"];
+
+/// What the service reads a segment as, if not as a key.
+fn misread(value: &str) -> Option<&'static str> {
+    let ends = |with: &str| {
+        value
+            .len()
+            .checked_sub(with.len())
+            .and_then(|at| value.get(at..))
+            .is_some_and(|end| end.eq_ignore_ascii_case(with))
+    };
+    let filter = value.strip_prefix("by").is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_uppercase()));
+    Some(match value {
+        "." | ".." => "the key is a dot segment of a URL",
+        _ if value.starts_with('@') => "the key begins with '@', as a PKey does",
+        _ if value.starts_with('_') => "the key begins with '_', as a command of the service does",
+        _ if value.eq_ignore_ascii_case("metadata") => "the key asks the service for metadata",
+        _ if ends(".json") || ends(".xml") => "the key ends like the name of a format",
+        _ if filter || FILTERS.contains(&value) => "the key has the name of a filter",
+        _ => return None,
+    })
 }
 
 impl TryFrom<&str> for RecordKey {

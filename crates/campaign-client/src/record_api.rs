@@ -1,10 +1,13 @@
+use std::collections::HashMap;
+
 use bytes::Bytes;
-use http_kit::{Request, SameOriginUrl, Url};
+use http::StatusCode;
+use http_kit::{Request, Response, SameOriginUrl, Url};
 use serde::Serialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::Value;
 
-use crate::client::{CampaignClient, decode_bytes};
+use crate::client::{CampaignClient, decode, decode_bytes};
 use crate::custom_resource::CustomRecord;
 use crate::error::{Delivery, Error, ErrorKind};
 use crate::filter::{Filter, ListQuery};
@@ -35,6 +38,7 @@ pub enum Addressing {
 #[non_exhaustive]
 pub struct Created {
     body: Bytes,
+    operation: String,
 }
 
 impl Created {
@@ -49,7 +53,7 @@ impl Created {
     /// # Errors
     /// `Decode` if it does not fit `T`. The record is created nevertheless.
     pub fn decode<T: DeserializeOwned>(&self) -> Result<T, Error> {
-        decode_bytes(&self.body)
+        decode_bytes(&self.body, &self.operation)
     }
 }
 
@@ -123,11 +127,16 @@ impl RecordApi {
     /// Reads a record; `None` if there is none with the key.
     ///
     /// # Errors
-    /// See [`ErrorKind`]; `Ambiguous` if a filter finds several.
+    /// See [`ErrorKind`]; `Ambiguous` if a filter finds several; `HostileKey` if the service took the key for something else
+    /// (the name of an attribute, say) and answered with a list or a description.
     pub async fn get<T: DeserializeOwned>(&self, key: &RecordKey) -> Result<Option<T>, Error> {
         match &self.addressing {
             Addressing::Key => match self.client.call(Request::get(self.url_of(key)?, self.operation("GET"))).await {
-                Ok(response) => decode_bytes(&response.body).map(Some),
+                Ok(response) => {
+                    let operation = self.operation("GET");
+                    check_record(&response, &operation)?;
+                    decode(&response, &operation).map(Some)
+                }
                 Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
                 Err(error) => Err(error),
             },
@@ -150,9 +159,10 @@ impl RecordApi {
     /// `Exists` if the unique key is taken; see [`ErrorKind`] for the rest.
     pub async fn create(&self, body: Bytes) -> Result<Created, Error> {
         let url = self.client.http().origin().join(&self.resource.path())?;
-        let request = Request::post(url, format!("POST {}", self.resource)).json(body);
+        let operation = format!("POST {}", self.resource);
+        let request = Request::post(url, operation.clone()).json(body);
         let response = self.client.call(request).await?;
-        Ok(Created { body: response.body })
+        Ok(Created { body: response.body, operation })
     }
 
     /// [`create`](Self::create) from any type.
@@ -188,10 +198,30 @@ impl RecordApi {
 
     /// Deletes a record. May be sent again after an unclear end.
     ///
+    /// A DELETE with the key in the URL is not documented, though GET and PATCH are: where the service refuses the method there,
+    /// the record is read and deleted by its `PKey`, at two more requests.
+    ///
     /// # Errors
     /// See [`ErrorKind`]; a 404 that does not speak of the key is `UnknownResource`, not success.
     pub async fn delete(&self, key: &RecordKey) -> Result<Deleted, Error> {
         let Some(url) = self.reach(key).await? else { return Ok(Deleted::AlreadyGone) };
+        match self.delete_at(url).await {
+            Err(error)
+                if self.addressing == Addressing::Key && error.status() == Some(StatusCode::METHOD_NOT_ALLOWED) =>
+            {
+                let read = self.get::<CustomRecord>(key).await;
+                let Some(row) = read.map_err(|error| error.with_delivery(Delivery::NotSent))? else {
+                    return Ok(Deleted::AlreadyGone);
+                };
+                let Some(pkey) = row.pkey() else { return Err(error) };
+                let path = format!("{}/{}", self.resource.path(), crate::key::encode(pkey));
+                self.delete_at(self.client.http().origin().join(&path)?).await
+            }
+            outcome => outcome,
+        }
+    }
+
+    async fn delete_at(&self, url: Url) -> Result<Deleted, Error> {
         match self.client.call(Request::delete(url, self.operation("DELETE")).idempotent(true)).await {
             Ok(_) => Ok(Deleted::Deleted),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(Deleted::AlreadyGone),
@@ -229,7 +259,9 @@ impl RecordApi {
             Found::Nothing => return Ok(None),
             Found::Row(row) => row,
         };
-        let href = row.href().ok_or_else(|| Error::because(ErrorKind::Decode, "the record found has no href"))?;
+        let href = row.href().ok_or_else(|| {
+            Error::because(ErrorKind::Decode, "the record found has no href").with_operation(self.operation("GET"))
+        })?;
         let link = self.client.http().link(href)?;
         self.check_item(&link)?;
         Ok(Some(link.into_url()))
@@ -245,7 +277,8 @@ impl RecordApi {
             _ => Err(Error::because(
                 ErrorKind::ForeignLink,
                 "the href of a record is not that of a record of its resource",
-            )),
+            )
+            .with_operation(self.operation("GET"))),
         }
     }
 
@@ -265,6 +298,19 @@ impl RecordApi {
             _ => Err(Error::new(ErrorKind::Ambiguous).with_operation(format!("GET {}/{name}", self.resource))),
         }
     }
+}
+
+/// A key may have a name that the service knows as something else; what it answers then is a list or a description, both of
+/// which have `content`, and no record has.
+fn check_record(response: &Response, operation: &str) -> Result<(), Error> {
+    let fields: HashMap<String, IgnoredAny> = decode(response, operation)?;
+    if fields.contains_key("content") {
+        return Err(Error::because(ErrorKind::HostileKey, "the service read the key as something else than a key")
+            .with_delivery(Delivery::Refused)
+            .with_operation(operation.to_owned())
+            .with_answer(response));
+    }
+    Ok(())
 }
 
 fn encode<T: Serialize>(record: &T) -> Result<Bytes, Error> {

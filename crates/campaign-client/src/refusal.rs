@@ -4,16 +4,20 @@
 //! JSON string, with codes such as `RST-360011`; the gateway answers with one of two JSON envelopes
 //! (experienceleague.adobe.com, Campaign Standard API, "Troubleshooting", and Campaign v8 REST API,
 //! "Limitations", which compares both products). Status 500 alone therefore says nothing about
-//! whether it is worth trying again.
+//! whether it is worth trying again: words are a reason, which stays, and everything else (no body,
+//! markup, an envelope without a known code) is trouble, which may pass.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use http::{Method, StatusCode};
 use http_kit::{Answer, Classify, Delivery, StandardClassifier, Verdict};
-use serde_json::Value;
 
 use crate::error::ErrorKind;
+
+use content::{Content, without_quoted};
+
+mod content;
 
 /// Longest text of the service that is kept.
 const MAX_MESSAGE: usize = 4096;
@@ -56,8 +60,9 @@ impl Refusal {
     pub fn read(method: &Method, status: StatusCode, body: &[u8], worked: bool) -> Self {
         let content = Content::read(body);
         let text = content.text();
-        let code = content.envelope_code().map(str::to_owned).or_else(|| engine_code(text).map(str::to_owned));
-        let kind = kind_of(method, status, &content, worked);
+        let plain = without_quoted(text);
+        let code = content.envelope_code().or_else(|| engine_code(&plain)).map(str::to_owned);
+        let kind = kind_of(method, status, &content, &plain, worked);
         let delivery = match kind {
             ErrorKind::Gateway | ErrorKind::Server => Delivery::MaybeApplied,
             _ => Delivery::Refused,
@@ -67,53 +72,7 @@ impl Refusal {
     }
 }
 
-/// The three shapes of an error body.
-enum Content {
-    Envelope { code: Option<String>, message: String },
-    Text(String),
-}
-
-impl Content {
-    fn read(body: &[u8]) -> Self {
-        match serde_json::from_slice::<Value>(body) {
-            Ok(Value::Object(object)) => {
-                let code = ["error_code", "code", "error"].iter().find_map(|name| match object.get(*name) {
-                    Some(Value::String(code)) => Some(code.clone()),
-                    Some(Value::Number(code)) => Some(code.to_string()),
-                    _ => None,
-                });
-                let message = ["message", "error_description"]
-                    .iter()
-                    .find_map(|name| object.get(*name).and_then(Value::as_str))
-                    .unwrap_or_default();
-                Self::Envelope { code: code.map(|code| safe_code(&code)), message: message.to_owned() }
-            }
-            Ok(Value::String(text)) => Self::Text(text),
-            _ => Self::Text(String::from_utf8_lossy(body).into_owned()),
-        }
-    }
-
-    fn text(&self) -> &str {
-        match self {
-            Self::Envelope { message, .. } => message,
-            Self::Text(text) => text.trim(),
-        }
-    }
-
-    fn envelope_code(&self) -> Option<&str> {
-        match self {
-            Self::Envelope { code, .. } => code.as_deref().filter(|code| !code.is_empty()),
-            Self::Text(_) => None,
-        }
-    }
-}
-
-/// A code is shown in `Display`, so that it must not carry anything but a code.
-fn safe_code(code: &str) -> String {
-    code.chars().filter(|letter| letter.is_ascii_alphanumeric() || "-_.".contains(*letter)).take(32).collect()
-}
-
-fn kind_of(method: &Method, status: StatusCode, content: &Content, worked: bool) -> ErrorKind {
+fn kind_of(method: &Method, status: StatusCode, content: &Content, plain: &str, worked: bool) -> ErrorKind {
     let text = content.text();
     match status.as_u16() {
         401 => return ErrorKind::Unauthorized,
@@ -129,7 +88,7 @@ fn kind_of(method: &Method, status: StatusCode, content: &Content, worked: bool)
         429 => return ErrorKind::Throttled,
         _ => {}
     }
-    if let Some(kind) = engine_kind(method, status, text) {
+    if let Some(kind) = engine_kind(method, status, text, plain) {
         return kind;
     }
     let oops = contains(text, "oops. something went wrong");
@@ -141,60 +100,95 @@ fn kind_of(method: &Method, status: StatusCode, content: &Content, worked: bool)
         502..=504 => ErrorKind::Gateway,
         408 => ErrorKind::Gateway,
         404 | 410 => ErrorKind::UnknownResource,
+        // The application gives its reasons with this status, in any language and not always with a code; sent again, the
+        // same request meets the same reason.
+        500 if content.is_words() => ErrorKind::Validation,
         500.. => ErrorKind::Server,
         300..=399 => ErrorKind::Decode,
         _ => ErrorKind::Validation,
     }
 }
 
-/// The application's own texts. The codes come first: they do not change with the language.
-fn engine_kind(method: &Method, status: StatusCode, text: &str) -> Option<ErrorKind> {
-    if contains(text, "PGS-220000") {
-        let duplicate = ["duplicate key", "already exists", "unique constraint"];
-        return Some(if duplicate.iter().any(|words| contains(text, words)) {
-            ErrorKind::Exists
-        } else if contains(text, "deadlock") || contains(text, "could not serialize") {
-            ErrorKind::Deadlock
-        } else if contains(text, "postgresql error: error:") {
-            ErrorKind::Validation
-        } else {
-            ErrorKind::Exists
-        });
+/// The application's own texts. The codes come first: they do not change with the language. `plain` is `text` without what it
+/// quotes.
+fn engine_kind(method: &Method, status: StatusCode, text: &str, plain: &str) -> Option<ErrorKind> {
+    if let Some(kind) = database_kind(plain) {
+        return Some(kind);
     }
-    if contains(text, "RST-360012") || contains(text, "cannot update key '") {
+    if contains(plain, "RST-360012") || contains(plain, "cannot update key '") {
         return Some(ErrorKind::KeyChange);
     }
-    if contains(text, "BAS-010040") || contains(text, "BAS-010011") {
+    if contains(plain, "BAS-010040") || contains(plain, "BAS-010011") {
         return Some(ErrorKind::WrongType);
     }
-    if contains(text, "unable to find document") {
+    if contains(plain, "unable to find document") {
         // The key of the URL is quoted with `:0` behind it, that of a link in the body without.
         let key_of_link = *method == Method::POST || (*method == Method::PATCH && !text.contains(":0'"));
         return Some(if key_of_link { ErrorKind::LinkNotFound } else { ErrorKind::NotFound });
     }
-    if contains(text, "attribute unknown (see definition") || contains(text, "is not a valid constant") {
+    if contains(plain, "attribute unknown (see definition") || contains(plain, "is not a valid constant") {
         return Some(ErrorKind::InvalidPKey);
     }
-    if contains(text, "property is not valid for the") {
+    if contains(plain, "property is not valid for the") {
         return Some(ErrorKind::UnknownField);
     }
-    if contains(text, "enumeration of the") && contains(text, "is not valid") {
+    if contains(plain, "enumeration of the") && contains(plain, "is not valid") {
         return Some(ErrorKind::InvalidEnum);
     }
-    if contains(text, "property that is read-only") {
+    if contains(plain, "property that is read-only") {
         return Some(ErrorKind::ReadOnly);
     }
-    if contains(text, "cannot convert '") {
+    if contains(plain, "cannot convert '") {
         return Some(ErrorKind::WrongType);
     }
-    if contains(text, "with the same key '") && contains(text, "already exists") {
+    if contains(plain, "with the same key '") && contains(plain, "already exists") {
         return Some(ErrorKind::Exists);
     }
-    if contains(text, "rc=-2003") {
+    if contains(plain, "rc=-2003") {
         return Some(ErrorKind::UnknownResource);
     }
-    engine_code(text)
+    engine_code(plain)
         .map(|_| if status == StatusCode::NOT_FOUND { ErrorKind::UnknownResource } else { ErrorKind::Validation })
+}
+
+/// What the database says under its one code, `PGS-220000`: a taken key, a statement given up, a connection lost, a bad value.
+fn database_kind(plain: &str) -> Option<ErrorKind> {
+    if !contains(plain, "PGS-220000") {
+        return None;
+    }
+    // What follows is the row.
+    let said = find(plain, "DETAIL:").map_or(plain, |at| &plain[..at]);
+    let says = |words: &[&str]| words.iter().any(|words| contains(said, words));
+    Some(if says(&["duplicate key", "already exists", "unique constraint"]) || is_bare(said) {
+        ErrorKind::Exists
+    } else if says(&["deadlock", "could not serialize", "canceling", "cancelling"]) {
+        ErrorKind::Deadlock
+    } else if says(&[
+        "fatal",
+        "connection",
+        "timeout",
+        "timed out",
+        "shut down",
+        "shutdown",
+        "shutting down",
+        "terminating",
+        "starting up",
+        "recovery mode",
+        "too many clients",
+    ]) {
+        // Unlike with a statement given up, nobody says whether it was committed.
+        ErrorKind::Server
+    } else {
+        ErrorKind::Validation
+    })
+}
+
+/// Whether a text holds the code of the database and nothing that says more.
+fn is_bare(said: &str) -> bool {
+    let general =
+        ["An error has occurred - please contact your administrator", "PostgreSQL error", "ERROR", "PGS-220000"];
+    let rest = general.iter().chain(&HEAD_CODES).fold(said.to_owned(), |rest, words| rest.replace(words, ""));
+    !rest.chars().any(char::is_alphanumeric)
 }
 
 /// The most telling code of an application text: the first that is not one of the general head lines.
@@ -216,7 +210,11 @@ fn engine_code(text: &str) -> Option<&str> {
 
 /// Whether `text` contains `words`, letters of ASCII compared without case.
 fn contains(text: &str, words: &str) -> bool {
-    text.as_bytes().windows(words.len()).any(|window| window.eq_ignore_ascii_case(words.as_bytes()))
+    find(text, words).is_some()
+}
+
+fn find(text: &str, words: &str) -> Option<usize> {
+    text.as_bytes().windows(words.len()).position(|window| window.eq_ignore_ascii_case(words.as_bytes()))
 }
 
 fn cut(text: &str) -> &str {

@@ -215,3 +215,61 @@ async fn a_wrong_organisation_is_said_at_once_and_trouble_later_is_not_that() {
     client.resource_metadata(&Resource::profile()).await.unwrap();
     assert_eq!(script.count(), 4);
 }
+
+#[tokio::test]
+async fn a_key_that_the_service_read_as_something_else_is_no_record() {
+    let script = ScriptedTransport::new();
+    let records = client(&script).records(Resource::profile());
+    let attribute = RecordKey::new("email").unwrap();
+    script.respond(200, r#"{"content":["ida@example.org"],"serverSidePagination":false}"#);
+    let error = records.get::<CustomRecord>(&attribute).await.unwrap_err();
+    assert_eq!((error.kind(), error.delivery()), (ErrorKind::HostileKey, Delivery::Refused));
+    assert!(!format!("{error} {error:?}").contains("ida"));
+    script.respond(200, r#"{"PKey":"@m","apiName":"resourceType","content":{}}"#);
+    assert_eq!(records.get::<CustomRecord>(&key()).await.unwrap_err().kind(), ErrorKind::HostileKey);
+    script.respond(200, r#""ida@example.org""#);
+    assert_eq!(records.get::<CustomRecord>(&key()).await.unwrap_err().kind(), ErrorKind::Decode);
+    script.respond(200, r#"{"PKey":"@a","externalId":"k1"}"#);
+    assert!(records.get::<CustomRecord>(&key()).await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn an_answer_that_cannot_be_read_names_its_request() {
+    let script = ScriptedTransport::new();
+    let client = client(&script);
+    let records = client.records(Resource::profile());
+    let names = |error: campaign_client::Error, operation: &str| {
+        assert_eq!((error.kind(), error.operation()), (ErrorKind::Decode, Some(operation)));
+    };
+    script.respond(200, "nonsense");
+    names(records.get::<CustomRecord>(&key()).await.unwrap_err(), "GET profileAndServicesExt/profile/{key}");
+    script.respond(201, "nonsense");
+    let created = records.create(Bytes::from_static(b"{}")).await.unwrap();
+    names(created.decode::<CustomRecord>().unwrap_err(), "POST profileAndServicesExt/profile");
+    script.respond(200, "nonsense");
+    let query = ListQuery::new(Resource::profile());
+    names(client.list::<CustomRecord>(&query).await.unwrap_err(), "GET profileAndServicesExt/profile");
+    script.respond(200, "nonsense");
+    names(client.resources(Family::CustomResources).await.unwrap_err(), "GET customResources/");
+    script.respond(200, "nonsense");
+    names(
+        client.resource_metadata(&Resource::profile()).await.unwrap_err(),
+        "GET profileAndServicesExt/resourceType/profile",
+    );
+}
+
+#[tokio::test]
+async fn a_delete_by_key_that_the_service_does_not_know_goes_by_primary_key() {
+    let script = ScriptedTransport::new();
+    let records = client(&script).records(Resource::profile());
+    script.respond(405, "RST-360011 The method is not supported on this resource.");
+    script.respond(200, r#"{"PKey":"@abc","externalId":"k1"}"#).respond(200, "");
+    assert_eq!(records.delete(&key()).await.unwrap(), Deleted::Deleted);
+    script.respond(405, "").respond(404, GONE);
+    assert_eq!(records.delete(&key()).await.unwrap(), Deleted::AlreadyGone);
+    let by_key = [format!("DELETE {BASE}/k1"), format!("GET {BASE}/k1")];
+    let sent = lines(&script);
+    assert_eq!(sent[..2], by_key);
+    assert_eq!(sent[2], format!("DELETE {BASE}/%40abc"));
+    assert_eq!(sent[3..], by_key);
+}

@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
+use axum::Router;
 use axum::body::{Body, Bytes};
-use axum::extract::{Path, Request, State};
+use axum::extract::rejection::BytesRejection;
+use axum::extract::{Path, State};
 use axum::response::Response;
 use axum::routing::{get, post, put};
-use axum::{Json, Router};
 use http::{StatusCode, header};
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
 use crate::campaign::{CampaignMutationPlan, CampaignService};
@@ -48,6 +50,25 @@ fn refusal(status: StatusCode, message: &str) -> Response {
 
 fn answer(status: StatusCode, body: &Value) -> Response {
     crate::service::plain(status, "application/json", body.to_string())
+}
+
+/// A body as the extractor hands it over.
+type Given = Result<Bytes, BytesRejection>;
+
+/// Why a body was not taken.
+struct Unreadable(StatusCode, String);
+
+impl Unreadable {
+    fn answer(&self) -> Response {
+        refusal(self.0, &self.1)
+    }
+}
+
+/// Reads a body as JSON whatever it calls itself: the control interface is used by hand and from scripts too, and neither should
+/// fail for want of a header.
+fn read<T: DeserializeOwned>(given: Given) -> Result<T, Unreadable> {
+    let bytes = given.map_err(|rejection| Unreadable(rejection.status(), rejection.body_text()))?;
+    serde_json::from_slice(&bytes).map_err(|error| Unreadable(StatusCode::BAD_REQUEST, error.to_string()))
 }
 
 async fn info(State(control): State<Arc<Control>>) -> Response {
@@ -98,8 +119,12 @@ async fn records(State(control): State<Arc<Control>>, Path((of, table)): Path<(S
 async fn put_record(
     State(control): State<Arc<Control>>,
     Path((of, table, id)): Path<(String, String, String)>,
-    Json(row): Json<Map<String, Value>>,
+    given: Given,
 ) -> Response {
+    let row: Map<String, Value> = match read(given) {
+        Ok(row) => row,
+        Err(unreadable) => return unreadable.answer(),
+    };
     let done = match side(&of) {
         Some(Side::Dataverse) => control.dataverse.put_record(&table, &id, &row),
         Some(Side::Campaign) => control.campaign.put_record(&table, &id, row),
@@ -129,8 +154,17 @@ struct Mutation {
     seed: u64,
 }
 
-async fn mutate(State(control): State<Arc<Control>>, Json(wanted): Json<Mutation>) -> Response {
-    let Mutation { side, table, create, update, delete, fields, seed } = wanted;
+/// Most rows of a kind in one mutation; more would keep the services busy for minutes, and a slip of the finger for ever.
+const LARGEST_MUTATION: usize = 1_000_000;
+
+async fn mutate(State(control): State<Arc<Control>>, given: Given) -> Response {
+    let Mutation { side, table, create, update, delete, fields, seed } = match read(given) {
+        Ok(wanted) => wanted,
+        Err(unreadable) => return unreadable.answer(),
+    };
+    if [create, update, delete].iter().any(|count| *count > LARGEST_MUTATION) {
+        return refusal(StatusCode::BAD_REQUEST, &format!("more than {LARGEST_MUTATION} rows of a kind at once"));
+    }
     // Many rows take a while: not on a thread that serves connections.
     let work = tokio::task::spawn_blocking(move || match side {
         Side::Dataverse => {
@@ -151,7 +185,11 @@ async fn mutate(State(control): State<Arc<Control>>, Json(wanted): Json<Mutation
     }
 }
 
-async fn add_faults(State(control): State<Arc<Control>>, Json(rules): Json<Vec<FaultRule>>) -> Response {
+async fn add_faults(State(control): State<Arc<Control>>, given: Given) -> Response {
+    let rules: Vec<FaultRule> = match read(given) {
+        Ok(rules) => rules,
+        Err(unreadable) => return unreadable.answer(),
+    };
     let wrong = rules.iter().find_map(|rule| {
         let share = rule.probability.is_some_and(|p| !(0.0..=1.0).contains(&p));
         let status = rule.status.is_some_and(|s| StatusCode::from_u16(s).is_err());
@@ -188,8 +226,11 @@ struct Advance {
     advance_seconds: i64,
 }
 
-async fn advance(State(control): State<Arc<Control>>, Json(by): Json<Advance>) -> Response {
-    control.shared.clock.advance(by.advance_seconds);
+async fn advance(State(control): State<Arc<Control>>, given: Given) -> Response {
+    match read::<Advance>(given) {
+        Ok(by) => control.shared.clock.advance(by.advance_seconds),
+        Err(unreadable) => return unreadable.answer(),
+    }
     answer(StatusCode::OK, &json!({"now": control.shared.clock.now().to_rfc3339()}))
 }
 
@@ -200,16 +241,10 @@ struct TokenLifetime {
     lifetime_seconds: u64,
 }
 
-async fn tokens(State(control): State<Arc<Control>>, Json(wanted): Json<TokenLifetime>) -> Response {
-    control.shared.tokens.set_lifetime(wanted.side, wanted.lifetime_seconds);
-    answer(StatusCode::OK, &json!({}))
-}
-
-/// The token endpoint of IMS, on Campaign's address.
-pub(crate) async fn ims(State(shared): State<Arc<Shared>>, request: Request) -> Response {
-    let (parts, body) = request.into_parts();
-    match axum::body::to_bytes(body, 64 * 1024).await {
-        Ok(bytes) => crate::token_endpoints::ims(&shared, &parts.method, parts.uri.query().unwrap_or_default(), &bytes),
-        Err(_) => refusal(StatusCode::PAYLOAD_TOO_LARGE, "the request is too long"),
+async fn tokens(State(control): State<Arc<Control>>, given: Given) -> Response {
+    match read::<TokenLifetime>(given) {
+        Ok(wanted) => control.shared.tokens.set_lifetime(wanted.side, wanted.lifetime_seconds),
+        Err(unreadable) => return unreadable.answer(),
     }
+    answer(StatusCode::OK, &json!({}))
 }

@@ -7,18 +7,8 @@ use serde_json::{Value, json};
 
 use crate::service::Side;
 
-/// What one Campaign record request costs (experienceleague.adobe.com, "Engine calls"): one call, whatever the answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum EngineCall {
-    /// POST.
-    Insert,
-    /// PATCH.
-    Update,
-    /// DELETE.
-    Delete,
-    /// GET.
-    Read,
-}
+/// Route templates that are told apart on each side; what comes later is counted together.
+const MOST_TEMPLATES: usize = 1000;
 
 #[derive(Debug, Default)]
 struct Tally {
@@ -30,7 +20,36 @@ struct Tally {
     in_flight: u64,
     in_flight_max: u64,
     throttled: u64,
-    engine: [u64; 4],
+    unanswered: u64,
+}
+
+impl Tally {
+    fn of(&mut self, setup: bool) -> &mut BTreeMap<String, u64> {
+        if setup { &mut self.setup_requests } else { &mut self.requests }
+    }
+
+    /// Record requests by method: one record request is one engine call, whatever its answer (experienceleague.adobe.com,
+    /// "Notices and recommendations"). Taken from the requests themselves, so that the two can never differ.
+    fn engine_calls(&self) -> Value {
+        let sum = |methods: &[&str]| -> u64 {
+            let of = |template: &String| methods.contains(&template.split(' ').next().unwrap_or_default());
+            self.requests.iter().filter(|(template, _)| of(template)).map(|(_, count)| count).sum()
+        };
+        json!({
+            "insert": sum(&["POST"]),
+            "update": sum(&["PATCH"]),
+            "delete": sum(&["DELETE"]),
+            "read": sum(&["GET", "HEAD"]),
+        })
+    }
+}
+
+/// Where a template is counted: by itself while there is room, and else with the others of its method.
+fn place(map: &BTreeMap<String, u64>, template: &str) -> String {
+    if map.contains_key(template) || map.len() < MOST_TEMPLATES {
+        return template.to_owned();
+    }
+    format!("{} /{{other}}", template.split(' ').next().unwrap_or_default())
 }
 
 /// The counters of both services.
@@ -49,25 +68,24 @@ impl Counters {
         tally.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A record request came in; `template` is its method and route template, `GET /contacts` for instance.
-    pub fn request(&self, side: Side, template: &str, setup: bool) {
+    /// A request came in; `template` is its method and route template, `GET /contacts` for instance. Gives the name under which
+    /// it is counted, for [`Counters::withdraw`].
+    pub fn request(&self, side: Side, template: &str, setup: bool) -> String {
         let mut tally = self.of(side);
-        let map = if setup { &mut tally.setup_requests } else { &mut tally.requests };
-        if let Some(count) = map.get_mut(template) {
-            *count += 1;
-        } else if map.len() < 1000 {
-            map.insert(template.to_owned(), 1);
-        }
+        let map = tally.of(setup);
+        let place = place(map, template);
+        *map.entry(place.clone()).or_insert(0) += 1;
+        place
     }
 
-    /// Takes back one request counted under `template`: the handler knew a better name for it.
-    pub fn withdraw(&self, side: Side, template: &str, setup: bool) {
+    /// Takes back one request that [`Counters::request`] counted under that name: the handler knew a better one.
+    pub fn withdraw(&self, side: Side, counted: &str, setup: bool) {
         let mut tally = self.of(side);
-        let map = if setup { &mut tally.setup_requests } else { &mut tally.requests };
-        if let Some(count) = map.get_mut(template) {
+        let map = tally.of(setup);
+        if let Some(count) = map.get_mut(counted) {
             *count -= 1;
             if *count == 0 {
-                map.remove(template);
+                map.remove(counted);
             }
         }
     }
@@ -87,15 +105,9 @@ impl Counters {
         self.of(side).rows += rows;
     }
 
-    /// One Campaign record request reached the engine.
-    pub fn engine_call(&self, call: EngineCall) {
-        let at = match call {
-            EngineCall::Insert => 0,
-            EngineCall::Update => 1,
-            EngineCall::Delete => 2,
-            EngineCall::Read => 3,
-        };
-        self.of(Side::Campaign).engine[at] += 1;
+    /// A connection was cut in place of an answer.
+    pub fn unanswered(&self, side: Side) {
+        self.of(side).unanswered += 1;
     }
 
     /// A record request is being worked on. The count goes down when the caller says so with [`Counters::leave`].
@@ -138,12 +150,35 @@ impl Counters {
                 "in_flight": tally.in_flight,
                 "in_flight_max": tally.in_flight_max,
                 "throttled": tally.throttled,
+                "unanswered": tally.unanswered,
             })
         };
         let dataverse = show(Side::Dataverse);
         let mut campaign = show(Side::Campaign);
-        let [insert, update, delete, read] = self.of(Side::Campaign).engine;
-        campaign["engine_calls"] = json!({"insert": insert, "update": update, "delete": delete, "read": read});
+        campaign["engine_calls"] = self.of(Side::Campaign).engine_calls();
         json!({"dataverse": dataverse, "campaign": campaign})
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_request_is_counted_however_many_routes_there_are() {
+        let counters = Counters::default();
+        let names: Vec<String> =
+            (0..1500).map(|n| counters.request(Side::Campaign, &format!("GET /junk{n}"), false)).collect();
+        counters.request(Side::Campaign, "PATCH /a", false);
+        let total = || -> u64 {
+            let counts = counters.snapshot()["campaign"]["requests"].clone();
+            counts.as_object().into_iter().flatten().filter_map(|(_, count)| count.as_u64()).sum()
+        };
+        assert_eq!(total(), 1501);
+        assert_eq!(counters.snapshot()["campaign"]["requests"]["GET /{other}"], 500);
+        let engine = json!({"insert": 0, "update": 1, "delete": 0, "read": 1500});
+        assert_eq!(counters.snapshot()["campaign"]["engine_calls"], engine);
+        names.iter().for_each(|name| counters.withdraw(Side::Campaign, name, false));
+        assert_eq!(total(), 1);
     }
 }

@@ -69,7 +69,8 @@ pub struct FaultRule {
     /// Status of `status`, `html`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<u16>,
-    /// Headers of `status`, `html`, `throttle`.
+    /// Headers of `status`, `html`, `throttle`; an empty value takes away one that the answer would have: `{"Retry-After": ""}`
+    /// makes a `throttle` that names no time.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub headers: BTreeMap<String, String>,
     /// Body of `status`, `html`: a text is sent as it stands, anything else as JSON.

@@ -143,3 +143,17 @@ fn main() -> ExitCode {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_figure_is_for_both_and_two_are_for_each() {
+        let read = |text: &str| latency(text).ok().map(|found| (found.0.as_millis(), found.1.as_millis()));
+        assert_eq!(read("5"), Some((5, 5)));
+        assert_eq!(read("5:7"), Some((5, 7)));
+        assert_eq!(read("0:7"), Some((0, 7)));
+        assert!(["", "x", "5:", ":7", "-1", "1:2:3"].iter().all(|wrong| read(wrong).is_none()));
+    }
+}

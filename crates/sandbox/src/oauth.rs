@@ -22,6 +22,7 @@ pub enum TokenState {
 struct Issued {
     side: Side,
     expires_millis: i64,
+    product_context: bool,
 }
 
 /// Issued tokens. At most 10,000 are remembered; the one that expires first is forgotten first.
@@ -58,8 +59,14 @@ impl TokenBook {
         self.lifetimes[Self::place(side)].store(seconds, Ordering::Relaxed);
     }
 
-    /// Issues a token; with its lifetime in seconds.
+    /// Issues a token that opens everything; with its lifetime in seconds.
     pub fn issue(&self, side: Side) -> (String, u64) {
+        self.issue_with(side, true)
+    }
+
+    /// Issues a token; with its lifetime in seconds. `product_context` says whether it names the organizations that its account
+    /// may enter: the scope `additional_info.projectedProductContext` of IMS.
+    pub fn issue_with(&self, side: Side, product_context: bool) -> (String, u64) {
         let lifetime = self.lifetimes[Self::place(side)].load(Ordering::Relaxed);
         let now = self.clock.now_millis();
         let random = || uuid::Uuid::new_v4().simple().to_string();
@@ -72,7 +79,7 @@ impl TokenBook {
             issued.remove(&oldest);
         }
         let expires_millis = now.saturating_add(i64::try_from(lifetime).unwrap_or(i64::MAX).saturating_mul(1000));
-        issued.insert(token.clone(), Issued { side, expires_millis });
+        issued.insert(token.clone(), Issued { side, expires_millis, product_context });
         (token, lifetime)
     }
 
@@ -83,6 +90,22 @@ impl TokenBook {
             Some(token) if token.side == side && self.clock.now_millis() < token.expires_millis => TokenState::Valid,
             Some(token) if token.side == side => TokenState::Expired,
             _ => TokenState::Unknown,
+        }
+    }
+
+    /// Whether a token names the organizations that its account may enter.
+    pub fn has_product_context(&self, bearer: &str) -> bool {
+        let issued = self.issued.lock().unwrap_or_else(PoisonError::into_inner);
+        issued.get(bearer).is_some_and(|token| token.product_context)
+    }
+
+    /// Lets every token of a side expire now but this one.
+    pub fn expire_others(&self, side: Side, bearer: &str) {
+        let mut issued = self.issued.lock().unwrap_or_else(PoisonError::into_inner);
+        for (text, token) in issued.iter_mut().filter(|(_, token)| token.side == side) {
+            if text != bearer {
+                token.expires_millis = i64::MIN;
+            }
         }
     }
 

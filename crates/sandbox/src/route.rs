@@ -82,7 +82,7 @@ fn without_keys(path: &str) -> String {
 }
 
 fn campaign(path: &str) -> (String, bool) {
-    if path.starts_with("/ims/") {
+    if matches!(path, "/ims/token/v3" | "/ims/profile/v1") {
         return (path.to_owned(), true);
     }
     let Some((_, rest)) = path.split_once("/campaign/") else {

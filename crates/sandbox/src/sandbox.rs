@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::middleware::from_fn_with_state;
-use axum::routing::any;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -208,7 +207,6 @@ impl Sandbox {
         };
         let (dataverse, campaign) = made.await.map_err(|_| SandboxError::Dataverse("seeding failed".to_owned()))??;
         let layered = |router: Router, side: Side| router.layer(from_fn_with_state((side, shared.clone()), serve));
-        let ims = Router::new().route("/ims/token/v3", any(control::ims)).with_state(shared.clone());
         let control = Control {
             shared: shared.clone(),
             dataverse: dataverse.clone(),
@@ -219,7 +217,7 @@ impl Sandbox {
         let mut servers = JoinSet::new();
         let services = [
             (dataverse_listener, tls.clone(), layered(dataverse.router(), Side::Dataverse), dataverse_at),
-            (campaign_listener, tls, layered(ims.merge(campaign.router()), Side::Campaign), campaign_at),
+            (campaign_listener, tls, layered(campaign.router(), Side::Campaign), campaign_at),
             (control_listener, None, control, control_at),
         ];
         for (listener, tls, router, address) in services {

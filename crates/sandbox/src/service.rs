@@ -111,6 +111,10 @@ impl Shared {
 #[derive(Debug, Clone, Copy)]
 pub struct ExpireDelta;
 
+/// Put into a response's extensions: nobody gets it, the connection is cut.
+#[derive(Debug, Clone, Copy)]
+struct Unanswered;
+
 /// A record request in flight, counted until it is dropped.
 struct InFlight {
     side: Side,
@@ -135,7 +139,7 @@ impl Drop for InFlight {
 pub async fn serve(State((side, shared)): State<(Side, Arc<Shared>)>, request: Request, next: Next) -> Response {
     let mut known = route(side, request.method(), request.uri().path());
     let in_flight = (!known.setup).then(|| InFlight::new(side, &shared));
-    shared.counters.request(side, &known.template, known.setup);
+    let counted = shared.counters.request(side, &known.template, known.setup);
     let hit = shared.faults.decide(Target {
         side,
         method: request.method().as_str(),
@@ -147,13 +151,17 @@ pub async fn serve(State((side, shared)): State<(Side, Arc<Shared>)>, request: R
         None => carry_out(side, &shared, request, next, in_flight).await,
         Some(firing) => injure(side, &shared, firing, request, next, in_flight).await,
     };
-    rename(side, &shared, &mut known, &response);
-    shared.counters.answer(side, response.status().as_u16(), known.setup);
+    rename(side, &shared, &mut known, &counted, &response);
+    if response.extensions().get::<Unanswered>().is_some() {
+        shared.counters.unanswered(side);
+    } else {
+        shared.counters.answer(side, response.status().as_u16(), known.setup);
+    }
     response
 }
 
 /// A handler may know better what it served.
-fn rename(side: Side, shared: &Shared, known: &mut Route, response: &Response) {
+fn rename(side: Side, shared: &Shared, known: &mut Route, counted: &str, response: &Response) {
     let extensions = response.extensions();
     let template = extensions.get::<RouteTemplate>().map(|t| t.0.clone());
     let setup = match (extensions.get::<SetupRequest>(), extensions.get::<RecordRequest>()) {
@@ -163,7 +171,7 @@ fn rename(side: Side, shared: &Shared, known: &mut Route, response: &Response) {
     };
     let better = Route { template: template.unwrap_or_else(|| known.template.clone()), setup };
     if better != *known {
-        shared.counters.withdraw(side, &known.template, known.setup);
+        shared.counters.withdraw(side, counted, known.setup);
         shared.counters.request(side, &better.template, better.setup);
         *known = better;
     }
@@ -219,7 +227,9 @@ async fn injure(
         if let Some(connection) = &connection {
             connection.cut();
         }
-        plain(StatusCode::INTERNAL_SERVER_ERROR, "text/plain", "")
+        let mut response = plain(StatusCode::INTERNAL_SERVER_ERROR, "text/plain", "");
+        response.extensions_mut().insert(Unanswered);
+        response
     };
     if !matches!(rule.fault, FaultKind::Hang | FaultKind::LateExecution) {
         wait(delay).await;
@@ -228,8 +238,11 @@ async fn injure(
         FaultKind::Delay => carry_out(side, shared, request, next, in_flight).await,
         FaultKind::ResetBefore => cut(),
         FaultKind::ResetAfterCommit => {
-            carry_out(side, shared, request, next, in_flight).await;
-            cut()
+            let lost = carry_out(side, shared, request, next, in_flight).await;
+            let mut cut = cut();
+            // What the handler said about its route stays true.
+            cut.extensions_mut().extend(lost.extensions().clone());
+            cut
         }
         FaultKind::Truncate => truncate(carry_out(side, shared, request, next, in_flight).await).await,
         FaultKind::Hang => {
@@ -309,9 +322,12 @@ fn scripted(rule: &FaultRule, status: u16, kind: &'static str, body: &'static st
     response
 }
 
+/// Sets the headers of a rule; an empty value takes a header away.
 fn set_headers(rule: &FaultRule, response: &mut Response) {
     for (name, value) in &rule.headers {
-        if let (Ok(name), Ok(value)) = (HeaderName::try_from(name.as_str()), HeaderValue::from_str(value)) {
+        if value.is_empty() {
+            response.headers_mut().remove(name.as_str());
+        } else if let (Ok(name), Ok(value)) = (HeaderName::try_from(name.as_str()), HeaderValue::from_str(value)) {
             response.headers_mut().insert(name, value);
         }
     }

@@ -8,7 +8,8 @@ use http::request::Parts;
 use http::{Method, StatusCode, header};
 use serde_json::{Value, json};
 
-use crate::oauth::basic;
+use crate::campaign::CampaignSwitches;
+use crate::oauth::{TokenState, basic};
 use crate::service::{Shared, Side, plain};
 
 const TOKEN_PATH: &str = "/oauth2/v2.0/token";
@@ -124,11 +125,15 @@ pub(crate) fn entra(
     answer(200, &body)
 }
 
+/// The scope that lets a token name the organizations of its account (experienceleague.adobe.com, "Troubleshooting").
+const PRODUCT_CONTEXT: &str = "additional_info.projectedProductContext";
+
 /// IMS (developer.adobe.com, "Server to Server authentication"): parameters in the query or in the body.
-pub(crate) fn ims(shared: &Shared, method: &Method, query: &str, body: &[u8]) -> Response {
+pub(crate) fn ims(shared: &Shared, switches: &CampaignSwitches, method: &Method, query: &str, body: &[u8]) -> Response {
     let config = &shared.config;
-    let refuse =
-        |error: &str, description: &str| answer(400, &json!({"error": error, "error_description": description}));
+    let refuse = |error: &str, description: &str| {
+        answer(switches.ims_error_status, &json!({"error": error, "error_description": description}))
+    };
     if method != Method::POST {
         return plain(StatusCode::METHOD_NOT_ALLOWED, "text/plain", Body::empty());
     }
@@ -139,10 +144,10 @@ pub(crate) fn ims(shared: &Shared, method: &Method, query: &str, body: &[u8]) ->
         return refuse("invalid_request", "missing or unsupported grant_type");
     }
     if field("client_id") != config.campaign_client_id {
-        return refuse("invalid_client", "invalid client_id parameter");
+        return refuse(&switches.ims_client_error, "invalid client_id parameter");
     }
     if field("client_secret") != config.campaign_client_secret {
-        return refuse("invalid_client", "invalid client_secret parameter");
+        return refuse(&switches.ims_client_error, "invalid client_secret parameter");
     }
     let scopes: Vec<&str> = field("scope").split([',', ' ']).filter(|s| !s.is_empty()).collect();
     let known = |scope: &&str| {
@@ -161,6 +166,31 @@ pub(crate) fn ims(shared: &Shared, method: &Method, query: &str, body: &[u8]) ->
     if scopes.is_empty() || !scopes.iter().all(known) {
         return refuse("invalid_scope", "scope not allowed");
     }
-    let (token, lifetime) = shared.tokens.issue(Side::Campaign);
+    let (token, lifetime) = shared.tokens.issue_with(Side::Campaign, scopes.contains(&PRODUCT_CONTEXT));
+    if switches.new_token_ends_earlier {
+        shared.tokens.expire_others(Side::Campaign, &token);
+    }
     answer(200, &json!({"access_token": token, "token_type": "bearer", "expires_in": lifetime}))
+}
+
+/// The profile of an account, by which a "Profile is not valid" is cleared up (experienceleague.adobe.com, "Troubleshooting"): the
+/// organizations that its token names.
+pub(crate) fn ims_profile(shared: &Shared, method: &Method, bearer: Option<&str>) -> Response {
+    if method != Method::GET {
+        return plain(StatusCode::METHOD_NOT_ALLOWED, "text/plain", Body::empty());
+    }
+    let config = &shared.config;
+    let Some(token) = bearer.filter(|token| shared.tokens.check(Side::Campaign, token) == TokenState::Valid) else {
+        // The wording is the sandbox's own.
+        return answer(401, &json!({"error": "invalid_token", "error_description": "the token is not valid"}));
+    };
+    let context = json!([{"prodCtx": {
+        "organization_id": config.organization,
+        "owningEntity": config.org_id,
+        "serviceCode": "dma_tartan",
+        "statusCode": "ACTIVE",
+        "serviceLevel": "standard",
+    }}]);
+    let context = if shared.tokens.has_product_context(token) { context } else { json!([]) };
+    answer(200, &json!({"projectedProductContext": context}))
 }

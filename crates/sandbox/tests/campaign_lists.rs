@@ -91,7 +91,16 @@ async fn built_in_filters_find_and_combine() {
     assert!(count.contains("/profile//byText/byEmail/_count?text=Name01&email=m11@example.org"), "{count}");
     assert_eq!(campaign.get(count).await.expect(200), json!({"count": 1}));
     campaign.get(&format!("{PROFILE}/byText?text=a&filterType=shoeSize")).await.refused(500, "shoeSize");
-    campaign.get(&format!("{PROFILE}/byNothing?x=1")).await.refused(404, "byNothing");
+    // Filters that are not there, or not imitated, are not taken for keys; neither is one without its parameter for no filter.
+    for filter in ["byNothing?x=1", "birthday?day=1", "subscribers?service=@x", "byStaticAudience?audience=@x"] {
+        campaign.get(&format!("{PROFILE}/{filter}")).await.refused(404, "rc=-2003");
+    }
+    campaign.get(&format!("{VEHICLE}/birthday")).await.refused(404, "from key 'birthday:0'");
+    campaign
+        .get(&format!("{PROFILE}/byEmail"))
+        .await
+        .refused(500, "'email' parameter of the 'byEmail' filter is missing");
+    campaign.get(&format!("{PROFILE}/byText?filterType=email")).await.refused(500, "'text' parameter");
 }
 
 #[tokio::test]
@@ -101,6 +110,8 @@ async fn custom_filters_take_the_parameter_that_publishing_made() {
         name = "profile"
         filters = [
             { name = "byCity", field = "location.city" },
+            { name = "byFax", field = "fax", optional = false },
+            { name = "byPhone", field = "phone", optional = true },
             { name = "byBorn", field = "birthDate", operator = "on_or_after", parameter = "since", optional = true },
         ]
     "#;
@@ -115,7 +126,13 @@ async fn custom_filters_take_the_parameter_that_publishing_made() {
     assert_eq!(campaign.ids(&format!("{PROFILE}/byBorn")).await.len(), 3);
     assert_eq!(campaign.ids(&format!("{PROFILE}/byCrmId?crmId_parameter=k002")).await, ["k002"]);
     assert_eq!(campaign.ids(&format!("{PROFILE}/byCrmId?crmId_parameter=none")).await, Vec::<String>::new());
-    campaign.get(&format!("{PROFILE}/byLastModified")).await.refused(500, "BAS-010040");
+    campaign.get(&format!("{PROFILE}/byLastModified?lastModified_parameter=x")).await.refused(500, "BAS-010040");
+    campaign.get(&format!("{PROFILE}/byLastModified")).await.refused(500, "'lastModified_parameter' parameter");
+    // Every row has an empty fax and an empty phone; only the optional filter lets them all through.
+    for missing in ["byFax", "byFax?fax_parameter="] {
+        campaign.get(&format!("{PROFILE}/{missing}")).await.refused(500, "'fax_parameter' parameter");
+    }
+    assert_eq!(campaign.ids(&format!("{PROFILE}/byPhone")).await.len(), 3);
     campaign.shared.clock.advance(60);
     let changed = campaign.shared.clock.now().format("%Y-%m-%d%%20%H:%M:%SZ").to_string();
     campaign.patch(&format!("{PROFILE}/k002"), json!({"fax": "1"})).await.expect(200);
@@ -132,7 +149,11 @@ async fn one_attribute_can_be_asked_for_alone() {
     let campaign = filled("", 3).await;
     let list = campaign.get(&format!("{PROFILE}/email?_lineCount=2")).await.expect(200);
     assert_eq!(list["content"], json!(["m0@example.org", "m1@example.org"]));
-    assert!(list["next"]["href"].is_string());
+    let next = campaign.get(list["next"]["href"].as_str().unwrap()).await.expect(200);
+    assert_eq!((&next["content"], next.get("next")), (&json!(["m2@example.org"]), None));
+    let chained = campaign.get(&format!("{PROFILE}/byText/lastName?text=m&_lineCount=2")).await.expect(200);
+    let next = campaign.get(chained["next"]["href"].as_str().unwrap()).await.expect(200);
+    assert_eq!(next["content"], json!(["Name02"]));
     assert_eq!(campaign.get(&format!("{PROFILE}/k002/email")).await.expect(200), json!("m2@example.org"));
     assert_eq!(
         campaign.get(&format!("{PROFILE}/byEmail/lastName?email=m2@example.org")).await.expect(200)["content"],

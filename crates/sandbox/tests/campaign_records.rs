@@ -155,6 +155,34 @@ async fn times_and_ages_follow_the_clock_of_the_sandbox() {
 }
 
 #[tokio::test]
+async fn a_row_without_a_value_to_join_by_has_no_children() {
+    let scenario = r#"
+        [[resources]]
+        name = "profile"
+        unique_keys = [["externalId"], ["email"]]
+        [[resources]]
+        name = "cusVisit"
+        unique_keys = [["cusCode"]]
+        fields = [{ name = "cusCode" }, { name = "cusEmail" }]
+        links = [{ name = "cusGuest", field = "cusEmail", target = "profile", target_field = "email", collection = "cusVisits" }]
+    "#;
+    let campaign = start(scenario).await;
+    let guest = campaign.post(PROFILE, json!({"externalId": "k"})).await.expect(201);
+    campaign.post("/profileAndServicesExt/cusVisit", json!({"cusCode": "v"})).await.expect(201);
+    let nested = guest["cusVisits"]["href"].as_str().unwrap();
+    let list = campaign.get(nested).await.expect(200);
+    assert_eq!((&list["content"], &list["count"]["value"]), (&json!([]), &json!(0)));
+    assert_eq!(campaign.get(&format!("{nested}_count")).await.expect(200), json!({"count": 0}));
+    campaign.get(&format!("{nested}v")).await.refused(404, "from key 'v:0'");
+    campaign.patch(&format!("{PROFILE}/k"), json!({"email": "k@example.org"})).await.expect(200);
+    campaign.patch("/profileAndServicesExt/cusVisit/v", json!({"cusEmail": "k@example.org"})).await.expect(200);
+    let before = campaign.shared.counters.snapshot()["campaign"]["rows"].clone();
+    campaign.get(&format!("{nested}v")).await.expect(200);
+    let rows = campaign.shared.counters.snapshot()["campaign"]["rows"].clone();
+    assert_eq!(rows.as_u64(), before.as_u64().map(|before| before + 1), "a nested row is a row too");
+}
+
+#[tokio::test]
 async fn the_plain_family_knows_built_in_columns_only() {
     let scenario = r#"
         [[resources]]

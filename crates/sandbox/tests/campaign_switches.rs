@@ -25,6 +25,92 @@ async fn error_bodies() {
 }
 
 #[tokio::test]
+async fn head_lines() {
+    const HEAD: &str = "RST-360011 An error has occurred - please contact your administrator.";
+    let address = format!("{PROFILE}/none");
+    let with_head = with("error_head_line = true").await.get(&address).await.text;
+    let without = with("error_head_line = false").await.get(&address).await.text;
+    assert_eq!(with_head, format!("{HEAD}\n{without}"));
+    assert!(without.starts_with("Unable to find document"));
+    // Where there is nothing else, it stays.
+    let alone = with("error_head_line = false").await.get(&format!("{PROFILE}/k,")).await.text;
+    assert_eq!(alone, HEAD);
+}
+
+#[tokio::test]
+async fn refused_addresses() {
+    let address = format!("{PROFILE}/k");
+    let body = json!({"email": "ida"});
+    with("").await.patch(&address, body.clone()).await.refused(
+        500,
+        "RST-360011 An error has occurred - please contact your administrator.\nThe value 'ida' of the '@email' field",
+    );
+    let other =
+        "error_head_line = false\nemail_refusal_status = 400\nemail_refusal_text = \"{field}: {value} is none.\"";
+    let answer = with(other).await.patch(&address, body).await;
+    assert_eq!((answer.status, answer.text.as_str()), (400, "email: ida is none."));
+}
+
+#[tokio::test]
+async fn shapes_of_metadata() {
+    let meta = async |switch: &str| {
+        let answer = with(switch).await.get("/profileAndServicesExt/resourceType/profile").await.expect(200);
+        (answer["content"]["gender"]["values"].clone(), answer["content"]["location"]["content"].clone())
+    };
+    let male = json!({"label": "Male", "name": "male", "value": "1"});
+    let (values, content) = meta("").await;
+    assert_eq!((&values["male"], &content["city"]["apiName"]), (&male, &json!("city")));
+    assert_eq!(meta("metadata_values = \"object\"\nmetadata_item_content = \"object\"").await, (values, content));
+    let (values, content) = meta("metadata_values = \"list\"\nmetadata_item_content = \"list\"").await;
+    assert_eq!(values[1], male);
+    assert!(content.as_array().unwrap().iter().any(|part| part["apiName"] == "city"));
+    assert_eq!(meta("metadata_values = \"names\"").await.0, json!(["unknown", "male", "female"]));
+}
+
+#[tokio::test]
+async fn deletes_and_links_by_key() {
+    for (switch, status) in [("", 200), ("delete_by_key = false", 405)] {
+        let campaign = with(switch).await;
+        let row = campaign.get(&format!("{PROFILE}/k")).await.expect(200);
+        assert_eq!(campaign.delete(&format!("{PROFILE}/k")).await.status, status);
+        let by_primary_key = campaign.delete(row["href"].as_str().unwrap()).await.status;
+        assert_eq!(by_primary_key, if status == 200 { 404 } else { 200 });
+    }
+    let body = json!({"cusVehicleId": "v", "cusOwner": {"PKey": "k"}});
+    with("link_by_key = true").await.post(VEHICLE, body.clone()).await.expect(201);
+    let campaign = with("link_by_key = false").await;
+    campaign.post(VEHICLE, body).await.refused(500, "'k' attribute unknown");
+    let parent = campaign.get(&format!("{PROFILE}/k")).await.expect(200);
+    let body = json!({"cusVehicleId": "v", "cusOwner": {"PKey": parent["PKey"]}});
+    assert_eq!(campaign.post(VEHICLE, body).await.expect(201)["cusContactId"], "k");
+}
+
+#[tokio::test]
+async fn errors_and_tokens_of_the_identity_service() {
+    let ask = async |campaign: &Campaign, secret: &str| {
+        let form = format!(
+            "grant_type=client_credentials&client_id=key&client_secret={secret}&scope=openid,additional_info.projectedProductContext"
+        );
+        campaign.send("POST", &format!("{}/ims/token/v3", campaign.origin), Some(form), &[]).await
+    };
+    for (switch, status, error) in [
+        ("", 400, "invalid_client"),
+        ("ims_error_status = 401\nims_client_error = \"unauthorized_client\"", 401, "unauthorized_client"),
+    ] {
+        let answer = ask(&with(switch).await, "wrong").await;
+        assert_eq!((answer.status, &answer.json()["error"]), (status, &json!(error)));
+    }
+    for (switch, status) in [("", 200), ("new_token_ends_earlier = true", 401)] {
+        let campaign = with(switch).await;
+        let token = ask(&campaign, "").await.expect(200)["access_token"].as_str().unwrap().to_owned();
+        let bearer = format!("Bearer {token}");
+        let headers = [("authorization", bearer.as_str()), ("x-api-key", "key")];
+        campaign.send("GET", PROFILE, None, &headers).await.expect(200);
+        assert_eq!(campaign.get(PROFILE).await.status, status, "the earlier token");
+    }
+}
+
+#[tokio::test]
 async fn statuses() {
     for (switch, status) in [("", 200), ("delete_status = 200", 200), ("delete_status = 204", 204)] {
         let answer = with(switch).await.delete(&format!("{PROFILE}/k")).await;
@@ -64,6 +150,12 @@ async fn collection_upsert() {
     let answer = campaign.post(PROFILE, body).await.expect(200);
     assert_eq!((&answer["firstName"], &answer["email"]), (&json!("Ida"), &json!("Ida@example.org")));
     assert_eq!(campaign.records("profile").len(), 1);
+    let patch = json!({"externalId": "k", "lastName": "Holm"});
+    campaign.patch(PROFILE, patch.clone()).await.expect(200);
+    assert_eq!(campaign.records("profile")[0]["lastName"], "Holm");
+    campaign.patch(PROFILE, json!({"externalId": "none"})).await.refused(404, "from key 'none:0'");
+    campaign.patch(PROFILE, json!({"lastName": "x"})).await.refused(405, "not supported");
+    with("collection_upsert = false").await.patch(PROFILE, patch).await.refused(405, "not supported");
 }
 
 #[tokio::test]

@@ -153,6 +153,103 @@ async fn a_row_is_put_as_given() {
 }
 
 #[tokio::test]
+async fn a_call_is_read_as_json_whatever_it_calls_itself() {
+    let client = Client::start(2).await;
+    let call = async |method: Method, path: &str, body: &str| {
+        let url = format!("{}{path}", client.sandbox.info().control);
+        client::send(client.http.request(method, url).body(body.to_owned())).await
+    };
+    let mutation = r#"{"side":"dataverse","table":"contact","create":1}"#;
+    call(Method::POST, "/mutate", mutation).await.expect(200);
+    call(Method::POST, "/faults", r#"[{"fault":"hang","route":"/nothing"}]"#).await.expect(200);
+    call(Method::POST, "/clock", r#"{"advance_seconds":1}"#).await.expect(200);
+    call(Method::POST, "/tokens", r#"{"side":"campaign","lifetime_seconds":60}"#).await.expect(200);
+    call(Method::PUT, "/records/campaign/profile/k", r#"{"lastName":"Holm"}"#).await.expect(200);
+    for path in ["/mutate", "/faults", "/clock", "/tokens"] {
+        for wrong in ["", "nonsense", "7", r#"{"unheard_of":1}"#] {
+            let refused = call(Method::POST, path, wrong).await.expect(400);
+            assert!(refused.json()["error"].is_string(), "{path} {wrong}: {}", refused.text);
+        }
+    }
+    call(Method::PUT, "/records/campaign/profile/k", "[]").await.expect(400);
+}
+
+#[tokio::test]
+async fn a_slip_of_the_finger_is_refused_at_once() {
+    let client = Client::start(2).await;
+    for side in ["dataverse", "campaign"] {
+        let table = if side == "dataverse" { "contact" } else { "profile" };
+        for counts in [
+            json!({"create": 1_000_001}),
+            json!({"create": u64::MAX}),
+            json!({"update": u64::MAX, "delete": u64::MAX}),
+            json!({"create": -1}),
+        ] {
+            let mut plan = counts.clone();
+            plan["side"] = json!(side);
+            plan["table"] = json!(table);
+            client.control(Method::POST, "/mutate", plan).await.expect(400);
+        }
+    }
+    assert_eq!(client.records("dataverse", "contact").await.len(), 2);
+}
+
+/// The lines of the fault table of the documentation: name and ids.
+fn documented_faults(guide: &str) -> Vec<(String, String)> {
+    let table = guide.split("| fault |").nth(1).unwrap().split("\n\n").next().unwrap();
+    let cells = |line: &str| line.split('|').map(|cell| cell.trim().to_owned()).collect::<Vec<_>>();
+    table.lines().skip(2).map(cells).map(|line| (line[1].trim_matches('`').to_owned(), line[3].clone())).collect()
+}
+
+#[tokio::test]
+async fn the_guide_says_what_is_there() {
+    let guide = include_str!("../../../docs/sandbox.md");
+    let faults = documented_faults(guide);
+    let client = Client::start(0).await;
+    for (name, ids) in &faults {
+        let rule = json!([{"fault": name, "route": "/nothing"}]);
+        client.control(Method::POST, "/faults", rule).await.expect(200);
+        for id in ids.split(", ") {
+            assert!(guide.lines().any(|line| line.starts_with(&format!("| {id} |"))), "{name}: {id}");
+        }
+    }
+    // The refusal of an unknown name lists all there are.
+    let refused = client.control(Method::POST, "/faults", json!([{"fault": "unheard_of"}])).await.expect(400);
+    let known = refused.text.split("expected one of").nth(1).unwrap().matches('`').count() / 2;
+    assert_eq!(faults.len(), known, "{}", refused.text);
+    // The example is a scenario, and its switches are the defaults.
+    let example = guide.split("```toml").nth(1).unwrap().split("```").next().unwrap();
+    let scenario = sandbox::scenario::Scenario::parse(example).unwrap();
+    let defaults = sandbox::campaign::CampaignSwitches::default();
+    assert_eq!(format!("{:?}", scenario.campaign.switches), format!("{defaults:?}"));
+    let named = |switch: &str| example.lines().any(|line| line.starts_with(&format!("{switch} =")));
+    let all = format!("{defaults:#?}");
+    let names = all.lines().filter_map(|line| line.trim().split_once(": ")).map(|(name, _)| name.to_owned());
+    for name in names {
+        assert!(named(&name), "the guide does not name {name}");
+    }
+    let config = SandboxConfig { contacts: 1, scenario, ..SandboxConfig::default() };
+    assert_eq!(Client::with(config).await.records("campaign", "cusOrder").await.len(), 10);
+}
+
+#[tokio::test(start_paused = true)]
+async fn answers_take_the_time_that_was_asked_for() {
+    use std::time::Duration;
+    let (dataverse_latency, campaign_latency) = (Duration::from_secs(600), Duration::from_secs(60));
+    let config = SandboxConfig { contacts: 1, dataverse_latency, campaign_latency, ..SandboxConfig::default() };
+    let client = Client::with(config).await;
+    let before = tokio::time::Instant::now();
+    client.get("contacts").await.expect(200);
+    let taken = before.elapsed();
+    assert!(taken >= dataverse_latency && taken < 2 * dataverse_latency, "{taken:?}");
+    let url = client.sandbox.info().campaign.url.clone();
+    let before = tokio::time::Instant::now();
+    client::send(client.http.get(url)).await.expect(401);
+    let taken = before.elapsed();
+    assert!(taken >= campaign_latency && taken < 2 * campaign_latency, "{taken:?}");
+}
+
+#[tokio::test]
 async fn counters_count_and_start_again() {
     let client = Client::start(3).await;
     client.get("contacts").await.expect(200);

@@ -174,6 +174,49 @@ async fn campaign_is_hit_as_dataverse_is() {
     client.faults(json!([{"side": "campaign", "fault": "expire_token"}])).await;
     assert!(send(ask(Method::GET, profile)).await.expect(401).text.contains("401013"));
     let engine = client.counters().await["campaign"]["engine_calls"].clone();
-    // What reached the service counts whatever its answer; the throttled read did not reach it.
-    assert_eq!((&engine["insert"], &engine["read"]), (&json!(2), &json!(2)));
+    // A request counts whatever its answer, one of the gateway's or none at all.
+    assert_eq!((&engine["insert"], &engine["read"]), (&json!(2), &json!(3)));
+}
+
+#[tokio::test]
+async fn what_nobody_got_is_no_status() {
+    let client = Client::start(1).await;
+    client.control(Method::POST, "/counters/reset", json!({})).await.expect(200);
+    client
+        .faults(json!([
+            {"side": "dataverse", "fault": "reset_before"},
+            {"side": "dataverse", "fault": "reset_after_commit"},
+            {"side": "dataverse", "fault": "hang", "delay_ms": 1},
+        ]))
+        .await;
+    for _ in 0..3 {
+        assert!(client.request(Method::GET, "contacts").send().await.is_err());
+    }
+    client.get("contacts").await.expect(200);
+    let side = client.counters().await["dataverse"].clone();
+    assert_eq!((&side["requests"]["GET /contacts"], &side["status"]), (&json!(4), &json!({"200": 1})));
+    assert_eq!(side["unanswered"], 3);
+}
+
+#[tokio::test]
+async fn a_throttle_may_name_its_time_or_none() {
+    let client = Client::start(1).await;
+    client
+        .faults(json!([
+            {"side": "dataverse", "fault": "throttle", "headers": {"retry-after": "7"}},
+            {"side": "dataverse", "fault": "throttle", "headers": {"Retry-After": ""}},
+        ]))
+        .await;
+    assert_eq!(client.get("contacts").await.expect(429).header("retry-after"), "7");
+    assert!(!client.get("contacts").await.expect(429).headers.contains_key("retry-after"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_delayed_request_goes_its_way_in_its_time() {
+    let client = Client::start(0).await;
+    client.faults(json!([{"side": "dataverse", "method": "POST", "fault": "delay", "delay_ms": 3_600_000}])).await;
+    let before = tokio::time::Instant::now();
+    client.write(Method::POST, "contacts", &[], json!({"lastname": "x"})).await.expect(204);
+    assert!(before.elapsed() >= std::time::Duration::from_secs(3600));
+    assert_eq!(client.records("dataverse", "contact").await.len(), 1);
 }

@@ -97,11 +97,12 @@ async fn a_hanging_request_does_not_hold_up_the_end() {
 fn what_does_not_exist_yet_is_said() {
     let scenario = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(scenario.path(), "[dataverse]\nunknown = 1\n").unwrap();
-    let cases: [(&[&str], &str); 6] = [
+    let cases: [(&[&str], &str); 7] = [
         (&["--journal", "127.0.0.1:0"], "--journal: not available yet"),
         (&["--sftp", "127.0.0.1:0"], "--sftp: not available yet"),
         (&["--dataverse", "192.0.2.1:1"], "loopback"),
         (&["--limits", "some"], "real, off or REQUESTS/SECONDS"),
+        (&["--latency-ms", "1:x"], "D or D:C in milliseconds"),
         (&["--scenario", "/nonexistent.toml"], "cannot read the scenario file"),
         (&["--scenario", scenario.path().to_str().unwrap()], "unknown field `unknown`"),
     ];

@@ -77,6 +77,37 @@ async fn ims_takes_its_parameters_in_body_or_query() {
 }
 
 #[tokio::test]
+async fn a_token_enters_the_organizations_that_its_scopes_let_it_name() {
+    let client = Client::start(0).await;
+    let info = client.sandbox.info().campaign.clone();
+    let long = "AdobeID,openid,read_organizations,additional_info.projectedProductContext,additional_info.roles,adobeio_api,\
+        read_client_secret,manage_client_secrets,campaign_sdk,campaign_config_server_general,deliverability_service_general,event_receiver_api";
+    for (scope, status, organizations) in [
+        (long, 200, json!(["acme"])),
+        ("openid,AdobeID,campaign_sdk,additional_info.projectedProductContext", 200, json!(["acme"])),
+        ("openid,AdobeID,campaign_sdk", 403, json!([])),
+    ] {
+        let fields = [("client_id", info.client_id.as_str()), ("client_secret", &info.client_secret), ("scope", scope)];
+        let answer = client.post_form(&format!("{}/ims/token/v3", info.ims_url), &fields).await.expect(200).json();
+        let token = answer["access_token"].as_str().unwrap();
+        let url = format!("{}/campaign/profileAndServicesExt/profile", info.url);
+        let reply =
+            send(client.http.get(url).bearer_auth(token).header("x-api-key", &info.client_id)).await.expect(status);
+        assert_eq!(reply.text.contains(r#""error_code":"403023","message":"Profile is not valid""#), status == 403);
+        let profile = format!("{}/ims/profile/v1", info.ims_url);
+        let shown = send(client.http.get(&profile).bearer_auth(token)).await.expect(200).json();
+        let names: Vec<_> = shown["projectedProductContext"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|c| &c["prodCtx"]["organization_id"])
+            .collect();
+        assert_eq!(json!(names), organizations);
+        send(client.http.get(&profile).bearer_auth("made-up")).await.expect(401);
+    }
+}
+
+#[tokio::test]
 async fn a_bearer_is_good_at_its_own_service_until_it_expires() {
     let client = Client::start(1).await;
     client.control(Method::POST, "/tokens", json!({"side": "dataverse", "lifetime_seconds": 60})).await.expect(200);

@@ -109,3 +109,114 @@ fn long_texts_are_cut_at_a_letter_and_debug_hides_them() {
     assert_eq!(refusal.message.as_ref().map(String::len), Some(MAX_MESSAGE));
     assert!(!format!("{refusal:?}").contains('ä'));
 }
+
+/// Kind, delivery and whether the answer would be asked for again.
+fn outcome(status: u16, body: &str) -> (ErrorKind, Delivery, Verdict) {
+    let refusal = read(&Method::POST, status, body, true);
+    let (headers, body) = (HeaderMap::new(), Bytes::from(body.to_owned()));
+    let method = Method::POST;
+    let answer = Answer::new(&method, StatusCode::from_u16(status).unwrap(), &headers, &body, DateTime::<Utc>::MIN_UTC);
+    (refusal.kind, refusal.delivery, EngineClassifier::default().classify(&answer))
+}
+
+#[test]
+fn words_are_a_reason_and_everything_else_is_trouble() {
+    let reason = (ErrorKind::Validation, Delivery::Refused, Verdict::Refused);
+    for text in ["The email address is not valid.", "L'adresse n'est pas valide.", "メールアドレスが無効です。"]
+    {
+        assert_eq!(outcome(500, text), reason, "{text}");
+        assert_eq!(outcome(500, &serde_json::to_string(text).unwrap()), reason, "{text}");
+    }
+    let trouble = (ErrorKind::Server, Delivery::MaybeApplied, Verdict::RetryTransient);
+    for body in [
+        "",
+        " \n",
+        "\"\"",
+        "<html><body>Internal error</body></html>",
+        "<?xml version=\"1.0\"?><fault/>",
+        "Internal Server Error",
+        "{}",
+        "null",
+        "[]",
+        r#"{"code":500,"message":"Something failed."}"#,
+        r#"{"status":"down","cause":"unheard of"}"#,
+        r#"{"code":500,"mess"#,
+    ] {
+        assert_eq!(outcome(500, body), trouble, "{body}");
+    }
+}
+
+#[test]
+fn the_database_speaks_with_one_code_of_many_things() {
+    use ErrorKind as K;
+    let cases = [
+        ("PGS-220000", K::Exists),
+        ("PGS-220000.", K::Exists),
+        (
+            "RST-360011 An error has occurred - please contact your administrator.\nPGS-220000 PostgreSQL error: ERROR",
+            K::Exists,
+        ),
+        ("PGS-220000 PostgreSQL error: ERROR: duplicate key value violates unique constraint \"x\"", K::Exists),
+        ("PGS-220000 PostgreSQL error: ERROR: deadlock detected", K::Deadlock),
+        ("PGS-220000 PostgreSQL error: ERROR: canceling statement due to statement timeout", K::Deadlock),
+        ("PGS-220000 PostgreSQL error: FATAL: terminating connection due to administrator command", K::Server),
+        ("PGS-220000 PostgreSQL error: server closed the connection unexpectedly", K::Server),
+        ("PGS-220000 PostgreSQL error: could not receive data: timeout expired", K::Server),
+        ("PGS-220000 PostgreSQL error: FATAL: the database system is shutting down", K::Server),
+        ("PGS-220000 PostgreSQL error: ERROR: value out of range", K::Validation),
+        ("PGS-220000 Something that nobody wrote down.", K::Validation),
+        // Values look like anything; where they stand says that they are values.
+        ("PGS-220000 PostgreSQL error: ERROR: invalid input syntax for type date: \"FATAL connection\"", K::Validation),
+        (
+            "PGS-220000 PostgreSQL error: ERROR: null value in column \"a\" DETAIL: Failing row contains (1, timeout).",
+            K::Validation,
+        ),
+        (
+            "The value 'PGS-220000' is not valid for the 'nms:recipient:gender' enumeration of the '@gender' field",
+            K::InvalidEnum,
+        ),
+        ("Cannot update the 'BAS-010040 O'Neill' property that is read-only", K::ReadOnly),
+    ];
+    for (text, kind) in cases {
+        assert_eq!(read(&Method::POST, 500, text, true).kind, kind, "{text}");
+    }
+    assert_eq!(outcome(500, cases[4].0), (K::Deadlock, Delivery::Refused, Verdict::Refused));
+    assert_eq!(outcome(500, cases[6].0), (K::Server, Delivery::MaybeApplied, Verdict::RetryTransient));
+    assert_eq!(read(&Method::POST, 500, "The value 'XTK-170036' is bad", true).code, None);
+}
+
+#[test]
+fn messages_are_found_wherever_an_envelope_has_them() {
+    let duplicate = "PGS-220000 PostgreSQL error: ERROR: duplicate key";
+    for body in [
+        serde_json::json!({"error": {"message": duplicate}}),
+        serde_json::json!({"detail": duplicate}),
+        serde_json::json!({"title": "Error", "errors": [{"detail": duplicate}]}),
+        serde_json::json!([{"message": duplicate}]),
+    ] {
+        let refusal = read(&Method::POST, 500, &body.to_string(), true);
+        assert_eq!((refusal.kind, refusal.code.as_deref()), (ErrorKind::Exists, Some("PGS-220000")), "{body}");
+        assert!(refusal.message.unwrap().contains("duplicate key"));
+    }
+    // A record that is sent back is not a message.
+    let echo = serde_json::json!({"code": 500, "record": {"lastName": duplicate}}).to_string();
+    assert_eq!(read(&Method::POST, 500, &echo, true).kind, ErrorKind::Server);
+}
+
+#[test]
+fn a_code_is_a_code_or_nothing() {
+    for (body, code) in [
+        (r#"{"error_code":"403023"}"#, Some("403023")),
+        (r#"{"code":-2003}"#, Some("-2003")),
+        (r#"{"code":"ida.holm@example.org"}"#, None),
+        (r#"{"code":"Ida Holm"}"#, None),
+        (r#"{"code":"8c1f0c52-0000-4000-8000-000000000001"}"#, None),
+        (r#"{"code":""}"#, None),
+        (r#"{"error":"invalid_client"}"#, Some("invalid_client")),
+        (r#"{"error":"Holm"}"#, None),
+        (r#"{"error":"Ida is not valid"}"#, None),
+        (r#"{"error":{"code":"E1","message":"x"}}"#, Some("E1")),
+    ] {
+        assert_eq!(read(&Method::GET, 400, body, true).code.as_deref(), code, "{body}");
+    }
+}

@@ -58,7 +58,7 @@ impl Engine {
             Err(Misplaced::Stray) => Err(Refusal::stray()),
             Ok(located) => self.place(call, &located),
         };
-        outcome.unwrap_or_else(|refusal| refusal.reply(self.schema.switches.error_body))
+        outcome.unwrap_or_else(|refusal| refusal.reply(&self.schema.switches))
     }
 
     fn place(&self, call: &Call<'_>, located: &Located<'_>) -> Result<Reply, Refusal> {
@@ -73,11 +73,21 @@ impl Engine {
             (Place::Collection { resource, filters, tail: Tail::Rows }, "POST") if filters.is_empty() => {
                 self.create(call, family, resource, &place(family, resource), None)
             }
+            (Place::Collection { resource, filters, tail: Tail::Rows }, "PATCH")
+                if filters.is_empty() && self.schema.switches.collection_upsert =>
+            {
+                self.update_by_body(call, family, resource)
+            }
             (Place::Item { resource, key, field }, "GET") => self.item(call, family, resource, key, *field),
             (Place::Item { resource, key, field: None }, "PATCH") => {
                 let tables = self.write();
                 let at = find(&self.schema, &tables, resource, key)?;
                 self.update(call, family, resource, tables, at, &place(family, resource))
+            }
+            (Place::Item { key, field: None, .. }, "DELETE")
+                if !self.schema.switches.delete_by_key && !key.starts_with('@') =>
+            {
+                Err(Refusal::method())
             }
             (Place::Item { resource, key, field: None }, "DELETE") => {
                 let mut tables = self.write();
@@ -166,6 +176,20 @@ impl Engine {
         Ok(Reply::json(status, out))
     }
 
+    /// A PATCH of the collection: the key stands in the body.
+    fn update_by_body(&self, call: &Call<'_>, family: Family, resource: &Resource) -> Result<Reply, Refusal> {
+        let given = body(call.body)?;
+        let column = resource.key.and_then(|(_, column)| resource.columns.get(usize::from(column)));
+        let key = match column.and_then(|column| given.get(&column.path)) {
+            Some(Value::String(text)) => text.clone(),
+            Some(other) => other.to_string(),
+            None => return Err(Refusal::method()),
+        };
+        let tables = self.write();
+        let at = find(&self.schema, &tables, resource, &key)?;
+        self.update(call, family, resource, tables, at, &place(family, resource))
+    }
+
     fn update(
         &self,
         call: &Call<'_>,
@@ -227,7 +251,11 @@ impl Engine {
                     let parameters = Parameters::read(call.query);
                     let listing = Listing {
                         view: self.view(call, &tables, family, child, &place, &place),
-                        conditions: vec![Condition::Is(link.column, value)],
+                        // A parent without a value to join by has no children; rows without one are nobody's.
+                        conditions: vec![match value.is_empty() {
+                            true => Condition::Never,
+                            false => Condition::Is(link.column, value),
+                        }],
                         parameters: &parameters,
                         place: place.clone(),
                         filters: String::new(),
@@ -245,7 +273,7 @@ impl Engine {
         };
         let at = find(&self.schema, &tables, child, item)?;
         let found = row(&tables, child, at)?;
-        if found.get(&child.columns, link.column) != value.as_slice() {
+        if value.is_empty() || found.get(&child.columns, link.column) != value.as_slice() {
             return Err(Refusal::not_found(child, item, true));
         }
         match call.method {
@@ -257,7 +285,7 @@ impl Engine {
                     found,
                     self.schema.switches.item_href,
                 );
-                Ok(Reply::json(200, out))
+                Ok(Reply::json(200, out).holding(1))
             }
             "PATCH" => self.update(call, family, child, tables, at, &place),
             "DELETE" => {
@@ -301,8 +329,7 @@ fn find(schema: &Schema, tables: &Tables, resource: &Resource, key: &str) -> Res
             Decoded::Gibberish => return Err(Refusal::gibberish(token)),
         }
     } else if resource.is_profile || schema.switches.custom_resource_keys {
-        let unique = resource.key.map(|(unique, _)| unique);
-        unique.and_then(|unique| tables.of(resource).find(&resource.columns, unique, &[key.as_bytes()]))
+        tables.of(resource).by_key(resource, key)
     } else {
         None
     };
@@ -336,4 +363,9 @@ fn empty_list(base: &str, place: &str) -> Reply {
 /// Reads a path for this engine.
 pub(super) fn locate<'e>(engine: &'e Engine, path: &str) -> Result<Located<'e>, Misplaced> {
     route::locate(&engine.schema, path)
+}
+
+/// Whether a path asks for a description, though nothing it names is there.
+pub(super) fn describes(path: &str) -> bool {
+    route::describes(path)
 }

@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use super::primary_key;
 use super::render::Family;
 use super::route::published;
-use super::scenario::{DataPolicy, FilterOperator};
+use super::scenario::{DataPolicy, FilterOperator, MetadataItemContent, MetadataValues};
 use super::schema::{Column, FilterField, FilterKind, Output, Resource, Schema, Slot};
 use super::value::Kind;
 
@@ -119,17 +119,21 @@ fn slot_metadata(resource: &Resource, schema: &Schema, slot: &Slot) -> Option<Va
     };
     Some(Value::Object(match &slot.what {
         Output::PrimaryKey | Output::Href => return None,
-        Output::Column(number) => column(resource, name, resource.columns.get(usize::from(*number))?),
+        Output::Column(number) => column(schema, resource, name, resource.columns.get(usize::from(*number))?),
         Output::Item(parts) => {
             let mut inner = Map::new();
             for (_, number) in parts {
                 let part = resource.columns.get(usize::from(*number))?;
                 let short = part.path.rsplit('.').next().unwrap_or(&part.path);
-                inner.insert(short.to_owned(), Value::Object(column(resource, short, part)));
+                inner.insert(short.to_owned(), Value::Object(column(schema, resource, short, part)));
             }
+            let inner = match schema.switches.metadata_item_content {
+                MetadataItemContent::Object => Value::Object(inner),
+                MetadataItemContent::List => inner.into_iter().map(|(_, part)| part).collect(),
+            };
             let mut item = field(resource, name, name, name, "item", "element");
             item.insert("sortable".to_owned(), json!(false));
-            item.insert("content".to_owned(), Value::Object(inner));
+            item.insert("content".to_owned(), inner);
             item
         }
         Output::Created | Output::LastModified => {
@@ -166,7 +170,7 @@ fn slot_metadata(resource: &Resource, schema: &Schema, slot: &Slot) -> Option<Va
     }))
 }
 
-fn column(resource: &Resource, name: &str, column: &Column) -> Map<String, Value> {
+fn column(schema: &Schema, resource: &Resource, name: &str, column: &Column) -> Map<String, Value> {
     let (kind, storage, length) = match &column.kind {
         Kind::Text { length } => ("string", "string", *length),
         Kind::Number { bits: None } => ("number", "double", 0),
@@ -192,11 +196,14 @@ fn column(resource: &Resource, name: &str, column: &Column) -> Map<String, Value
     field.insert("readOnly".to_owned(), json!(column.read_only));
     field.insert("sortable".to_owned(), json!(true));
     if let Kind::Enumeration(choices) = &column.kind {
-        let values: Map<String, Value> = choices
-            .iter()
-            .map(|c| (c.name.clone(), json!({"label": c.label, "name": c.name, "value": c.value})))
-            .collect();
-        field.insert("values".to_owned(), Value::Object(values));
+        let whole = choices.iter().map(|c| json!({"label": c.label, "name": c.name, "value": c.value}));
+        let names = choices.iter().map(|c| c.name.clone());
+        let values: Value = match schema.switches.metadata_values {
+            MetadataValues::Object => Value::Object(names.zip(whole).collect()),
+            MetadataValues::List => whole.collect(),
+            MetadataValues::Names => names.collect(),
+        };
+        field.insert("values".to_owned(), values);
     }
     field
 }

@@ -23,8 +23,8 @@ mod write;
 
 pub use scenario::{
     CampaignScenario, CampaignSwitches, DataPolicy, ErrorBody, FieldScenario, FieldType, FilterOperator,
-    FilterScenario, GeneralOptOutDate, LinkCardinality, LinkScenario, OptOutPrefix, ResourceFamily, ResourceScenario,
-    TooLong,
+    FilterScenario, GeneralOptOutDate, LinkCardinality, LinkScenario, MetadataItemContent, MetadataValues,
+    OptOutPrefix, ResourceFamily, ResourceScenario, TooLong,
 };
 pub use seed::{CampaignMutation, CampaignMutationPlan};
 pub use service::{CampaignScenarioError, CampaignService, RecordLines};

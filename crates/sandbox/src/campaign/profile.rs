@@ -85,25 +85,40 @@ pub(super) fn capital(name: &str) -> String {
     chars.next().map(|c| c.to_uppercase().chain(chars).collect()).unwrap_or_default()
 }
 
-/// Every resource of a scenario: the built-in ones, extended or replaced by what it says.
-pub(super) fn resources(scenario: &CampaignScenario) -> Vec<ResourceScenario> {
+/// Every resource of a scenario: the built-in ones, extended or replaced by what it says. What cannot be changed is a problem.
+pub(super) fn resources(scenario: &CampaignScenario, problems: &mut Vec<String>) -> Vec<ResourceScenario> {
     let mut all = vec![profile(&scenario.switches)];
     if !scenario.resources.iter().any(|r| r.name == "cusVehicle") {
         all.push(default_vehicle());
     }
     for given in &scenario.resources {
         match all.iter_mut().find(|r| r.name == given.name) {
-            Some(known) if given.name == "profile" => extend(known, given),
+            Some(known) if given.name == "profile" => extend(known, given, problems),
             _ => all.push(given.clone()),
         }
     }
     all
 }
 
-fn extend(profile: &mut ResourceScenario, given: &ResourceScenario) {
+fn extend(profile: &mut ResourceScenario, given: &ResourceScenario, problems: &mut Vec<String>) {
+    if given.family != profile.family {
+        problems.push("campaign: profile: the family of a built-in resource cannot be changed".to_owned());
+    }
+    profile.label = given.label.clone().or(profile.label.take());
     for field in &given.fields {
         match profile.fields.iter_mut().find(|f| f.name == field.name) {
             Some(known) => {
+                let kind = known.kind.unwrap_or_default();
+                if field.kind.is_some_and(|given| given != kind) || (field.fraction && !known.fraction) {
+                    problems.push(format!(
+                        "campaign: profile.{}: the type of a built-in column cannot be changed",
+                        field.name
+                    ));
+                }
+                if !field.values.is_empty() && kind != FieldType::Enumeration {
+                    problems.push(format!("campaign: profile.{}: is no enumeration, and has no values", field.name));
+                }
+                known.label = field.label.clone().or(known.label.take());
                 known.data_policy = field.data_policy.or(known.data_policy);
                 known.length = field.length.or(known.length);
                 known.mandatory |= field.mandatory;
@@ -135,7 +150,7 @@ fn profile(switches: &CampaignSwitches) -> ResourceScenario {
     let of = |kind, name: &str, label: &str| FieldScenario {
         name: name.to_owned(),
         label: Some(label.to_owned()),
-        kind,
+        kind: Some(kind),
         ..FieldScenario::default()
     };
     let names = |list: &str| list.split_ascii_whitespace().map(str::to_owned).collect::<Vec<_>>();

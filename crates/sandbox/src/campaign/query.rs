@@ -48,6 +48,8 @@ pub(super) enum Condition {
     Starts(Vec<u8>, Vec<u8>),
     /// The column's sort key is this or later, and it holds something.
     AtLeast(u8, Vec<u8>),
+    /// No row.
+    Never,
     /// One of the row's own times; exactly, or this and later.
     Time(FilterField, i64, FilterOperator),
 }
@@ -60,6 +62,7 @@ impl Condition {
             Self::IsCaseless(column, wanted) => {
                 std::str::from_utf8(cell(*column)).is_ok_and(|held| held.to_lowercase() == *wanted)
             }
+            Self::Never => false,
             Self::Starts(columns, wanted) => columns.iter().any(|column| cell(*column).starts_with(wanted)),
             Self::AtLeast(column, wanted) => {
                 let held = cell(*column);
@@ -88,7 +91,7 @@ pub(super) fn conditions(
     for filter in filters {
         match &filter.kind {
             FilterKind::Email(column) => {
-                let given = parameters.get("email").unwrap_or_default();
+                let given = parameters.get("email").ok_or_else(|| Refusal::missing_parameter(&filter.name, "email"))?;
                 out.push(if schema.switches.email_filter_case_sensitive {
                     Condition::Is(*column, given.as_bytes().to_vec())
                 } else {
@@ -109,13 +112,17 @@ pub(super) fn conditions(
                     let [column] = columns.as_slice() else { return None };
                     parameters.get(&resource.columns.get(usize::from(*column))?.path)
                 };
-                let text = parameters.get("text").or_else(by_name).unwrap_or_default().as_bytes().to_vec();
+                let text = parameters.get("text").or_else(by_name);
+                let text = text.ok_or_else(|| Refusal::missing_parameter(&filter.name, "text"))?.as_bytes().to_vec();
                 out.push(Condition::Starts(columns, text));
             }
             FilterKind::Custom { field, parameter, operator, optional } => {
                 let given = parameters.get(parameter).unwrap_or_default();
-                if given.is_empty() && *optional {
-                    continue;
+                if given.is_empty() {
+                    if *optional {
+                        continue;
+                    }
+                    return Err(Refusal::missing_parameter(&filter.name, parameter));
                 }
                 out.push(custom(resource, *field, *operator, given)?);
             }
@@ -204,7 +211,7 @@ impl Listing<'_> {
         out.push(b'}');
         if let Some((key, at)) = page.last().filter(|_| next) {
             out.extend_from_slice(b",\"next\":{\"href\":");
-            value::write_string(out, self.next_address(&primary_key::write_cursor(key, *at)).as_bytes());
+            value::write_string(out, self.next_address(tail, &primary_key::write_cursor(key, *at)).as_bytes());
             out.push(b'}');
         }
         let paged = next || (after.is_some() && !page.is_empty());
@@ -322,8 +329,14 @@ impl Listing<'_> {
         address
     }
 
-    fn next_address(&self, cursor: &str) -> String {
+    fn next_address(&self, tail: Tail<'_>, cursor: &str) -> String {
         let mut address = format!("{}{}/{}", self.view.base, self.place, self.filters);
+        if let Tail::Field(slot) = tail {
+            if !self.filters.is_empty() {
+                address.push('/');
+            }
+            address.push_str(&slot.name);
+        }
         self.add_parameters(&mut address, &["_lineStart"], Some(cursor));
         address
     }

@@ -1,7 +1,7 @@
 //! The two voices in which a request is refused: the gateway's JSON envelopes and the engine's own texts, most of them with
 //! status 500 (experienceleague.adobe.com, "Troubleshooting" and "Campaign Standard and v8 REST API limitations").
 
-use super::scenario::ErrorBody;
+use super::scenario::{CampaignSwitches, ErrorBody};
 use super::schema::{Column, Resource};
 use super::value::{self, Problem};
 
@@ -62,16 +62,21 @@ impl Refusal {
         Self::new(status, format!("{HEAD}\n{text}"))
     }
 
-    /// In the shape that the switch asks for.
-    pub(super) fn reply(self, shape: ErrorBody) -> Reply {
+    /// In the shape that the switches ask for.
+    pub(super) fn reply(self, switches: &CampaignSwitches) -> Reply {
+        let shape = switches.error_body;
+        let text = match self.text.strip_prefix(HEAD).and_then(|rest| rest.strip_prefix('\n')) {
+            Some(rest) if !switches.error_head_line => rest.to_owned(),
+            _ => self.text,
+        };
         let content_type = match shape {
             ErrorBody::Text => "text/plain;charset=utf-8",
             ErrorBody::JsonString | ErrorBody::MislabelledText => "application/json;charset=utf-8",
         };
         let mut body = Vec::new();
         match shape {
-            ErrorBody::JsonString => value::write_string(&mut body, self.text.as_bytes()),
-            ErrorBody::Text | ErrorBody::MislabelledText => body = self.text.into_bytes(),
+            ErrorBody::JsonString => value::write_string(&mut body, text.as_bytes()),
+            ErrorBody::Text | ErrorBody::MislabelledText => body = text.into_bytes(),
         }
         Reply { status: self.status, content_type, body, rows: 0 }
     }
@@ -165,10 +170,18 @@ impl Refusal {
                 500,
                 format!("PGS-220000 PostgreSQL error: ERROR: value too long for type character varying({length})"),
             ),
-            Problem::Email { value } => {
-                Self::headed(500, &format!("The value '{value}' of the '@{name}' field is not a valid email address."))
-            }
+            Problem::Email { value } => Self::email(500, value),
         }
+    }
+
+    /// A text that is no email address, where the column's policy asks for one.
+    pub(super) fn email(status: u16, text: &str) -> Self {
+        Self::headed(status, text)
+    }
+
+    /// A filter without its parameter.
+    pub(super) fn missing_parameter(filter: &str, name: &str) -> Self {
+        Self::headed(500, &format!("The '{name}' parameter of the '{filter}' filter is missing."))
     }
 
     /// A query parameter that cannot be read.

@@ -93,6 +93,22 @@ pub(super) fn locate<'s>(schema: &'s Schema, path: &str) -> Result<Located<'s>, 
     Ok(Located { family, place, template })
 }
 
+/// Whether a path asks for a description, whatever it is that it asks to have described.
+pub(super) fn describes(path: &str) -> bool {
+    let segments: Vec<&str> = path.split('/').filter(|s| !s.is_empty()).collect();
+    segments.len() < 2 || segments[1] == "resourceType" || (segments.len() == 3 && segments[2] == "metadata")
+}
+
+/// The built-in filters of the profile that are not imitated (experienceleague.adobe.com, "Profile data model").
+const FILTERS: [&str; 6] =
+    ["birthday", "hasReceivedDelivery", "hasOpenedDelivery", "hasClickedDelivery", "profile", "subscribers"];
+
+/// Whether a segment names a filter where a key may stand: a filter that is not published is not a key.
+fn names_filter(resource: &Resource, segment: &str) -> bool {
+    segment.strip_prefix("by").is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_uppercase()))
+        || (resource.is_profile && FILTERS.contains(&segment))
+}
+
 /// The resource of that name, if the family publishes it.
 fn resource<'s>(schema: &'s Schema, family: Family, name: &str) -> Option<&'s Resource> {
     let found = schema.find(name).or_else(|| schema.find(name.strip_suffix(".json")?))?;
@@ -158,6 +174,7 @@ fn within<'s>(
             template.push_str(one);
             Ok(Place::Collection { resource, filters, tail: tail(one, resource).unwrap_or(Tail::Rows) })
         }
+        [key, ..] if names_filter(resource, key) => Err(Misplaced::Path),
         [key, more @ ..] => {
             template.push_str("/{key}");
             let key = key.clone();

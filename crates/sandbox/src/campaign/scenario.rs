@@ -70,9 +70,9 @@ pub enum ResourceFamily {
 pub struct FieldScenario {
     /// Wire name; custom ones start with `cus`.
     pub name: String,
-    /// High-level type.
+    /// High-level type; text when absent. That of a built-in column cannot be changed.
     #[serde(default, rename = "type")]
-    pub kind: FieldType,
+    pub kind: Option<FieldType>,
     /// Label of the metadata; the name when absent.
     #[serde(default)]
     pub label: Option<String>,
@@ -200,14 +200,35 @@ pub enum FilterOperator {
 pub struct CampaignSwitches {
     /// Shape of the engine's own errors.
     pub error_body: ErrorBody,
+    /// The engine's errors begin with the general line `RST-360011 An error has occurred...` where the public samples do.
+    pub error_head_line: bool,
+    /// Status of the refusal of an email address.
+    pub email_refusal_status: u16,
+    /// Its text; `{value}` and `{field}` are replaced.
+    pub email_refusal_text: String,
+    /// Status of the errors of IMS.
+    pub ims_error_status: u16,
+    /// `error` of IMS for a wrong client id or secret.
+    pub ims_client_error: String,
+    /// A new token of IMS ends the earlier ones.
+    pub new_token_ends_earlier: bool,
+    /// Shape of `values` of an enumeration's metadata.
+    pub metadata_values: MetadataValues,
+    /// Shape of `content` of an item's metadata.
+    pub metadata_item_content: MetadataItemContent,
     /// Status of a successful delete: 200 or 204.
     pub delete_status: u16,
     /// Status of a PATCH with an empty object: 200 or 204.
     pub empty_patch_status: u16,
     /// Custom resources can be addressed by their custom key, not only by PKey.
     pub custom_resource_keys: bool,
-    /// A POST whose unique key exists updates that row instead of being refused.
+    /// A POST whose unique key exists updates that row instead of being refused, and a PATCH of the collection updates the row
+    /// whose key stands in its body (experienceleague.adobe.com, KA-15086).
     pub collection_upsert: bool,
+    /// A DELETE may address its row by the custom key; otherwise by PKey only, and the method is refused.
+    pub delete_by_key: bool,
+    /// A link can be set by the custom key of its target in the place of a PKey; otherwise such a text is a PKey that nobody knows.
+    pub link_by_key: bool,
     /// `null` in a body sets the default; otherwise it is refused.
     pub accept_null: bool,
     /// What a string above its length leads to.
@@ -240,10 +261,20 @@ impl Default for CampaignSwitches {
     fn default() -> Self {
         Self {
             error_body: ErrorBody::Text,
+            error_head_line: true,
+            email_refusal_status: 500,
+            email_refusal_text: "The value '{value}' of the '@{field}' field is not a valid email address.".to_owned(),
+            ims_error_status: 400,
+            ims_client_error: "invalid_client".to_owned(),
+            new_token_ends_earlier: false,
+            metadata_values: MetadataValues::Object,
+            metadata_item_content: MetadataItemContent::Object,
             delete_status: 200,
             empty_patch_status: 200,
             custom_resource_keys: true,
             collection_upsert: false,
+            delete_by_key: true,
+            link_by_key: true,
             accept_null: true,
             too_long: TooLong::Error,
             line_count_cap: 200,
@@ -271,6 +302,28 @@ pub enum ErrorBody {
     JsonString,
     /// Plain text that calls itself `application/json`.
     MislabelledText,
+}
+
+/// Shape of the `values` of an enumeration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MetadataValues {
+    /// `{"male": {"name": "male", "label": "Male", "value": "1"}}`.
+    Object,
+    /// `[{"name": "male", "label": "Male", "value": "1"}]`.
+    List,
+    /// `["male"]`.
+    Names,
+}
+
+/// Shape of the `content` of an item.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MetadataItemContent {
+    /// `{"city": {"apiName": "city", ...}}`.
+    Object,
+    /// `[{"apiName": "city", ...}]`.
+    List,
 }
 
 /// What a string above its length leads to.
@@ -322,7 +375,7 @@ pub(super) fn default_vehicle() -> ResourceScenario {
     let typed = |name: &str, label: &str, kind| FieldScenario {
         name: name.to_owned(),
         label: Some(label.to_owned()),
-        kind,
+        kind: Some(kind),
         ..FieldScenario::default()
     };
     ResourceScenario {

@@ -165,8 +165,8 @@ pub(super) struct Known {
 impl Schema {
     /// Compiles a scenario, or lists everything that is wrong with it.
     pub(super) fn compile(scenario: &CampaignScenario) -> Result<Self, Vec<String>> {
-        let given = profile::resources(scenario);
         let mut problems = Vec::new();
+        let given = profile::resources(scenario, &mut problems);
         let mut by_name = HashMap::new();
         let mut resources = Vec::with_capacity(given.len());
         for (index, resource) in given.iter().enumerate() {
@@ -180,6 +180,14 @@ impl Schema {
                 match join(&resources, &by_name, index, link) {
                     Ok(join) => {
                         let (target, number) = (join.target, resources[index].links.len());
+                        let back = link.collection.as_ref();
+                        let taken = back.is_some_and(|name| resources[target].inputs.contains_key(name));
+                        if taken || resources[index].inputs.contains_key(&link.name) {
+                            problems.push(format!(
+                                "campaign: {}.{}: another attribute has the name of the link or of its collection",
+                                resource.name, link.name
+                            ));
+                        }
                         resources[index].inputs.insert(link.name.clone(), Input::Link(number));
                         resources[index].add_slot(&link.name, Output::Link(number), false);
                         resources[index].links.push(join);
@@ -197,6 +205,14 @@ impl Schema {
         }
         if let status @ (0..200 | 300..) = scenario.switches.delete_status {
             problems.push(format!("campaign: delete_status {status} is not a success"));
+        }
+        for (name, status) in [
+            ("email_refusal_status", scenario.switches.email_refusal_status),
+            ("ims_error_status", scenario.switches.ims_error_status),
+        ] {
+            if !(400..600).contains(&status) {
+                problems.push(format!("campaign: {name} {status} is no status of an error"));
+            }
         }
         for resource in &mut resources {
             resource.slots.sort_by(|a, b| a.name.cmp(&b.name));
@@ -295,10 +311,17 @@ impl Resource {
             this.uniques.push(columns);
         }
         this.key = this.uniques.iter().enumerate().find(|(_, key)| key.len() == 1).map(|(at, key)| (at, key[0]));
+        // Paths hold text; dates, times and names of an enumeration are not published as keys.
+        let addressable = |column: &Column| matches!(column.kind, Kind::Text { .. } | Kind::Number { .. });
+        if let Some(column) = this.key.and_then(|(_, column)| this.columns.get(usize::from(column)))
+            && !addressable(column)
+        {
+            problems.push(format!("campaign: {}.{}: a key is a text or a number", given.name, column.path));
+        }
         if this.uniques.is_empty() {
             problems.push(format!("campaign: {}: needs a unique key", given.name));
         }
-        this.add_standard();
+        this.add_standard(problems);
         this.add_filters(given, problems);
         this
     }
@@ -308,7 +331,7 @@ impl Resource {
         let Ok(number) = u8::try_from(self.columns.len()) else {
             return;
         };
-        let kind = match field.kind {
+        let kind = match field.kind.unwrap_or_default() {
             FieldType::String => Kind::Text { length: field.length.unwrap_or(255) },
             FieldType::Number => Kind::Number { bits: (!field.fraction).then_some(32) },
             FieldType::Boolean => Kind::Boolean,
@@ -369,10 +392,10 @@ impl Resource {
     }
 
     /// What every resource has, and what the profile has beside its columns.
-    fn add_standard(&mut self) {
+    fn add_standard(&mut self, problems: &mut Vec<String>) {
         self.add_slot("PKey", Output::PrimaryKey, true);
-        self.inputs.insert("PKey".to_owned(), Input::Identity);
-        self.inputs.insert("href".to_owned(), Input::Nothing);
+        self.reserve("PKey", Input::Identity, problems);
+        self.reserve("href", Input::Nothing, problems);
         self.add_slot("href", Output::Href, true);
         let mut computed =
             vec![("created", Output::Created), ("lastModified", Output::LastModified), ("title", Output::Title)];
@@ -386,12 +409,12 @@ impl Resource {
             ]);
             self.collections.push(Collection { name: "subscriptions".to_owned(), from: None });
             for unit in ["orgUnit", "geoUnit"] {
-                self.inputs.insert(unit.to_owned(), Input::Nothing);
+                self.reserve(unit, Input::Nothing, problems);
                 self.add_slot(unit, Output::Null, false);
             }
         }
         for (name, what) in computed {
-            self.inputs.insert(name.to_owned(), Input::ReadOnly);
+            self.reserve(name, Input::ReadOnly, problems);
             self.add_slot(name, what, true);
         }
         let key = self.key.map(|(_, column)| column);
@@ -408,6 +431,13 @@ impl Resource {
                 .collect(),
             text: text.map(|(at, _)| at),
         };
+    }
+
+    /// A name that the service itself has.
+    fn reserve(&mut self, name: &str, input: Input, problems: &mut Vec<String>) {
+        if self.inputs.insert(name.to_owned(), input).is_some() {
+            problems.push(format!("campaign: {}.{name}: every resource has an attribute of this name", self.name));
+        }
     }
 
     fn add_filters(&mut self, given: &ResourceScenario, problems: &mut Vec<String>) {

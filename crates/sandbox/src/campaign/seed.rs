@@ -67,6 +67,11 @@ pub struct CampaignMutationPlan<'a> {
     pub seed: u64,
 }
 
+/// Most rows of a kind in one mutation.
+const LARGEST_MUTATION: usize = 1_000_000;
+/// Throws for a key that is free; where keys are so short that this is not enough, there are hardly any left.
+const THROWS: usize = 1000;
+
 /// Carries out a mutation. Nothing is changed when it is refused.
 pub(super) fn mutate(
     schema: &Schema,
@@ -75,7 +80,10 @@ pub(super) fn mutate(
     now: i64,
 ) -> Result<CampaignMutation, String> {
     let resource = schema.find(plan.resource).ok_or_else(|| format!("no resource {}", plan.resource))?;
-    let (unique, key) = resource.key.ok_or_else(|| format!("{} has no key of one column", resource.name))?;
+    let (_, key) = resource.key.ok_or_else(|| format!("{} has no key of one column", resource.name))?;
+    if [plan.create, plan.update, plan.delete].iter().any(|count| *count > LARGEST_MUTATION) {
+        return Err(format!("more than {LARGEST_MUTATION} rows of a kind at once"));
+    }
     let fields = fields(resource, plan.fields)?;
     let all = self::fields(resource, &[])?;
     let mut dice = Dice::new(plan.seed, "campaign mutation");
@@ -93,36 +101,55 @@ pub(super) fn mutate(
         return Err(format!("{} has no column to change", resource.name));
     }
     let mut done = CampaignMutation::default();
-    let mut chosen = Vec::with_capacity(plan.update + plan.delete);
-    for _ in 0..plan.update + plan.delete {
-        let at = dice.below(live.len());
-        chosen.push(live.swap_remove(at));
-    }
-    for (number, at) in chosen.into_iter().enumerate() {
-        let Some(row) = tables.of(resource).row(at).cloned() else { continue };
+    let mut updates = Vec::with_capacity(plan.update);
+    let mut deletes = Vec::with_capacity(plan.delete);
+    for number in 0..plan.update + plan.delete {
+        let at = live.swap_remove(dice.below(live.len()));
+        let Some(row) = tables.of(resource).row(at) else { continue };
         let id = String::from_utf8_lossy(row.get(columns, key)).into_owned();
         if number < plan.update {
-            let changes = change(resource, &row, &fields, &mut dice, now);
-            write::update(tables, resource, at, &changes, now).map_err(|refusal| refusal.text)?;
+            let changes = change(resource, row, &fields, &mut dice, now)
+                .ok_or_else(|| format!("{}: a row has no named column that can hold another value", resource.name))?;
+            updates.push((at, changes));
             done.updated.push(id);
         } else {
-            tables.of_mut(resource).remove(columns, at);
+            deletes.push(at);
             done.deleted.push(id);
         }
     }
-    let gone: HashSet<&String> = done.deleted.iter().collect();
-    let mut created = Vec::with_capacity(plan.create);
-    while created.len() < plan.create {
-        let id = new_key(columns, key, &mut dice);
-        // A key that was just deleted would make the lists overlap.
-        if gone.contains(&id) || tables.of(resource).find(columns, unique, &[id.as_bytes()]).is_some() {
-            continue;
-        }
-        add(schema, tables, resource, &id, &all, &mut dice, now)?;
-        created.push(id);
+    // Another seed for each mutation: the keys of rows that are gone again must not come back either.
+    let mut keys = Dice::new(plan.seed, &format!("keys of campaign mutation {}", tables.mutations));
+    let mut used: HashSet<String> = done.deleted.iter().cloned().collect();
+    for _ in 0..plan.create {
+        let id = free_key(tables, resource, &mut keys, |id| used.contains(id))?;
+        used.insert(id.clone());
+        done.created.push(id);
     }
-    done.created = created;
+    for (at, changes) in &updates {
+        write::update(tables, resource, *at, changes, now).map_err(|refusal| refusal.text)?;
+    }
+    for at in deletes {
+        tables.of_mut(resource).remove(columns, at);
+    }
+    for id in &done.created {
+        add(schema, tables, resource, id, &all, &mut dice, now)?;
+    }
+    tables.mutations += 1;
     Ok(done)
+}
+
+/// A key that no row has and `used` does not know.
+fn free_key(
+    tables: &Tables,
+    resource: &Resource,
+    dice: &mut Dice,
+    used: impl Fn(&String) -> bool,
+) -> Result<String, String> {
+    let (_, key) = resource.key.ok_or_else(|| format!("{} has no key of one column", resource.name))?;
+    (0..THROWS)
+        .map(|_| new_key(&resource.columns, key, dice))
+        .find(|id| !used(id) && tables.of(resource).by_key(resource, id).is_none())
+        .ok_or_else(|| format!("{} has hardly a key left that no row has", resource.name))
 }
 
 /// Adds so many rows.
@@ -134,14 +161,10 @@ pub(super) fn fill(
     seed: u64,
     now: i64,
 ) -> Result<(), String> {
-    let (unique, key) = resource.key.ok_or_else(|| format!("{} has no key of one column", resource.name))?;
     let fields = fields(resource, &[])?;
     let mut dice = Dice::new(seed, &resource.name);
     for _ in 0..rows {
-        let mut id = new_key(&resource.columns, key, &mut dice);
-        while tables.of(resource).find(&resource.columns, unique, &[id.as_bytes()]).is_some() {
-            id = new_key(&resource.columns, key, &mut dice);
-        }
+        let id = free_key(tables, resource, &mut dice, |_| false)?;
         add(schema, tables, resource, &id, &fields, &mut dice, now)?;
     }
     Ok(())
@@ -167,27 +190,24 @@ fn add(
     }
 }
 
-/// New values for some of the columns, at least one of which differs from what the row holds.
-fn change(resource: &Resource, row: &Row, fields: &[u8], dice: &mut Dice, now: i64) -> Changes {
-    let sure = dice.below(fields.len());
-    let mut changes = Changes::new();
-    for (number, at) in fields.iter().enumerate() {
-        if number != sure && dice.below(3) > 0 {
-            continue;
+/// New values for some of the columns, each of which differs from what the row holds. None: none of them can.
+fn change(resource: &Resource, row: &Row, fields: &[u8], dice: &mut Dice, now: i64) -> Option<Changes> {
+    let other = |at: u8, dice: &mut Dice| {
+        let column = resource.columns.get(usize::from(at))?;
+        let held = row.get(&resource.columns, at);
+        // A few dozen throws find another value where there is one; a column may have one value only.
+        let new = (0..64).map(|_| make(column, dice, now)).find(|new| new != held)?;
+        Some((at, new))
+    };
+    let (before, from) = fields.split_at(dice.below(fields.len()));
+    let mut order = from.iter().chain(before);
+    let mut changes: Changes = vec![order.by_ref().find_map(|at| other(*at, dice))?];
+    for at in order {
+        if dice.below(3) == 0 {
+            changes.extend(other(*at, dice));
         }
-        let Some(column) = resource.columns.get(usize::from(*at)) else { continue };
-        let held = row.get(&resource.columns, *at);
-        let mut new = make(column, dice, now);
-        // Any column has at least two values; a few dozen throws find the other one.
-        for _ in 0..64 {
-            if new != held {
-                break;
-            }
-            new = make(column, dice, now);
-        }
-        changes.push((*at, new));
     }
-    changes
+    Some(changes)
 }
 
 fn fields(resource: &Resource, named: &[String]) -> Result<Vec<u8>, String> {
@@ -207,15 +227,18 @@ fn fields(resource: &Resource, named: &[String]) -> Result<Vec<u8>, String> {
             .map(|(at, _)| at)
             .collect());
     }
-    named
-        .iter()
-        .map(|name| match resource.filter_field(name) {
+    let mut found = Vec::with_capacity(named.len());
+    for name in named {
+        match resource.filter_field(name) {
             Some(FilterField::Column(column)) if !resource.uniques.iter().flatten().any(|part| *part == column) => {
-                Ok(column)
+                if !found.contains(&column) {
+                    found.push(column);
+                }
             }
-            _ => Err(format!("{}: {name} is no column that can change", resource.name)),
-        })
-        .collect()
+            _ => return Err(format!("{}: {name} is no column that can change", resource.name)),
+        }
+    }
+    Ok(found)
 }
 
 fn new_key(columns: &[Column], key: u8, dice: &mut Dice) -> String {

@@ -20,13 +20,15 @@ use super::scenario::{CampaignScenario, ResourceFamily};
 use super::schema::Schema;
 use super::seed::{self, CampaignMutation, CampaignMutationPlan};
 use super::write;
-use crate::counters::EngineCall;
 use crate::oauth::{TokenState, bearer};
 use crate::route::{RecordRequest, RouteTemplate, SetupRequest};
-use crate::service::{Shared, Side};
+use crate::service::{Shared, Side, plain};
+use crate::token_endpoints;
 
 /// Greatest body that is read.
 const LARGEST_BODY: usize = 1024 * 1024;
+/// Greatest form of a token request that is read.
+const LARGEST_FORM: usize = 64 * 1024;
 /// Rows rendered at once for the control listing, so that the lock is never held long.
 const LINES_AT_ONCE: usize = 256;
 
@@ -67,12 +69,12 @@ impl CampaignService {
         Ok(Arc::new(Self { engine, shared, base, warm: AtomicBool::new(false) }))
     }
 
-    /// Serves `/{organization}/campaign/...`.
+    /// Serves `/{organization}/campaign/...` and the endpoints of IMS. Every other address is the gateway's too.
     pub fn router(self: &Arc<Self>) -> Router {
         Router::new()
-            .route("/{organization}/campaign", any(handle))
-            .route("/{organization}/campaign/", any(handle))
-            .route("/{organization}/campaign/{*rest}", any(handle))
+            .route("/ims/token/v3", any(ims))
+            .route("/ims/profile/v1", any(ims_profile))
+            .fallback(handle)
             .with_state(self.clone())
     }
 
@@ -112,13 +114,16 @@ impl CampaignService {
 
     /// Checks the headers as the gateway does (experienceleague.adobe.com, "Troubleshooting").
     fn gateway(&self, headers: &HeaderMap) -> Option<Reply> {
-        let state = bearer(headers).map(|token| self.shared.tokens.check(Side::Campaign, token));
-        if state != Some(TokenState::Valid) {
+        let valid = |token: &&str| self.shared.tokens.check(Side::Campaign, token) == TokenState::Valid;
+        let Some(token) = bearer(headers).filter(valid) else {
             return Some(Reply::gateway(401, "401013", "Oauth token is not valid"));
-        }
+        };
         let key = headers.get("x-api-key").map(HeaderValue::as_bytes);
         if key != Some(self.shared.config.campaign_client_id.as_bytes()) {
             return Some(Reply::gateway(403, "403000", "Api Key is invalid"));
+        }
+        if !self.shared.tokens.has_product_context(token) {
+            return Some(Reply::gateway(403, "403023", "Profile is not valid"));
         }
         None
     }
@@ -135,23 +140,18 @@ impl CampaignService {
             other => other,
         };
         let mut segments = parts.uri.path().trim_start_matches('/').splitn(3, '/');
-        let organization = segments.next().unwrap_or_default();
-        let path = segments.nth(1).unwrap_or_default();
-        let located = engine::locate(&self.engine, path);
+        let (organization, api) = (segments.next().unwrap_or_default(), segments.next());
+        let path = segments.next().unwrap_or_default();
+        let located = match api {
+            Some("campaign") => engine::locate(&self.engine, path),
+            _ => Err(Misplaced::Uri),
+        };
         let ours = organization == self.shared.config.organization;
         let (template, setup) = match &located {
-            Ok(found) => (Some(format!("{method} {}", found.template)), found.is_setup()),
-            Err(problem) => (None, *problem == Misplaced::Uri),
+            Ok(found) => (format!("{method} {}", found.template), found.is_setup()),
+            // One name for all of them: there is no end of paths that lead nowhere.
+            Err(problem) => (format!("{method} /{{other}}"), *problem == Misplaced::Uri || engine::describes(path)),
         };
-        if ours && !setup {
-            match method {
-                "GET" => self.shared.counters.engine_call(EngineCall::Read),
-                "POST" => self.shared.counters.engine_call(EngineCall::Insert),
-                "PATCH" => self.shared.counters.engine_call(EngineCall::Update),
-                "DELETE" => self.shared.counters.engine_call(EngineCall::Delete),
-                _ => {}
-            }
-        }
         let reply = if let Some(refused) = self.gateway(&parts.headers) {
             refused
         } else if !ours {
@@ -174,12 +174,13 @@ impl CampaignService {
         if reply.rows > 0 {
             self.shared.counters.rows(Side::Campaign, reply.rows);
         }
+        let holds = !reply.body.is_empty();
         let mut response = Response::new(Body::from(reply.body));
         *response.status_mut() = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(reply.content_type));
-        if let Some(template) = template {
-            response.extensions_mut().insert(RouteTemplate(template));
+        if holds {
+            response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(reply.content_type));
         }
+        response.extensions_mut().insert(RouteTemplate(template));
         if setup {
             response.extensions_mut().insert(SetupRequest);
         } else {
@@ -222,6 +223,21 @@ impl CampaignService {
             out.push(b'\n');
         }
     }
+}
+
+async fn ims(State(service): State<Arc<CampaignService>>, request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    match axum::body::to_bytes(body, LARGEST_FORM).await {
+        Ok(form) => {
+            let query = parts.uri.query().unwrap_or_default();
+            token_endpoints::ims(&service.shared, &service.engine.schema.switches, &parts.method, query, &form)
+        }
+        Err(_) => plain(StatusCode::PAYLOAD_TOO_LARGE, "text/plain", Body::empty()),
+    }
+}
+
+async fn ims_profile(State(service): State<Arc<CampaignService>>, request: Request) -> Response {
+    token_endpoints::ims_profile(&service.shared, request.method(), bearer(request.headers()))
 }
 
 async fn handle(State(service): State<Arc<CampaignService>>, request: Request) -> Response {

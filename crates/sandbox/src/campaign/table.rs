@@ -7,6 +7,7 @@ use std::hash::{BuildHasherDefault, Hasher};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::schema::{Column, Resource, Schema};
+use super::value;
 
 /// One row: cells as column number, length and bytes, in the order of the columns.
 #[derive(Debug, Clone)]
@@ -171,6 +172,13 @@ impl Table {
         first.or_else(|| index.collisions.iter().filter(|(h, _)| *h == hash).find_map(|(_, at)| same(*at)))
     }
 
+    /// The row that a custom key means, as it stands in a path.
+    pub(super) fn by_key(&self, resource: &Resource, key: &str) -> Option<u32> {
+        let (unique, column) = resource.key?;
+        let cell = value::key(&resource.columns.get(usize::from(column))?.kind, key)?;
+        self.find(&resource.columns, unique, &[&cell])
+    }
+
     /// The unique key, and the other row, that cells would break.
     pub(super) fn conflict(&self, columns: &[Column], cells: &[&[u8]], except: Option<u32>) -> Option<(usize, u32)> {
         (0..self.uniques.len()).find_map(|unique| {
@@ -262,12 +270,14 @@ fn hash(key: &[&[u8]]) -> u64 {
 #[derive(Debug)]
 pub(super) struct Tables {
     tables: Vec<Table>,
+    /// Seeded mutations that were made, so that none repeats the keys of another.
+    pub(super) mutations: u64,
 }
 
 impl Tables {
     /// Empty tables.
     pub(super) fn new(schema: &Schema) -> Self {
-        Self { tables: schema.resources.iter().map(Table::new).collect() }
+        Self { tables: schema.resources.iter().map(Table::new).collect(), mutations: 0 }
     }
 
     /// The rows of a resource.

@@ -88,6 +88,14 @@ pub(super) fn parse(kind: &Kind, policy: DataPolicy, too_long: TooLong, value: V
     }
 }
 
+/// The cell that a key in a path means; none when it cannot be one.
+pub(super) fn key(kind: &Kind, text: &str) -> Option<Vec<u8>> {
+    match kind {
+        Kind::Text { .. } => Some(text.as_bytes().to_vec()),
+        other => parse(other, DataPolicy::None, TooLong::Error, text.into()).ok(),
+    }
+}
+
 fn text(length: u32, policy: DataPolicy, too_long: TooLong, value: Value) -> Result<Vec<u8>, Problem> {
     let mut text = match value {
         Value::String(s) => s,

@@ -8,7 +8,7 @@ use super::refusal::Refusal;
 use super::render::Family;
 use super::schema::{Column, Input, Resource, Schema};
 use super::table::{Row, Tables, key_of};
-use super::value;
+use super::value::{self, Problem};
 
 /// New cells by column.
 pub(super) type Changes = Vec<(u8, Vec<u8>)>;
@@ -75,8 +75,14 @@ fn read(schema: &Schema, resource: &Resource, column: &Column, value: Value) -> 
     if value.is_null() && switches.accept_null {
         return Ok(column.default.clone());
     }
-    value::parse(&column.kind, column.policy, switches.too_long, value)
-        .map_err(|problem| Refusal::value(resource, column, &problem))
+    value::parse(&column.kind, column.policy, switches.too_long, value).map_err(|problem| match problem {
+        Problem::Email { value } => {
+            let field = column.path.rsplit('.').next().unwrap_or(&column.path);
+            let text = switches.email_refusal_text.replace("{field}", field).replace("{value}", &value);
+            Refusal::email(switches.email_refusal_status, &text)
+        }
+        problem => Refusal::value(resource, column, &problem),
+    })
 }
 
 /// A link is set by its target's PKey or key; attributes without one are ignored without an error
@@ -106,9 +112,8 @@ fn link_change(
             Decoded::Gibberish => return Err(Refusal::gibberish(key)),
             Decoded::Row { .. } | Decoded::Unknown => return Err(Refusal::unknown_primary_key(target, key)),
         },
-        Some(key) => {
-            target.key.and_then(|(unique, _)| tables.of(target).find(&target.columns, unique, &[key.as_bytes()]))
-        }
+        Some(key) if !schema.switches.link_by_key => return Err(Refusal::unknown_primary_key(target, key)),
+        Some(key) => tables.of(target).by_key(target, key),
     };
     match found.and_then(|at| tables.of(target).row(at)) {
         Some(row) => out.push((link.column, row.get(&target.columns, link.target_column).to_vec())),

@@ -73,7 +73,8 @@ pub(crate) async fn start(scenario: &str) -> Campaign {
     };
     let shared = Arc::new(Shared::new(config, CancellationToken::new()));
     let service = CampaignService::new(&scenario, shared.clone()).unwrap();
-    let router = service.router();
+    let layer = axum::middleware::from_fn_with_state((Side::Campaign, shared.clone()), sandbox::service::serve);
+    let router = service.router().layer(layer);
     tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
     let (token, _) = shared.tokens.issue(Side::Campaign);
     Campaign { service, shared, base: format!("{origin}/acme/campaign"), origin, token, client: reqwest::Client::new() }
