@@ -92,6 +92,8 @@ pub(super) struct Column {
     pub(super) lookup_type: &'static str,
     /// Labels of true and false.
     pub(super) truth: [&'static str; 2],
+    /// A date alone that takes a date and time and keeps the date.
+    pub(super) takes_time: bool,
     /// Auxiliary column of another: in the metadata, not in the data.
     pub(super) attribute_of: Option<String>,
 }
@@ -121,6 +123,7 @@ impl Column {
             targets: Vec::new(),
             lookup_type: "Lookup",
             truth: ["Yes", "No"],
+            takes_time: false,
             attribute_of: None,
             name: name.to_owned(),
         }
@@ -305,6 +308,9 @@ impl Schema {
         }
         for (index, table) in tables.iter_mut().enumerate() {
             table.index = index;
+            for column in table.columns.iter_mut().filter(|column| column.kind == Kind::DateOnly) {
+                column.takes_time = scenario.switches.date_only_takes_time;
+            }
         }
         Ok(Self { tables })
     }

@@ -1,5 +1,7 @@
 //! Seeded rows: the same seed, the same ids and values.
 
+use std::collections::HashMap;
+
 use super::row::{guid, reference_cell, text_cell};
 use super::schema::{Column, Kind, Table};
 use super::store::{Changes, Rows, Store};
@@ -80,27 +82,40 @@ const WORDS: [&str; 10] = ["amber", "brisk", "cedar", "delta", "ember", "fjord",
 pub(super) const TRIES: u32 = 100;
 
 /// Makes rows and values.
-pub(super) struct Seeder<'a> {
+pub(super) struct Seeder {
     pub(super) draws: Prng,
-    /// Ids that lookups may lead to, by table.
-    pub(super) targets: &'a dyn Fn(&str) -> Vec<u128>,
-    known: Vec<(String, Vec<u128>)>,
+    targets: Targets,
 }
 
-impl<'a> Seeder<'a> {
-    pub(super) fn new(seed: u64, purpose: &str, targets: &'a dyn Fn(&str) -> Vec<u128>) -> Self {
-        Self { draws: Prng::stream(seed, purpose), targets, known: Vec::new() }
+/// Ids that the lookups of a table may lead to, by table.
+#[derive(Debug, Default)]
+pub(super) struct Targets(HashMap<String, Vec<u128>>);
+
+impl Targets {
+    /// Looks at one table after the other, before the lock of `table` is taken: whoever made rows of contact while looking for
+    /// accounts, and the other way round, would wait for the other without end.
+    pub(super) fn of(store: &Store, table: &Table) -> Self {
+        let mut found = HashMap::new();
+        for target in table.columns.iter().flat_map(|column| &column.targets) {
+            let Some(other) = store.schema.by_name(&target.table).filter(|other| other.index != table.index) else {
+                continue;
+            };
+            found.entry(other.name.clone()).or_insert_with(|| store.read(other).by_id.keys().copied().collect());
+        }
+        Self(found)
+    }
+}
+
+impl Seeder {
+    pub(super) fn new(seed: u64, purpose: &str, targets: Targets) -> Self {
+        Self { draws: Prng::stream(seed, purpose), targets }
     }
 
     /// Fills all tables; tables that others lead to come first.
     pub(super) fn fill(store: &Store, seed: u64, contacts: u64, now: i64) -> Result<(), String> {
         for table in &store.schema.tables {
             let wanted = table.rows.unwrap_or(contacts);
-            let ids = |name: &str| {
-                let other = store.schema.by_name(name).filter(|other| other.index != table.index);
-                other.map(|other| store.read(other).by_id.keys().copied().collect()).unwrap_or_default()
-            };
-            let mut seeder = Seeder::new(seed, &table.name, &ids);
+            let mut seeder = Self::new(seed, &table.name, Targets::of(store, table));
             let mut rows = store.write(table);
             for number in 0..wanted {
                 let mut id = seeder.draws.guid();
@@ -125,23 +140,12 @@ impl<'a> Seeder<'a> {
         let mut problem = String::new();
         for _ in 0..TRIES {
             let changes = self.row(table, number);
-            match store.insert(rows, table, id, changes, now) {
+            match store.insert(rows, table, id, changes, now.into()) {
                 Ok(()) => return Ok(()),
                 Err(refusal) => problem = refusal.message,
             }
         }
         Err(problem)
-    }
-
-    fn ids(&mut self, table: &str) -> &[u128] {
-        let at = match self.known.iter().position(|(name, _)| name == table) {
-            Some(at) => at,
-            None => {
-                self.known.push((table.to_owned(), (self.targets)(table)));
-                self.known.len() - 1
-            }
-        };
-        &self.known[at].1
     }
 
     fn of(&mut self, list: &[&'static str]) -> &'static str {
@@ -249,9 +253,8 @@ impl<'a> Seeder<'a> {
             Kind::Lookup => {
                 let place = column.targets.iter().position(|t| t.table != table.name).unwrap_or(0);
                 let Some(target) = column.targets.get(place).map(|t| t.table.clone()) else { return Vec::new() };
-                let count = self.ids(&target).len() as u64;
-                let pick = usize::try_from(self.draws.below(count)).unwrap_or(0);
-                self.ids(&target).get(pick).map_or_else(Vec::new, |id| reference_cell(*id, place))
+                let ids = self.targets.0.get(&target).map_or(&[][..], Vec::as_slice);
+                self.draws.pick(ids).map_or_else(Vec::new, |id| reference_cell(*id, place))
             }
             Kind::Guid => text_cell(&guid(self.draws.guid())),
             Kind::PrimaryKey | Kind::Version | Kind::State | Kind::Status => column.default.clone(),
