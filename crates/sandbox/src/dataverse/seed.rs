@@ -84,6 +84,8 @@ pub(super) const TRIES: u32 = 100;
 /// Makes rows and values.
 pub(super) struct Seeder {
     pub(super) draws: Prng,
+    /// Draws for the columns that no mapping is likely to read.
+    rare: Prng,
     targets: Targets,
 }
 
@@ -108,7 +110,8 @@ impl Targets {
 
 impl Seeder {
     pub(super) fn new(seed: u64, purpose: &str, targets: Targets) -> Self {
-        Self { draws: Prng::stream(seed, purpose), targets }
+        let rare = Prng::stream(seed, &format!("{purpose} rare"));
+        Self { draws: Prng::stream(seed, purpose), rare, targets }
     }
 
     /// Fills all tables; tables that others lead to come first.
@@ -160,6 +163,12 @@ impl Seeder {
             if !given || column.name == "ownerid" || is_plumbing(&column.name) {
                 continue;
             }
+            if is_rare(&column.name) {
+                std::mem::swap(&mut self.draws, &mut self.rare);
+                changes.extend(self.rare_cell(table, column, number).map(|cell| (at, cell)));
+                std::mem::swap(&mut self.draws, &mut self.rare);
+                continue;
+            }
             let required = column.required != "None" && column.required != "Recommended";
             if !required && self.skipped(column) {
                 continue;
@@ -171,6 +180,14 @@ impl Seeder {
             toggle(table, true, &mut changes);
         }
         changes
+    }
+
+    /// A value of a column that mostly has its default. Null where the default is none, too.
+    fn rare_cell(&mut self, table: &Table, column: &Column, number: u64) -> Option<Vec<u8>> {
+        if column.default != b"null" && self.draws.one_in(5) {
+            return Some(b"null".to_vec());
+        }
+        self.draws.one_in(8).then(|| self.cell(table, column, number))
     }
 
     /// Whether an optional column stays null. Columns that no mapping is likely to read stay null mostly, to keep rows small.
@@ -211,19 +228,19 @@ impl Seeder {
                 text_cell(&text.chars().take(max as usize).collect::<String>())
             }
             Kind::Memo { .. } => text_cell(&format!("{} {}\n{}", self.of(&WORDS), self.of(&WORDS), self.of(&LAST))),
-            Kind::Integer { min, max } => {
-                let (low, high) = (min.max(-1000), max.min(1_000_000));
-                let span = u64::try_from(high - low).unwrap_or(0) + 1;
-                (low + i64::try_from(self.draws.below(span)).unwrap_or(0)).to_string().into_bytes()
-            }
+            Kind::Integer { min, max } => self.between(window((min, max), (-1000, 1_000_000))).to_string().into_bytes(),
             Kind::BigInt => self.draws.below(1 << 60).to_string().into_bytes(),
             Kind::Decimal { money, min, max } => {
-                let whole = self.within(min, max, 100_000);
-                let digits = if money { 4 } else { 2 };
-                let fraction = self.draws.below(100);
-                format!("{whole}.{fraction:02}{}", &"0000"[..digits - 2]).into_bytes()
+                let zeros = if money { "00" } else { "" };
+                match self.within(min, max, 100_000) {
+                    Some(whole) => format!("{whole}.{:02}{zeros}", self.draws.below(100)).into_bytes(),
+                    None => self.narrow(min, max).into_bytes(),
+                }
             }
-            Kind::Double { min, max } => format!("{}.5", self.within(min, max, 1000)).into_bytes(),
+            Kind::Double { min, max } => match self.within(min, max, 1000) {
+                Some(whole) => format!("{whole}.5").into_bytes(),
+                None => self.narrow(min, max).into_bytes(),
+            },
             Kind::Boolean => {
                 if self.draws.one_in(4) {
                     b"true".to_vec()
@@ -261,11 +278,28 @@ impl Seeder {
         }
     }
 
-    fn within(&mut self, min: f64, max: f64, most: u64) -> i64 {
-        #[expect(clippy::cast_possible_truncation, reason = "bounds beyond a million mean no bound here")]
-        let (low, high) = (min.max(0.0) as i64, max.min(1_000_000.0) as i64);
-        let span = u64::try_from(high - low).unwrap_or(0).min(most);
+    fn between(&mut self, (low, high): (i64, i64)) -> i64 {
+        let span = u64::try_from(high.saturating_sub(low)).unwrap_or(0) + 1;
         low + i64::try_from(self.draws.below(span)).unwrap_or(0)
+    }
+
+    /// A whole number from zero on that leaves room for a fraction below the bound; `None` where there is no such number.
+    fn within(&mut self, min: f64, max: f64, most: u64) -> Option<i64> {
+        #[expect(clippy::cast_possible_truncation, reason = "bounds beyond a million mean no bound here")]
+        let (low, high) = (min.max(0.0).ceil() as i64, max.min(1_000_000.0).floor() as i64);
+        let span = u64::try_from(high.saturating_sub(low)).ok().filter(|span| *span > 0)?.min(most);
+        Some(low + i64::try_from(self.draws.below(span)).unwrap_or(0))
+    }
+
+    /// A number of a range that lies below zero or holds no whole number.
+    fn narrow(&mut self, min: f64, max: f64) -> String {
+        #[expect(clippy::cast_possible_truncation, reason = "a bound beyond 64 bits means no bound")]
+        let (low, high) = ((min * 100.0).ceil() as i64, (max * 100.0).floor() as i64);
+        if low > high {
+            return rust_decimal::Decimal::try_from(min).unwrap_or_default().to_string();
+        }
+        let hundredths = self.between(window((low, high), (-100_000, 100_000_000)));
+        rust_decimal::Decimal::new(hundredths, 2).to_string()
     }
 
     fn text(&mut self, name: &str, number: u64) -> String {
@@ -305,14 +339,25 @@ impl Seeder {
     }
 }
 
+/// The part of a range that lies in another; where they do not meet, the end of the range that is nearer.
+fn window((min, max): (i64, i64), (low, high): (i64, i64)) -> (i64, i64) {
+    match (min.max(low), max.min(high)) {
+        (from, to) if from <= to => (from, to),
+        _ if max < low => (max.saturating_sub(1000).max(min), max),
+        _ => (min, min.saturating_add(1000).min(max)),
+    }
+}
+
 /// Columns that seeding leaves alone.
 fn is_plumbing(name: &str) -> bool {
+    matches!(name, "timezoneruleversionnumber" | "utcconversiontimezonecode" | "transactioncurrencyid")
+}
+
+/// Columns that mostly have their default.
+fn is_rare(name: &str) -> bool {
     matches!(
         name,
-        "timezoneruleversionnumber"
-            | "utcconversiontimezonecode"
-            | "transactioncurrencyid"
-            | "leadsourcecode"
+        "leadsourcecode"
             | "customertypecode"
             | "educationcode"
             | "preferredcontactmethodcode"
