@@ -52,6 +52,7 @@ async fn definitions_are_filtered_by_a_grammar() {
         "LogicalName eq 'x",
         "LogicalName is 'x'",
         "LogicalName eq Nonsense",
+        "CanChangeTrackingBeEnabled/Nonsense eq true",
     ];
     for filter in wrong {
         assert_eq!(

@@ -171,6 +171,8 @@ async fn what_is_not_imitated_says_so() {
         "contacts?$expand=masterid",
         "contacts?$apply=aggregate($count%20as%20n)",
         "contacts?fetchXml=%3Cfetch/%3E",
+        "accounts?$filter=contact_customer_accounts/any(o:o/statecode%20eq%200)",
+        "accounts?$filter=primarycontactid/fullname%20eq%20%27x%27",
         &format!("accounts({account})/account_contact_parentcustomerid"),
         &format!("accounts({account})/account_contact_parentcustomerid/$ref"),
     ] {

@@ -87,11 +87,10 @@ fn operand(token: &Token, known: &dyn Fn(&str) -> bool) -> Result<Option<Operand
     if let Ok(literal) = serde_json::from_str::<Value>(word) {
         return Ok(Some(Operand::Literal(literal)));
     }
-    let path: Vec<String> = word.split('/').map(str::to_owned).collect();
-    match path.first() {
-        Some(name) if known(name) => Ok(Some(Operand::Path(path))),
-        _ => Err(Refusal::no_such_column("MetadataBase", word)),
+    if !known(word) {
+        return Err(Refusal::no_such_column("MetadataBase", word));
     }
+    Ok(Some(Operand::Path(word.split('/').map(str::to_owned).collect())))
 }
 
 fn order(left: &Value, right: &Value) -> Option<Ordering> {

@@ -270,6 +270,9 @@ impl Parser<'_, '_> {
     }
 
     fn function(&mut self, name: &str) -> Result<Condition, Refusal> {
+        if name.ends_with("/any") || name.ends_with("/all") {
+            return Err(Refusal::not_imitated("lambda operators in filters"));
+        }
         if !matches!(name, "contains" | "startswith" | "endswith") {
             return Err(Refusal::request(format!("An unknown function with name '{name}' was found.")));
         }

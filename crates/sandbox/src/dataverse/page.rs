@@ -33,7 +33,7 @@ impl<'a> Writer<'a> {
         let brought = [
             ("transactioncurrencyid", money),
             ("fullname", any(&["firstname", "middlename", "lastname"])),
-            ("address1_composite", any(&ADDRESS)),
+            ("address1_composite", table.address.iter().any(|at| columns.contains(at))),
         ];
         let brought = brought.map(|(name, brought)| table.column(name).filter(|_| brought));
         for at in brought.into_iter().flatten() {
@@ -65,7 +65,7 @@ impl<'a> Writer<'a> {
                 Place::Stored => mark(&mut mask, *at),
                 Place::SameAs(other) => mark(&mut mask, other),
                 Place::Composite => {
-                    ADDRESS.iter().filter_map(|name| self.table.column(name)).for_each(|at| mark(&mut mask, at));
+                    self.table.address.iter().for_each(|at| mark(&mut mask, *at));
                 }
             }
         }
@@ -162,21 +162,10 @@ pub(super) fn value(table: &Table, at: usize, id: u128, version: i64, cells: &[&
     }
 }
 
-/// The parts of `address1_composite`, as they stand in it.
-const ADDRESS: [&str; 7] = [
-    "address1_line1",
-    "address1_line2",
-    "address1_line3",
-    "address1_postalcode",
-    "address1_city",
-    "address1_stateorprovince",
-    "address1_country",
-];
-
 /// The cell of `address1_composite`.
 pub(super) fn composite(table: &Table, cells: &[&[u8]]) -> Vec<u8> {
-    let part = |name: &&str| row::text(cells.get(table.column(name)?)?);
-    let parts: Vec<String> = ADDRESS.iter().filter_map(part).collect();
+    let part = |at: &usize| row::text(cells.get(*at)?);
+    let parts: Vec<String> = table.address.iter().filter_map(part).collect();
     row::text_cell(&parts.join("\r\n"))
 }
 

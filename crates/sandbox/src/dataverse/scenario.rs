@@ -8,7 +8,7 @@ use serde::Deserialize;
 #[serde(deny_unknown_fields, default)]
 pub struct DataverseScenario {
     /// Custom tables, and changes to the built-in ones (an entry named `contact`, `account` or `new_vehicle` adds columns and keys,
-    /// sets its number of rows, or switches its change tracking).
+    /// sets its number of rows, or switches its change tracking; its names stay what they are).
     pub tables: Vec<TableScenario>,
     /// Behaviours that the public pages leave open.
     pub switches: DataverseSwitches,

@@ -198,6 +198,16 @@ pub(super) struct Key {
     pub(super) columns: Vec<usize>,
 }
 
+const ADDRESS: [&str; 7] = [
+    "address1_line1",
+    "address1_line2",
+    "address1_line3",
+    "address1_postalcode",
+    "address1_city",
+    "address1_stateorprovince",
+    "address1_country",
+];
+
 #[derive(Debug, Clone)]
 pub(super) struct Table {
     pub(super) index: usize,
@@ -211,6 +221,8 @@ pub(super) struct Table {
     pub(super) keys: Vec<Key>,
     /// Rows that the start seeds; `None` leaves it to the command line.
     pub(super) rows: Option<u64>,
+    /// The parts of `address1_composite`, as they stand in it.
+    pub(super) address: Vec<usize>,
     by_name: HashMap<String, usize>,
     by_wire: HashMap<String, usize>,
 }
@@ -228,6 +240,7 @@ impl Table {
             columns,
             keys: Vec::new(),
             rows: Some(0),
+            address: Vec::new(),
             by_name: HashMap::new(),
             by_wire: HashMap::new(),
         };
@@ -242,6 +255,7 @@ impl Table {
         };
         self.by_name = named(|c| &c.name);
         self.by_wire = named(|c| &c.wire);
+        self.address = ADDRESS.iter().filter_map(|name| self.column(name)).collect();
     }
 
     /// Column 0 of every table is its primary key.

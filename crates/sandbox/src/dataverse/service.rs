@@ -124,7 +124,9 @@ impl DataverseService {
         }
         let token = bearer(&parts.headers)
             .map_or(TokenState::Unknown, |token| self.shared.tokens.check(Side::Dataverse, token));
+        // A body is read although nobody wants it: a connection that closes on it takes the answer along.
         if token != TokenState::Valid {
+            let _ = whole(body).await;
             wait(latency).await;
             return self.unauthorized(token);
         }
@@ -132,6 +134,7 @@ impl DataverseService {
         let mut response = match self.protection.enter(self.shared.clock.now_millis()) {
             // At once: the service's front end refuses what it will not let in.
             Err((refusal, wait)) => {
+                let _ = whole(body).await;
                 let mut response = refusal.answer(details);
                 put(&mut response, "retry-after", &wait.to_string());
                 response

@@ -40,9 +40,11 @@ const OF_SOME: [&str; 9] = [
     "DateTimeBehavior",
 ];
 
-/// Whether definitions have a property.
-pub(super) fn known(values: &[Value], name: &str) -> bool {
-    values.is_empty() || OF_SOME.contains(&name) || values.iter().any(|value| value.get(name).is_some())
+/// Whether definitions have a property: a name, or names from the definition inwards.
+pub(super) fn known(values: &[Value], path: &str) -> bool {
+    let has = |value: &Value| path.split('/').try_fold(value, |value, name| value.get(name)).is_some();
+    let first = path.split('/').next().unwrap_or_default();
+    values.is_empty() || OF_SOME.contains(&first) || values.iter().any(has)
 }
 
 fn no_such_property(name: &str) -> Refusal {
