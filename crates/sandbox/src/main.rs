@@ -4,6 +4,7 @@ use std::io::Write;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::mpsc::{RecvTimeoutError, Sender};
 use std::time::Duration;
 
 use clap::Parser;
@@ -11,6 +12,7 @@ use sandbox::dataverse::Limits;
 use sandbox::scenario::Scenario;
 use sandbox::{Sandbox, SandboxConfig};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
 
 /// Dynamics 365 (Dataverse) and Adobe Campaign Standard imitated over HTTP on loopback.
 #[derive(Debug, Parser)]
@@ -79,16 +81,13 @@ fn latency(text: &str) -> Result<Latency, String> {
     Ok(Latency(millis(dataverse)?, millis(campaign)?))
 }
 
-async fn run(arguments: Arguments) -> Result<(), String> {
+async fn run(arguments: Arguments, stop: CancellationToken) -> Result<(), String> {
     for (given, name) in [(arguments.journal.is_some(), "--journal"), (arguments.sftp.is_some(), "--sftp")] {
         if given {
             return Err(format!("{name}: not available yet"));
         }
     }
     let scenario = arguments.scenario.as_deref().map(Scenario::read).transpose().map_err(|e| e.to_string())?;
-    // Before anything listens, so that no signal of an impatient parent is lost.
-    let mut terminate = signal(SignalKind::terminate()).map_err(|e| e.to_string())?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(|e| e.to_string())?;
     let config = SandboxConfig {
         dataverse: arguments.dataverse,
         campaign: arguments.campaign,
@@ -103,20 +102,57 @@ async fn run(arguments: Arguments) -> Result<(), String> {
     };
     let sandbox = tokio::select! {
         started = Sandbox::start(config) => started.map_err(|e| e.to_string())?,
-        _ = terminate.recv() => return Ok(()),
-        _ = interrupt.recv() => return Ok(()),
+        () = stop.cancelled() => return Ok(()),
     };
     let mut line = sandbox.info().to_json().to_string();
     line.push('\n');
     let mut output = std::io::stdout().lock();
     output.write_all(line.as_bytes()).and_then(|()| output.flush()).map_err(|e| e.to_string())?;
     drop(output);
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
+    stop.cancelled().await;
     sandbox.shutdown().await;
     Ok(())
+}
+
+/// How long the end may take in good order; then the process goes as it is.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// Waits for SIGTERM and SIGINT on a thread of its own, with a runtime of its own: a worker that stalls, or all of them, keeps
+/// nobody from hearing the signal, and the process ends in time even so. Returns when the signals are caught, before anything
+/// listens, so that none of an impatient parent is lost. The sender that comes back says that the end was reached.
+fn guard(stop: CancellationToken) -> Result<Sender<()>, String> {
+    let (reached, end) = std::sync::mpsc::channel();
+    let (ready, caught) = std::sync::mpsc::channel();
+    let watch = move || {
+        let signals = || -> std::io::Result<_> {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            let within = runtime.enter();
+            let (terminate, interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+            drop(within);
+            Ok((runtime, terminate, interrupt))
+        };
+        let (runtime, mut terminate, mut interrupt) = match signals() {
+            Ok(signals) => signals,
+            Err(error) => {
+                let _ = ready.send(Err(error.to_string()));
+                return;
+            }
+        };
+        let _ = ready.send(Ok(()));
+        runtime.block_on(async {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+        });
+        stop.cancel();
+        if end.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout) {
+            std::process::exit(0);
+        }
+    };
+    std::thread::Builder::new().name("signals".to_owned()).spawn(watch).map_err(|e| e.to_string())?;
+    caught.recv().map_err(|e| e.to_string())??;
+    Ok(reached)
 }
 
 fn main() -> ExitCode {
@@ -125,16 +161,19 @@ fn main() -> ExitCode {
         .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
         .with_writer(std::io::stderr)
         .init();
-    let runtime = match tokio::runtime::Runtime::new() {
-        Ok(runtime) => runtime,
-        Err(error) => {
+    let stop = CancellationToken::new();
+    let runtime = tokio::runtime::Runtime::new().map_err(|e| e.to_string());
+    let (runtime, reached) = match (runtime, guard(stop.clone())) {
+        (Ok(runtime), Ok(reached)) => (runtime, reached),
+        (Err(error), _) | (_, Err(error)) => {
             tracing::error!(%error, "no runtime");
             return ExitCode::from(1);
         }
     };
-    let done = runtime.block_on(run(arguments));
+    let done = runtime.block_on(run(arguments, stop));
     // A request that hangs, or seeding under way, does not hold up the end.
     runtime.shutdown_timeout(Duration::from_secs(1));
+    drop(reached);
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(problem) => {

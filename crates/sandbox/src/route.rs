@@ -41,6 +41,10 @@ fn dataverse(path: &str) -> (String, bool) {
         return (template.to_owned(), true);
     };
     let rest = rest.split_once('/').map_or("", |(_, rest)| rest);
+    // Segments are decoded one by one, as the handler does: brackets and quotes may come percent-encoded.
+    let decoded = |segment| percent_encoding::percent_decode_str(segment).decode_utf8_lossy().into_owned();
+    let rest = rest.split('/').map(decoded).collect::<Vec<_>>().join("/");
+    let rest = rest.trim_end_matches('/');
     let first = rest.split(['/', '(', '?']).next().unwrap_or_default();
     let setup = matches!(
         first,
@@ -110,6 +114,19 @@ mod tests {
             (Side::Dataverse, "/api/data/v9.2/accounts(accountnumber='a)/(b')/name", "GET /accounts({id})/name", false),
             (Side::Dataverse, "/api/data/v9.2/contacts/$count", "GET /contacts/$count", false),
             (Side::Dataverse, "/api/data/v9.2/WhoAmI()", "GET /WhoAmI()", true),
+            (Side::Dataverse, "/api/data/v9.2/WhoAmI%28%29", "GET /WhoAmI()", true),
+            (
+                Side::Dataverse,
+                "/api/data/v9.2/contacts%28aaaaaaaa-0000%29/firstname",
+                "GET /contacts({id})/firstname",
+                false,
+            ),
+            (
+                Side::Dataverse,
+                "/api/data/v9.2/EntityDefinitions%28LogicalName%3D%27contact%27%29/Attributes/",
+                "GET /EntityDefinitions({id})/Attributes",
+                true,
+            ),
             (Side::Dataverse, "/t/oauth2/v2.0/token", "GET /oauth2/v2.0/token", true),
             (Side::Campaign, "/ims/token/v3", "GET /ims/token/v3", true),
             (

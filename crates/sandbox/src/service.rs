@@ -185,7 +185,8 @@ async fn carry_out(
     in_flight: Option<InFlight>,
 ) -> Response {
     let latency = match side {
-        Side::Dataverse => shared.config.dataverse_latency,
+        // Waits itself, within its service protection limits.
+        Side::Dataverse => Duration::ZERO,
         Side::Campaign => shared.config.campaign_latency,
     };
     let reads = matches!(*request.method(), Method::GET | Method::HEAD);
@@ -264,6 +265,10 @@ async fn injure(
             "<html><head><title>502 Bad Gateway</title></head><body><h1>Bad Gateway</h1></body></html>",
         ),
         FaultKind::LateExecution => {
+            // The body is read before the answer goes out: with the answer the client is done, and its body may be lost.
+            let (parts, body) = request.into_parts();
+            let whole = axum::body::to_bytes(body, LARGEST).await.unwrap_or_default();
+            let request = Request::from_parts(parts, Body::from(whole));
             let late = async move {
                 wait(delay).await;
                 next.run(request).await;

@@ -59,7 +59,7 @@ pub(crate) fn entra(
         });
         answer(status, &body)
     };
-    if tenant != config.tenant && tenant != crate::dataverse::TENANT {
+    if ![config.tenant.as_str(), crate::dataverse::TENANT].iter().any(|own| tenant.eq_ignore_ascii_case(own)) {
         let message = format!(
             "Tenant '{}' not found. Check to make sure you have the correct tenant ID and are signing into the correct cloud.",
             tenant.chars().filter(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-')).take(80).collect::<String>()
@@ -67,7 +67,8 @@ pub(crate) fn entra(
         return refuse(400, "invalid_request", 90_002, &message);
     }
     if !token {
-        let base = format!("{}/{}", config.authority, config.tenant);
+        // The issuer is the address that was asked, under the tenant's name or its id (OpenID Connect Discovery 1.0, section 4.3).
+        let base = format!("{}/{tenant}", config.authority);
         return answer(
             200,
             &json!({
@@ -107,9 +108,11 @@ pub(crate) fn entra(
         let message = "Invalid client secret provided. Ensure the secret being sent in the request is the client secret value, not the client secret ID, for a secret added to the app.";
         return refuse(401, "invalid_client", 7_000_215, message);
     }
-    // A doubled slash comes from an address that ends with one, and does no harm at the service.
+    // A doubled slash comes from an address that ends with one, and does no harm at the service. Loopback has a name, too.
     let scope = field("scope");
-    if scope != format!("{}/.default", config.dataverse_url) && scope != format!("{}//.default", config.dataverse_url) {
+    let resource = scope.strip_suffix("/.default").map(|resource| resource.strip_suffix('/').unwrap_or(resource));
+    let named = config.dataverse_url.replace("//127.0.0.1:", "//localhost:").replace("//[::1]:", "//localhost:");
+    if resource.is_none_or(|resource| resource != config.dataverse_url && resource != named) {
         return refuse(
             400,
             "invalid_scope",

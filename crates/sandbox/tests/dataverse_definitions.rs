@@ -159,13 +159,86 @@ async fn a_scenario_that_does_not_fit_together_does_not_start() {
             "names a column that does not exist",
         ),
         ("[[dataverse.tables]]\nname = \"new_a\"\ncolumns = [{ name = \"x\", type = \"picklist\" }]", "needs choices"),
+        ("[[dataverse.tables]]\nname = \"contact\"\nset = \"people\"", "its set cannot be changed"),
+        ("[[dataverse.tables]]\nname = \"contact\"\nschema_name = \"People\"", "its schema_name cannot be changed"),
+        ("[[dataverse.tables]]\nname = \"account\"\nprimary_name = \"x\"", "its primary_name cannot be changed"),
+        ("[[dataverse.tables]]\nname = \"new_a\"\nset = \"contacts\"", "is that of contact already"),
+        ("[[dataverse.tables]]\nname = \"new_a\"\nset = \"WhoAmI\"", "cannot be called WhoAmI"),
+        ("[[dataverse.tables]]\nname = \"new a\"", "is no name"),
     ];
+    let columns = [
+        ("type = \"integer\", min = 5, max = 1", "min is greater than max"),
+        ("type = \"integer\", min = 0.2, max = 0.8", "no whole number"),
+        ("type = \"integer\", max = 3000000000", "32 bits"),
+        ("type = \"decimal\", max = 1e300", "up to 1e15"),
+        ("max_length = 0", "max_length is from 1 to 4000"),
+        ("max_length = 70000", "max_length is from 1 to 4000"),
+        ("type = \"memo\", max_length = 2000000", "max_length is from 1 to 1048576"),
+        ("type = \"integer\", max_length = 5", "max_length means nothing"),
+        ("min = 5", "min means nothing"),
+        ("targets = [\"contact\"]", "targets means nothing"),
+        (
+            "type = \"picklist\", choices = [{ value = 1, label = \"a\" }, { value = 1, label = \"b\" }]",
+            "the choice 1 is there twice",
+        ),
+    ];
+    let columns = columns.map(|(rest, problem)| {
+        (format!("[[dataverse.tables]]\nname = \"new_a\"\ncolumns = [{{ name = \"x\", {rest} }}]"), problem)
+    });
+    let cases: Vec<(String, &str)> =
+        cases.into_iter().map(|(text, problem)| (text.to_owned(), problem)).chain(columns).collect();
     for (text, message) in cases {
-        let scenario = sandbox::scenario::Scenario::parse(text).unwrap();
+        let scenario = sandbox::scenario::Scenario::parse(&text).unwrap();
         let started = sandbox::Sandbox::start(sandbox::SandboxConfig { scenario, ..Default::default() }).await;
-        assert!(started.unwrap_err().to_string().contains(message));
+        let problem = started.err().map(|error| error.to_string()).unwrap_or_default();
+        assert!(problem.contains(message), "{text}: {problem}");
     }
     assert!(sandbox::scenario::Scenario::parse("[dataverse]\nunknown = 1").is_err());
+}
+
+#[tokio::test]
+async fn seeded_numbers_keep_to_their_bounds() {
+    let bounds = [
+        (-90.0, -10.0),
+        (-5.0, 5.0),
+        (0.25, 0.75),
+        (-0.5, 0.5),
+        (2_000_000.0, 2_000_001.0),
+        (-9_000_000.0, -8_000_000.0),
+    ];
+    let mut columns = String::new();
+    for (nth, (min, max)) in bounds.iter().enumerate() {
+        for kind in ["decimal", "money", "double"] {
+            columns.push_str(&format!("{{ name = \"{kind}{nth}\", type = \"{kind}\", min = {min}, max = {max} }},"));
+        }
+        if nth != 2 {
+            columns.push_str(&format!("{{ name = \"integer{nth}\", type = \"integer\", min = {min}, max = {max} }},"));
+        }
+    }
+    let client =
+        Client::scenario(0, &format!("[[dataverse.tables]]\nname = \"new_a\"\nrows = 60\ncolumns = [{columns}]")).await;
+    let plan =
+        json!({"side": "dataverse", "table": "new_a", "update": 30, "fields": ["decimal0", "integer0"], "seed": 1});
+    client.control(Method::POST, "/mutate", plan).await.expect(200);
+    let rows = client.records("dataverse", "new_a").await;
+    for (nth, (min, max)) in bounds.iter().enumerate() {
+        for kind in ["decimal", "money", "double", "integer"] {
+            let name = format!("{kind}{nth}");
+            let values: Vec<f64> = rows.iter().filter_map(|row| row[name.as_str()].as_f64()).collect();
+            assert!(values.len() > 20 || (kind == "integer" && nth == 2), "{name}");
+            assert!(values.iter().all(|value| (*min..=*max).contains(value)), "{name}: {values:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_long_memo_comes_back_whole() {
+    let text = "[[dataverse.tables]]\nname = \"new_a\"\ncolumns = [{ name = \"new_text\", type = \"memo\", max_length = 200000 }]";
+    let client = Client::scenario(0, text).await;
+    let long = "ж".repeat(150_000);
+    let id = client.create("new_as", "new_aid", json!({"new_name": "x", "new_text": long})).await;
+    assert_eq!(client.get(&format!("new_as({id})")).await.expect(200).json()["new_text"], long);
+    assert_eq!(client.records("dataverse", "new_a").await[0]["new_text"], long);
 }
 
 #[tokio::test]

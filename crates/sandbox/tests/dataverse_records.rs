@@ -109,7 +109,10 @@ async fn alternate_keys_address_rows() {
         .write(Method::PATCH, "accounts(accountnumber='A%201')", &[], json!({"name": "Contoso"}))
         .await
         .expect(204);
-    assert!(made.header("odata-entityid").ends_with("accounts(accountnumber='A 1')"), "the key is echoed, not the id");
+    assert!(
+        made.header("odata-entityid").ends_with("accounts(accountnumber='A%201')"),
+        "the key is echoed, not the id"
+    );
     let row = client.get("accounts(accountnumber='a 1')?$select=name,accountnumber").await.expect(200).json();
     assert_eq!((&row["name"], &row["accountnumber"]), (&json!("Contoso"), &json!("A 1")));
     // The key columns of the body are left alone on update and win on create.
@@ -192,6 +195,11 @@ async fn values_are_checked() {
         (json!({"donotemail": "true"}), "0x80048d19"),
         (json!({"annualincome": -1}), "0x80044330"),
         (json!({"statuscode": 2}), "0x80048408"),
+        (json!({"statuscode": null}), "0x80040203"),
+        (json!({"birthdate": "1752-12-31"}), "0x80040239"),
+        (json!({"overriddencreatedon": "1752-12-31T00:00:00Z"}), "0x80040239"),
+        (json!({"ownerid@odata.bind": null}), "0x80040203"),
+        (json!({"ownerid": null}), "0x80040203"),
     ];
     for (body, code) in cases {
         assert_eq!(client.write(Method::POST, "contacts", &[], body.clone()).await.expect(400).code(), code, "{body}");
@@ -267,4 +275,15 @@ async fn single_properties_are_read_set_and_cleared() {
     assert_eq!(client.get(&path).await.json()["value"], "Augusta");
     client.delete(&path).await.expect(204);
     client.get(&path).await.expect(204);
+    for required in ["statecode", "statuscode", "ownerid/$ref"] {
+        let refused = client.delete(&format!("contacts({id})/{required}")).await.expect(400);
+        assert_eq!(refused.code(), "0x80040203", "{required}");
+    }
+    for required in ["statecode", "statuscode"] {
+        client.write(Method::PUT, &format!("contacts({id})/{required}"), &[], json!({"value": null})).await.expect(400);
+        client.write(Method::PATCH, &format!("contacts({id})"), &[], json!({required: null})).await.expect(400);
+    }
+    let row = client.get(&format!("contacts({id})")).await.expect(200).json();
+    assert_eq!((&row["statecode"], &row["statuscode"]), (&json!(0), &json!(1)));
+    client.create("contacts", "contactid", json!({"birthdate": "1753-01-01"})).await;
 }

@@ -144,6 +144,130 @@ async fn days_that_a_delta_token_lives() {
     }
 }
 
+async fn first_id(client: &Client) -> String {
+    client.records("dataverse", "contact").await[0]["contactid"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn the_code_of_a_tracking_option() {
+    for (line, code) in [("", "0x80060888"), ("tracking_option_code = \"0x80040203\"", "0x80040203")] {
+        let refused = switched(line).await.prefer("odata.track-changes", "contacts?$top=1").await.expect(400);
+        assert_eq!(refused.code(), code);
+    }
+}
+
+#[tokio::test]
+async fn a_row_that_was_deleted_and_created_again() {
+    for (line, deletions) in [("", 0), ("recreated_rows_stay_deleted = true", 1)] {
+        let client = switched(line).await;
+        let link = delta_link(&client).await;
+        let id = first_id(&client).await;
+        let path = format!("contacts({id})");
+        // Twice: one deletion a row is on record, whatever happened.
+        for name in ["Once", "Again"] {
+            client.delete(&path).await.expect(204);
+            client.write(Method::POST, "contacts", &[], json!({"contactid": id, "lastname": name})).await.expect(204);
+        }
+        let rows = client.get(&link).await.expect(200).rows();
+        assert_eq!(rows[0]["lastname"], "Again", "{line}");
+        assert_eq!(rows.len(), 1 + deletions, "{line}");
+        assert!(rows[1..].iter().all(|row| row["reason"] == "deleted" && row["id"] == id.as_str()));
+        let count = link.replace("contacts?$select=lastname&", "contacts/$count?");
+        assert_eq!(client.get(&count).await.expect(200).text, format!("\u{feff}{}", 1 + deletions));
+        // Deleted for good, it is deleted in both positions.
+        client.delete(&path).await.expect(204);
+        let rows = client.get(&link).await.expect(200).rows();
+        assert_eq!((rows.len(), &rows[0]["reason"]), (1, &json!("deleted")));
+    }
+}
+
+#[tokio::test]
+async fn a_change_of_a_column_that_is_not_selected() {
+    for (line, sent) in [("", 1), ("unselected_changes = false", 0)] {
+        let client = switched(line).await;
+        let link = delta_link(&client).await;
+        let path = format!("contacts({})", first_id(&client).await);
+        client.write(Method::PATCH, &path, &[], json!({"jobtitle": "Other"})).await.expect(204);
+        let reply = client.get(&link).await.expect(200);
+        assert_eq!(reply.rows().len(), sent, "{line}");
+        assert!(reply.delta_link().is_some());
+        // What is selected is sent in both positions, and so are new rows and deletions.
+        client.write(Method::PATCH, &path, &[], json!({"lastname": "Other"})).await.expect(204);
+        assert_eq!(client.get(&link).await.expect(200).rows().len(), 1);
+        let made = client.create("contacts", "contactid", json!({"lastname": "New"})).await;
+        assert_eq!(client.get(&link).await.expect(200).rows().len(), 2);
+        client.delete(&format!("contacts({made})")).await.expect(204);
+        assert_eq!(client.get(&link).await.expect(200).rows().len(), 2);
+        let all = client.prefer("odata.track-changes", "contacts").await.expect(200).delta_link().unwrap();
+        client.write(Method::PATCH, &path, &[], json!({"jobtitle": "Again"})).await.expect(204);
+        assert_eq!(client.get(&all).await.expect(200).rows().len(), 1, "without $select every column is selected");
+    }
+}
+
+#[tokio::test]
+async fn the_age_of_a_token() {
+    for (line, idle) in [("", 400), ("strict_token_age = false", 200)] {
+        let client = switched(line).await;
+        let link = delta_link(&client).await;
+        client.sandbox.shared().clock.advance(10 * 86_400);
+        let client = Client { token: client.new_token().await, ..client };
+        client.get(&link).await.expect(idle);
+        let path = format!("contacts({})", first_id(&client).await);
+        client.write(Method::PATCH, &path, &[], json!({"lastname": "Late"})).await.expect(204);
+        client.get(&link).await.expect(idle);
+        // Now the token has missed a change that is older than what is kept.
+        client.sandbox.shared().clock.advance(8 * 86_400);
+        let client = Client { token: client.new_token().await, ..client };
+        assert_eq!(client.get(&link).await.expect(400).code(), "0x80044352");
+    }
+    // A deletion that was missed ages as a change does.
+    let client = switched("strict_token_age = false").await;
+    let link = delta_link(&client).await;
+    client.delete(&format!("contacts({})", first_id(&client).await)).await.expect(204);
+    client.sandbox.shared().clock.advance(8 * 86_400);
+    let client = Client { token: client.new_token().await, ..client };
+    client.get(&link).await.expect(400);
+}
+
+#[tokio::test]
+async fn a_delta_answer_without_a_link() {
+    for (line, there) in [("", true), ("delta_without_link = true", false)] {
+        let client = switched(line).await;
+        let link = delta_link(&client).await;
+        let reply = client.get(&link).await.expect(200);
+        assert_eq!(reply.delta_link().is_some(), there);
+        assert!(reply.next_link().is_none());
+        client.get(&link).await.expect(200);
+    }
+}
+
+#[tokio::test]
+async fn a_date_with_a_time() {
+    for (line, status) in [("", 400), ("date_only_takes_time = true", 204)] {
+        let client = switched(line).await;
+        let path = format!("contacts({})", first_id(&client).await);
+        client.write(Method::PATCH, &path, &[], json!({"birthdate": "1990-05-01"})).await.expect(204);
+        let with_time = json!({"birthdate": "1991-06-02T23:30:00Z"});
+        client.write(Method::PATCH, &path, &[], with_time).await.expect(status);
+        let shown = if status == 400 { "1990-05-01" } else { "1991-06-02" };
+        assert_eq!(client.get(&path).await.expect(200).json()["birthdate"], shown);
+        client.write(Method::PATCH, &path, &[], json!({"birthdate": "yesterday"})).await.expect(400);
+    }
+}
+
+#[tokio::test]
+async fn changes_of_an_inactive_row() {
+    for (line, status) in [("", 204), ("inactive_rows_are_read_only = true", 400)] {
+        let client = switched(line).await;
+        let path = format!("contacts({})", first_id(&client).await);
+        client.write(Method::PATCH, &path, &[], json!({"statecode": 1})).await.expect(204);
+        client.write(Method::PATCH, &path, &[], json!({"lastname": "x"})).await.expect(status);
+        client.write(Method::PUT, &format!("{path}/lastname"), &[], json!({"value": "y"})).await.expect(status);
+        client.write(Method::PATCH, &path, &[], json!({"statecode": 0, "lastname": "z"})).await.expect(204);
+        client.write(Method::PATCH, &path, &[], json!({"lastname": "x"})).await.expect(204);
+    }
+}
+
 #[tokio::test]
 async fn the_body_of_a_401() {
     for (line, empty) in [("", false), ("unauthorized_body = false", true)] {

@@ -54,6 +54,25 @@ async fn entra_is_discovered_and_takes_basic_credentials() {
 }
 
 #[tokio::test]
+async fn a_tenant_has_a_name_and_an_id_in_any_letter_case() {
+    let client = Client::start(0).await;
+    let info = &client.sandbox.info().dataverse;
+    let scope = format!("{}/.default", info.url);
+    let by_name = scope.replace("127.0.0.1", "localhost");
+    for tenant in ["contoso.example", "CONTOSO.Example", "55555555-0000-4000-8000-000000000005"] {
+        let base = format!("{}/{tenant}", info.authority);
+        let document =
+            send(client.http.get(format!("{base}/v2.0/.well-known/openid-configuration"))).await.expect(200).json();
+        assert_eq!(document["issuer"], format!("{base}/v2.0"), "the issuer is the address that was asked");
+        for scope in [&scope, &by_name, &scope.replace("/.default", "//.default")] {
+            let fields =
+                [("client_id", info.client_id.as_str()), ("client_secret", &info.client_secret), ("scope", scope)];
+            client.post_form(document["token_endpoint"].as_str().unwrap(), &fields).await.expect(200);
+        }
+    }
+}
+
+#[tokio::test]
 async fn ims_takes_its_parameters_in_body_or_query() {
     let client = Client::start(0).await;
     let info = &client.sandbox.info().campaign;
@@ -119,6 +138,8 @@ async fn a_bearer_is_good_at_its_own_service_until_it_expires() {
         let reply = send(client.http.get(url).header("authorization", wrong)).await.expect(401);
         let expected = format!("resource_id={}/", client.sandbox.info().dataverse.url);
         assert!(reply.header("www-authenticate").ends_with(&expected));
+        assert_eq!(reply.code(), "0x8004A102", "an invalid ticket, not an expired one");
+        assert_eq!(reply.json()["error"]["message"], "The ticket specified for authentication is invalid");
     }
     client.control(Method::POST, "/clock", json!({"advance_seconds": 61})).await.expect(200);
     assert_eq!(client.get("contacts").await.expect(401).code(), "0x8005F101");

@@ -55,7 +55,7 @@ pub(super) fn parse(store: &Store, table: &Table, bytes: &[u8]) -> Result<Body, 
 /// A name that is no column: a lookup cleared by its navigation property, or an error.
 fn navigation(table: &Table, name: &str, raw: &RawValue) -> Result<(usize, Vec<u8>), Refusal> {
     match table.navigation(name) {
-        Some((at, _)) if raw.get().trim() == "null" => Ok((at, Vec::new())),
+        Some((at, _)) if raw.get().trim() == "null" => Ok((at, value::cleared(&table.columns[at])?)),
         Some(_) => Err(Refusal::not_imitated("deep inserts")),
         None => Err(Refusal::unknown_property(&table.set, &table.name, name)),
     }
@@ -80,7 +80,7 @@ pub(super) fn bind(
     let reference: Option<String> = serde_json::from_str(raw.get())
         .map_err(|_| Refusal::payload(&table.set, "The value of an odata.bind annotation must be a text or null."))?;
     match reference {
-        None => Ok((at, Vec::new())),
+        None => Ok((at, value::cleared(&table.columns[at])?)),
         Some(url) => Ok((at, target_cell(store, table, at, navigation, &url)?)),
     }
 }

@@ -62,7 +62,10 @@ fn system() -> Vec<Column> {
         Column::new("modifiedon", moment).format("DateAndTime").read_only(),
         by("createdby"),
         by("modifiedby"),
-        Column::new("ownerid", Kind::Lookup).targets("Owner", &owner).default_cell(&lookup_cell(USER, 0)),
+        Column::new("ownerid", Kind::Lookup)
+            .targets("Owner", &owner)
+            .default_cell(&lookup_cell(USER, 0))
+            .required("SystemRequired"),
         by("owninguser"),
         Column::new("owningbusinessunit", Kind::Lookup)
             .targets("Lookup", &unit)

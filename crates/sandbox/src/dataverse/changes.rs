@@ -7,7 +7,7 @@ use super::query::{Options, Prefer};
 use super::read::{Answer, Frame, Reader, quote, shape, write_rows};
 use super::row;
 use super::schema::Table;
-use super::store::Rows;
+use super::store::{Mask, Rows};
 
 impl Reader<'_> {
     /// Tracked requests: the first walk, changes since a token, and further pages of both.
@@ -26,7 +26,7 @@ impl Reader<'_> {
         let rows = self.store.read(table);
         let writer = Writer::new(self.store, table, select.as_deref(), prefer);
         let context = format!("{}$metadata#{}", self.base, shape(table, select.as_deref()));
-        let (body, count, next, until, context) = match cursor.map(|c| c.walk) {
+        let (Picked { ids, gone }, next, until, context) = match cursor.map(|c| c.walk) {
             walk @ (None | Some(Walk::After { .. })) if options.get("$deltatoken").is_none() => {
                 let (after, since) = match walk {
                     Some(Walk::After { last, since }) => (Some(last), since),
@@ -34,15 +34,17 @@ impl Reader<'_> {
                 };
                 // The version at the start of the walk: what is written during it comes again, and nothing is lost.
                 let since = since.unwrap_or_else(|| self.store.version());
-                let (body, count, last) = first_walk(&writer, table, &rows, after, size);
+                let ids = first_walk(&rows, after, size);
+                let last = if ids.len() > size { ids.get(size - 1).copied() } else { None };
                 let next = last.map(|last| Walk::After { last, since: Some(since) });
-                (body, count, next, since, context)
+                let ids = ids.into_iter().take(size).collect();
+                (Picked { ids, gone: Vec::new() }, next, since, context)
             }
             walk => {
                 let (from, until, after, gone) = match walk {
                     Some(Walk::Changes { from, until, after, gone }) => (from, until, after, gone),
                     _ => {
-                        let token = self.delta_token(options)?;
+                        let token = self.delta_token(table, &rows, options)?;
                         let from = if self.switches.resend_duplicates {
                             previous(&rows, token.version)
                         } else {
@@ -51,8 +53,9 @@ impl Reader<'_> {
                         (from, self.store.version(), from, false)
                     }
                 };
-                let (body, count, next) = self.delta_page(&writer, table, &rows, (from, until, after, gone), size);
-                (body, count, next, until, format!("{context}/$delta"))
+                let wanted = (!self.switches.unselected_changes).then(|| writer.columns());
+                let (picked, next) = delta_page(&rows, (from, until, after, gone), size, wanted.as_ref());
+                (picked, next, until, format!("{context}/$delta"))
             }
         };
         let mut frame = Frame { context, ..Frame::default() };
@@ -65,13 +68,26 @@ impl Reader<'_> {
                 frame.next_link = Some(self.link(table, query, options, &format!("$skiptoken={token}")));
             }
             None if self.switches.annotations_hide_delta_link && prefer.annotations.is_some() => {}
+            None if self.switches.delta_without_link && frame.context.ends_with("/$delta") => {}
             None => {
                 let token = DeltaToken { version: until, seconds: self.now }.encode();
                 frame.delta_link = Some(self.link(table, query, options, &format!("$deltatoken={token}")));
             }
         }
+        let count = ids.len() + gone.len();
+        let mut body = write_rows(&writer, table, rows, &ids);
+        let context = quote(&format!("{}$metadata#{}/$deletedEntity", self.base, table.set));
+        for id in gone {
+            if !body.is_empty() {
+                body.push(b',');
+            }
+            let id = row::guid(id);
+            body.extend_from_slice(
+                format!("{{\"@odata.context\":{context},\"id\":\"{id}\",\"reason\":\"deleted\"}}").as_bytes(),
+            );
+        }
         frame.omit_value = body.is_empty() && frame.context.ends_with("/$delta") && !self.switches.empty_delta_value;
-        let mut answer = Answer { status: 200, body: frame.close(&body), rows: count, ..Answer::default() };
+        let mut answer = Answer { status: 200, body: frame.close(&body), rows: count as u64, ..Answer::default() };
         answer.headers.extend(prefer.applied(true).map(|applied| ("preference-applied", applied)));
         Ok(answer)
     }
@@ -90,20 +106,27 @@ impl Reader<'_> {
             if options.get(name).is_some() {
                 let message =
                     format!("The \"{name}\" query parameter isn't supported when Change Tracking is enabled.");
-                return Err(refusal(self.switches.tracking_option_status, "0x80060888", message));
+                return Err(refusal(
+                    self.switches.tracking_option_status,
+                    self.switches.tracking_option_code.clone(),
+                    message,
+                ));
             }
         }
         Ok(())
     }
 
-    fn delta_token(&self, options: &Options) -> Result<DeltaToken, Refusal> {
+    /// The token of a query, when it is one of this service and has not expired.
+    fn delta_token(&self, table: &Table, rows: &Rows, options: &Options) -> Result<DeltaToken, Refusal> {
         let malformed = || refusal(self.switches.malformed_token_status, "0x80060888", "The delta token is not valid.");
         let token = options.get("$deltatoken").and_then(DeltaToken::decode).ok_or_else(malformed)?;
         if token.version > self.store.version() {
             return Err(malformed());
         }
         let lifetime = i64::from(self.switches.expire_change_tracking_days) * 86_400;
-        if self.expire_delta || self.now.saturating_sub(token.seconds) > lifetime {
+        let since =
+            if self.switches.strict_token_age { Some(token.seconds) } else { unseen(table, rows, token.version) };
+        if self.expire_delta || since.is_some_and(|since| self.now.saturating_sub(since) > lifetime) {
             let message = "Version stamp associated with the client has expired. Please perform a full sync.";
             return Err(refusal(self.switches.expired_token_status, "0x80044352", message));
         }
@@ -113,54 +136,56 @@ impl Reader<'_> {
     /// Number of changes since the token of a query.
     pub(super) fn changes_since(&self, table: &Table, options: &Options) -> Result<usize, Refusal> {
         self.tracking_allowed(table, options)?;
-        let token = self.delta_token(options)?;
         let rows = self.store.read(table);
+        let token = self.delta_token(table, &rows, options)?;
         Ok(rows.by_version.range(token.version + 1..).count() + rows.tombstones.range(token.version + 1..).count())
     }
+}
 
-    fn delta_page(
-        &self,
-        writer: &Writer<'_>,
-        table: &Table,
-        rows: &Rows,
-        (from, until, after, gone): (i64, i64, i64, bool),
-        size: usize,
-    ) -> (Vec<u8>, u64, Option<Walk>) {
-        let mut ids = Vec::new();
-        let mut last = after;
-        if !gone {
-            for (version, id) in rows.by_version.range(after + 1..).take_while(|(version, _)| **version <= until) {
-                if ids.len() == size {
-                    let body = write_rows(writer, table, rows, &ids);
-                    return (body, ids.len() as u64, Some(Walk::Changes { from, until, after: last, gone: false }));
-                }
-                ids.push(*id);
-                last = *version;
+/// What a page shows: live rows, then deleted ones.
+struct Picked {
+    ids: Vec<u128>,
+    gone: Vec<u128>,
+}
+
+fn delta_page(
+    rows: &Rows,
+    (from, until, after, gone): (i64, i64, i64, bool),
+    size: usize,
+    wanted: Option<&Mask>,
+) -> (Picked, Option<Walk>) {
+    let mut picked = Picked { ids: Vec::new(), gone: Vec::new() };
+    let mut last = after;
+    if !gone {
+        for (version, id) in rows.by_version.range(after + 1..).take_while(|(version, _)| **version <= until) {
+            if picked.ids.len() == size {
+                return (picked, Some(Walk::Changes { from, until, after: last, gone: false }));
             }
-        }
-        let mut body = write_rows(writer, table, rows, &ids);
-        let mut count = ids.len();
-        let mut last = if gone { after } else { from };
-        let context = quote(&format!("{}$metadata#{}/$deletedEntity", self.base, table.set));
-        for (version, tombstone) in rows.tombstones.range(last + 1..).take_while(|(version, _)| **version <= until) {
-            if count == size {
-                return (body, count as u64, Some(Walk::Changes { from, until, after: last, gone: true }));
+            if wanted.is_none_or(|columns| rows.changed_since(*id, from, columns)) {
+                picked.ids.push(*id);
             }
-            if !body.is_empty() {
-                body.push(b',');
-            }
-            body.extend_from_slice(
-                format!(
-                    "{{\"@odata.context\":{context},\"id\":\"{}\",\"reason\":\"deleted\"}}",
-                    row::guid(tombstone.id)
-                )
-                .as_bytes(),
-            );
             last = *version;
-            count += 1;
         }
-        (body, count as u64, None)
     }
+    let mut last = if gone { after } else { from };
+    for (version, tombstone) in rows.tombstones.range(last + 1..).take_while(|(version, _)| **version <= until) {
+        if picked.ids.len() + picked.gone.len() == size {
+            return (picked, Some(Walk::Changes { from, until, after: last, gone: true }));
+        }
+        picked.gone.push(tombstone.id);
+        last = *version;
+    }
+    (picked, None)
+}
+
+/// When the oldest change happened that a token has not seen.
+fn unseen(table: &Table, rows: &Rows, version: i64) -> Option<i64> {
+    let gone = rows.tombstones.range(version + 1..).map(|(_, tombstone)| tombstone.at).next();
+    let changed = rows.by_version.range(version + 1..).next().and_then(|(_, id)| {
+        let modified = table.column("modifiedon")?;
+        super::value::date_time(&row::text(rows.by_id.get(id)?.get(&table.columns, modified))?)
+    });
+    gone.into_iter().chain(changed).min()
 }
 
 /// The version before the newest row at or before a version.
@@ -168,29 +193,8 @@ fn previous(rows: &Rows, version: i64) -> i64 {
     rows.by_version.range(..=version).next_back().map_or(version, |(newest, _)| newest - 1)
 }
 
-fn first_walk(
-    writer: &Writer<'_>,
-    table: &Table,
-    rows: &Rows,
-    after: Option<u128>,
-    size: usize,
-) -> (Vec<u8>, u64, Option<u128>) {
+/// The ids of a page and, where there is more, one beyond it.
+fn first_walk(rows: &Rows, after: Option<u128>, size: usize) -> Vec<u128> {
     let from = after.map_or(std::ops::Bound::Unbounded, std::ops::Bound::Excluded);
-    let mut body = Vec::with_capacity(size * 256);
-    let mut cells = Vec::new();
-    let mut count = 0;
-    let mut last = None;
-    for (id, row) in rows.by_id.range((from, std::ops::Bound::Unbounded)) {
-        if count == size {
-            return (body, count as u64, last);
-        }
-        if count > 0 {
-            body.push(b',');
-        }
-        row.spread(&table.columns, &mut cells);
-        writer.write(rows, *id, row, &cells, "", &mut body);
-        last = Some(*id);
-        count += 1;
-    }
-    (body, count as u64, None)
+    rows.by_id.range((from, std::ops::Bound::Unbounded)).take(size.saturating_add(1)).map(|(id, _)| *id).collect()
 }

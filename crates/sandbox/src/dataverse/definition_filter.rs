@@ -1,60 +1,102 @@
-//! `$filter` on definitions: comparisons joined by `and` and `or`; functions are not served, as at the service.
+//! `$filter` on definitions: comparisons joined by `and`, `or` and `not`; functions are not served, as at the service
+//! (learn.microsoft.com, "Query schema definitions using the Web API").
+
+use std::cmp::Ordering;
+use std::collections::HashMap;
 
 use serde_json::Value;
 
 use super::error::Refusal;
+use super::expression::{Expression, Words};
+use super::filter::Operator;
+use super::row;
+use super::token::Token;
 
-/// Alternatives, each a list of conditions.
+/// A filter that was understood.
 #[derive(Debug)]
-pub(super) struct DefinitionFilter(Vec<Vec<Condition>>);
+pub(super) struct DefinitionFilter(Expression<Condition>);
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Condition {
-    path: Vec<String>,
-    equal: bool,
-    value: Value,
+    left: Operand,
+    operator: Operator,
+    right: Operand,
+}
+
+#[derive(Debug, Clone)]
+enum Operand {
+    /// Names from the definition inwards: `CanChangeTrackingBeEnabled/Value`.
+    Path(Vec<String>),
+    Literal(Value),
 }
 
 impl DefinitionFilter {
-    pub(super) fn parse(text: &str) -> Result<Self, Refusal> {
-        if ["startswith(", "contains(", "endswith("].iter().any(|function| text.contains(function)) {
-            return Err(Refusal::not_imitated("functions in filters on definitions"));
-        }
-        let text = text.trim();
-        let alternatives: Result<Vec<Vec<Condition>>, Refusal> =
-            text.split(" or ").map(|all| all.split(" and ").map(Condition::parse).collect()).collect();
-        Ok(Self(alternatives?))
+    /// `known` says whether the definitions have a property.
+    pub(super) fn parse(
+        text: &str,
+        aliases: &HashMap<String, String>,
+        known: &dyn Fn(&str) -> bool,
+    ) -> Result<Self, Refusal> {
+        let condition = |words: &mut Words<'_>| {
+            if words.function().is_some() {
+                return Err(Refusal::not_imitated("functions in filters on definitions"));
+            }
+            let mut operand = || -> Result<Operand, Refusal> {
+                let token = words.next().ok_or_else(|| words.syntax())?;
+                operand(&token, known)?.ok_or_else(|| words.syntax())
+            };
+            let left = operand()?;
+            let operator = match words.next() {
+                Some(Token::Word(word)) => Operator::named(&word).ok_or_else(|| words.syntax())?,
+                _ => return Err(words.syntax()),
+            };
+            let token = words.next().ok_or_else(|| words.syntax())?;
+            let right = self::operand(&token, known)?.ok_or_else(|| words.syntax())?;
+            Ok(Condition { left, operator, right })
+        };
+        Ok(Self(Expression::parse(text, aliases, &condition)?))
     }
 
     pub(super) fn passes(&self, definition: &Value) -> bool {
-        self.0.iter().any(|all| all.iter().all(|condition| condition.passes(definition)))
+        self.0.passes(&|condition: &Condition| {
+            let (left, right) = (condition.left.of(definition), condition.right.of(definition));
+            condition.operator.holds(order(left, right), left == right)
+        })
     }
 }
 
-impl Condition {
-    fn parse(text: &str) -> Result<Self, Refusal> {
-        let syntax = || Refusal::request(format!("Syntax error in '{text}'."));
-        let mut words = text.trim().trim_start_matches('(').trim_end_matches(')').splitn(3, ' ');
-        let (Some(path), Some(operator), Some(value)) = (words.next(), words.next(), words.next()) else {
-            return Err(syntax());
-        };
-        let equal = match operator {
-            "eq" => true,
-            "ne" => false,
-            _ => return Err(syntax()),
-        };
-        let value = value.trim();
-        let value = if let Some((_, quoted)) = value.split_once('\'') {
-            // `'contact'`, or an enumeration: `Microsoft.Dynamics.CRM.AttributeTypeCode'Picklist'`.
-            Value::String(quoted.trim_end_matches('\'').replace("''", "'"))
-        } else {
-            serde_json::from_str(value).unwrap_or_else(|_| Value::String(value.to_owned()))
-        };
-        Ok(Self { path: path.split('/').map(str::to_owned).collect(), equal, value })
+impl Operand {
+    fn of<'v>(&'v self, definition: &'v Value) -> &'v Value {
+        match self {
+            Self::Path(path) => path.iter().try_fold(definition, |value, name| value.get(name)).unwrap_or(&Value::Null),
+            Self::Literal(value) => value,
+        }
     }
+}
 
-    fn passes(&self, definition: &Value) -> bool {
-        let found = self.path.iter().try_fold(definition, |value, name| value.get(name)).unwrap_or(&Value::Null);
-        (*found == self.value) == self.equal
+fn operand(token: &Token, known: &dyn Fn(&str) -> bool) -> Result<Option<Operand>, Refusal> {
+    let word = match token {
+        // An enumeration's member compares as its name: `Microsoft.Dynamics.CRM.AttributeTypeCode'Picklist'`.
+        Token::Text(text) | Token::Typed(_, text) => return Ok(Some(Operand::Literal(text.clone().into()))),
+        Token::Word(word) => word,
+        _ => return Ok(None),
+    };
+    if let Some(id) = row::parse_guid(word) {
+        return Ok(Some(Operand::Literal(row::guid(id).into())));
+    }
+    if let Ok(literal) = serde_json::from_str::<Value>(word) {
+        return Ok(Some(Operand::Literal(literal)));
+    }
+    if !known(word) {
+        return Err(Refusal::no_such_column("MetadataBase", word));
+    }
+    Ok(Some(Operand::Path(word.split('/').map(str::to_owned).collect())))
+}
+
+fn order(left: &Value, right: &Value) -> Option<Ordering> {
+    match (left, right) {
+        (Value::Number(a), Value::Number(b)) => a.as_f64()?.partial_cmp(&b.as_f64()?),
+        (Value::String(a), Value::String(b)) => Some(a.cmp(b)),
+        _ => None,
     }
 }

@@ -1,5 +1,7 @@
 //! Refusals in the service's envelope (learn.microsoft.com, "Compose HTTP requests and handle errors").
 
+use std::borrow::Cow;
+
 use axum::response::Response;
 use http::StatusCode;
 
@@ -9,12 +11,12 @@ use crate::service::plain;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Refusal {
     pub(super) status: u16,
-    pub(super) code: &'static str,
+    pub(super) code: Cow<'static, str>,
     pub(super) message: String,
 }
 
-pub(super) fn refusal(status: u16, code: &'static str, message: impl Into<String>) -> Refusal {
-    Refusal { status, code, message: message.into() }
+pub(super) fn refusal(status: u16, code: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Refusal {
+    Refusal { status, code: code.into(), message: message.into() }
 }
 
 impl Refusal {

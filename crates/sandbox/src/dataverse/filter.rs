@@ -4,10 +4,11 @@ use std::cmp::Ordering;
 use std::collections::HashMap;
 
 use super::error::Refusal;
+use super::expression::{Expression, Words};
 use super::pattern::like;
 use super::row;
 use super::schema::{Kind, Table};
-use super::token::{Token, tokens};
+use super::token::Token;
 use super::value::{Scalar, date_time, decimal, edm, is_date, scalar};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,18 +21,57 @@ pub(super) enum Operator {
     Le,
 }
 
+impl Operator {
+    pub(super) fn named(word: &str) -> Option<Self> {
+        Some(match word {
+            "eq" => Self::Eq,
+            "ne" => Self::Ne,
+            "gt" => Self::Gt,
+            "ge" => Self::Ge,
+            "lt" => Self::Lt,
+            "le" => Self::Le,
+            _ => return None,
+        })
+    }
+
+    /// Whether the operator holds for two values of an order; `equal` where they have none.
+    pub(super) fn holds(self, order: Option<Ordering>, equal: bool) -> bool {
+        match self {
+            Self::Eq => equal || order == Some(Ordering::Equal),
+            Self::Ne => !equal && order != Some(Ordering::Equal),
+            Self::Gt => order == Some(Ordering::Greater),
+            Self::Ge => matches!(order, Some(Ordering::Greater | Ordering::Equal)),
+            Self::Lt => order == Some(Ordering::Less),
+            Self::Le => matches!(order, Some(Ordering::Less | Ordering::Equal)),
+        }
+    }
+}
+
 #[derive(Debug, Clone)]
 enum Operand {
     Column(usize),
     Value(Scalar),
 }
 
+/// A filter on rows.
 #[derive(Debug, Clone)]
-pub(super) enum Filter {
-    And(Box<Filter>, Box<Filter>),
-    Or(Box<Filter>, Box<Filter>),
-    Not(Box<Filter>),
-    Compare(Operand2, Operator),
+pub(super) struct Filter(Expression<Condition>);
+
+#[derive(Debug, Clone)]
+enum Condition {
+    Compare(Operand, Operator, Operand),
+    /// From the first value on, and before the second; either may be missing.
+    Within {
+        column: usize,
+        from: Option<Scalar>,
+        before: Option<Scalar>,
+    },
+    Between {
+        column: usize,
+        low: Scalar,
+        high: Scalar,
+        negated: bool,
+    },
     /// Column, SQL pattern in lower case.
     Like(usize, String),
     In {
@@ -47,36 +87,61 @@ pub(super) enum Filter {
     },
 }
 
-/// Both sides of a comparison.
-#[derive(Debug, Clone)]
-pub(super) struct Operand2(Operand, Operand);
-
 impl Filter {
-    /// Parses a filter. `aliases` are the `@p` parameters of the query.
-    pub(super) fn parse(table: &Table, text: &str, aliases: &HashMap<String, String>) -> Result<Self, Refusal> {
-        let tokens = tokens(text)?;
-        let mut parser = Parser { table, tokens, at: 0, aliases, text, depth: 0 };
-        let filter = parser.either()?;
-        match parser.peek() {
-            None => Ok(filter),
-            Some(_) => Err(parser.syntax()),
-        }
+    /// Parses a filter. `aliases` are the `@p` parameters of the query; `now` is what relative dates start from.
+    pub(super) fn parse(
+        table: &Table,
+        text: &str,
+        aliases: &HashMap<String, String>,
+        now: i64,
+    ) -> Result<Self, Refusal> {
+        let condition = |words: &mut Words<'_>| Parser { table, words, now }.condition();
+        Ok(Self(Expression::parse(text, aliases, &condition)?))
     }
 
     /// Whether a row's cells pass.
     pub(super) fn passes(&self, table: &Table, id: u128, cells: &[&[u8]], version: i64, ne_finds_null: bool) -> bool {
-        let again = |filter: &Self| filter.passes(table, id, cells, version, ne_finds_null);
+        self.0.passes(&|condition: &Condition| condition.holds(table, id, cells, version, ne_finds_null))
+    }
+
+    /// The one row that can pass, when the filter says so.
+    pub(super) fn only_id(&self) -> Option<u128> {
+        fn only(expression: &Expression<Condition>) -> Option<u128> {
+            match expression {
+                Expression::Condition(Condition::Compare(
+                    Operand::Column(0),
+                    Operator::Eq,
+                    Operand::Value(Scalar::Guid(id)),
+                )) => Some(*id),
+                Expression::And(a, b) => only(a).or_else(|| only(b)),
+                _ => None,
+            }
+        }
+        only(&self.0)
+    }
+}
+
+impl Condition {
+    fn holds(&self, table: &Table, id: u128, cells: &[&[u8]], version: i64, ne_finds_null: bool) -> bool {
         let value = |at: usize| read(table, at, id, cells, version);
         match self {
-            Self::And(a, b) => again(a) && again(b),
-            Self::Or(a, b) => again(a) || again(b),
-            Self::Not(a) => !again(a),
-            Self::Compare(Operand2(left, right), operator) => {
+            Self::Compare(left, operator, right) => {
                 let of = |operand: &Operand| match operand {
                     Operand::Column(at) => value(*at),
                     Operand::Value(scalar) => scalar.clone(),
                 };
                 compare(&of(left), *operator, &of(right), ne_finds_null)
+            }
+            Self::Within { column, from, before } => {
+                let own = value(*column);
+                own != Scalar::Null
+                    && from.as_ref().is_none_or(|from| Operator::Ge.holds(own.order(from), false))
+                    && before.as_ref().is_none_or(|before| Operator::Lt.holds(own.order(before), false))
+            }
+            Self::Between { column, low, high, negated } => {
+                let own = value(*column);
+                let inside = Operator::Ge.holds(own.order(low), false) && Operator::Le.holds(own.order(high), false);
+                (own != Scalar::Null && inside) != *negated
             }
             Self::Like(column, pattern) => match value(*column) {
                 Scalar::Text(text) => like(&text, pattern),
@@ -92,15 +157,6 @@ impl Filter {
             },
         }
     }
-
-    /// The one row that can pass, when the filter says so.
-    pub(super) fn only_id(&self) -> Option<u128> {
-        match self {
-            Self::Compare(Operand2(Operand::Column(0), Operand::Value(Scalar::Guid(id))), Operator::Eq) => Some(*id),
-            Self::And(a, b) => a.only_id().or_else(|| b.only_id()),
-            _ => None,
-        }
-    }
 }
 
 /// What a column of a row compares as.
@@ -111,7 +167,7 @@ pub(super) fn read(table: &Table, at: usize, id: u128, cells: &[&[u8]], version:
         (Kind::PrimaryKey, _) => Scalar::Guid(id),
         (Kind::Version, _) => Scalar::Number(version.into()),
         (kind, Place::SameAs(other)) => cells.get(other).map_or(Scalar::Null, |cell| scalar(kind, cell)),
-        (_, Place::Composite) => Scalar::Null,
+        (kind, Place::Composite) => scalar(kind, &super::page::composite(table, cells)),
         (kind, Place::Stored) => cells.get(at).map_or(Scalar::Null, |cell| scalar(kind, cell)),
     }
 }
@@ -127,128 +183,52 @@ fn compare(left: &Scalar, operator: Operator, right: &Scalar, ne_finds_null: boo
         (_, (true, _) | (_, true)) => return false,
         _ => {}
     }
-    let order = left.order(right);
-    match operator {
-        Operator::Eq => order == Some(Ordering::Equal),
-        Operator::Ne => order != Some(Ordering::Equal),
-        Operator::Gt => order == Some(Ordering::Greater),
-        Operator::Ge => matches!(order, Some(Ordering::Greater | Ordering::Equal)),
-        Operator::Lt => order == Some(Ordering::Less),
-        Operator::Le => matches!(order, Some(Ordering::Less | Ordering::Equal)),
-    }
+    operator.holds(left.order(right), false)
 }
 
-struct Parser<'a> {
-    table: &'a Table,
-    tokens: Vec<Token>,
-    at: usize,
-    aliases: &'a HashMap<String, String>,
-    text: &'a str,
-    depth: u32,
+struct Parser<'p, 'w> {
+    table: &'p Table,
+    words: &'p mut Words<'w>,
+    now: i64,
 }
 
-impl Parser<'_> {
-    fn peek(&self) -> Option<&Token> {
-        self.tokens.get(self.at)
-    }
-
-    fn next(&mut self) -> Option<Token> {
-        let token = self.tokens.get(self.at).cloned();
-        self.at += 1;
-        token
-    }
-
-    fn word(&self, word: &str) -> bool {
-        matches!(self.peek(), Some(Token::Word(w)) if w == word)
-    }
-
-    fn expect(&mut self, wanted: &Token) -> Result<(), Refusal> {
-        if self.next().as_ref() == Some(wanted) { Ok(()) } else { Err(self.syntax()) }
-    }
-
+impl Parser<'_, '_> {
     fn syntax(&self) -> Refusal {
-        let at = self.at.min(self.tokens.len());
-        Refusal::request(format!("Syntax error at token {at} in '{}'.", self.text))
+        self.words.syntax()
     }
 
-    fn either(&mut self) -> Result<Filter, Refusal> {
-        self.depth += 1;
-        if self.depth > 100 {
-            return Err(Refusal::request("The filter is nested too deeply."));
+    fn condition(&mut self) -> Result<Condition, Refusal> {
+        if let Some(name) = self.words.function() {
+            return match name.strip_prefix("Microsoft.Dynamics.CRM.") {
+                Some(own) => self.own_function(own),
+                None => self.function(&name),
+            };
         }
-        let mut left = self.both()?;
-        while self.word("or") {
-            self.at += 1;
-            left = Filter::Or(Box::new(left), Box::new(self.both()?));
-        }
-        self.depth -= 1;
-        Ok(left)
-    }
-
-    fn both(&mut self) -> Result<Filter, Refusal> {
-        let mut left = self.single()?;
-        while self.word("and") {
-            self.at += 1;
-            left = Filter::And(Box::new(left), Box::new(self.single()?));
-        }
-        Ok(left)
-    }
-
-    fn single(&mut self) -> Result<Filter, Refusal> {
-        let mut negations = 0;
-        while self.word("not") {
-            self.at += 1;
-            negations += 1;
-        }
-        let filter = self.bare()?;
-        Ok(if negations % 2 == 1 { Filter::Not(Box::new(filter)) } else { filter })
-    }
-
-    fn bare(&mut self) -> Result<Filter, Refusal> {
-        if self.peek() == Some(&Token::Open) {
-            self.at += 1;
-            let inner = self.either()?;
-            self.expect(&Token::Close)?;
-            return Ok(inner);
-        }
-        if let (Some(Token::Word(name)), Some(Token::Open)) = (self.peek(), self.tokens.get(self.at + 1)) {
-            let name = name.clone();
-            self.at += 2;
-            return self.function(&name);
-        }
-        let left = self.next().ok_or_else(|| self.syntax())?;
-        let operator = match self.next() {
-            Some(Token::Word(word)) => match word.as_str() {
-                "eq" => Operator::Eq,
-                "ne" => Operator::Ne,
-                "gt" => Operator::Gt,
-                "ge" => Operator::Ge,
-                "lt" => Operator::Lt,
-                "le" => Operator::Le,
-                _ => return Err(self.syntax()),
-            },
+        let left = self.words.next().ok_or_else(|| self.syntax())?;
+        let operator = match self.words.next() {
+            Some(Token::Word(word)) => Operator::named(&word).ok_or_else(|| self.syntax())?,
             _ => return Err(self.syntax()),
         };
-        let right = self.next().ok_or_else(|| self.syntax())?;
-        self.comparison(&left, operator, &right)
-    }
-
-    fn comparison(&self, left: &Token, operator: Operator, right: &Token) -> Result<Filter, Refusal> {
-        let (left_column, right_column) = (self.column(left)?, self.column(right)?);
-        let sides = match (left_column, right_column) {
-            (Some(a), Some(b)) => Operand2(Operand::Column(a), Operand::Column(b)),
-            (Some(a), None) => Operand2(Operand::Column(a), Operand::Value(self.value(a, right, operator)?)),
-            (None, Some(b)) => Operand2(Operand::Value(self.value(b, left, operator)?), Operand::Column(b)),
+        let right = self.words.next().ok_or_else(|| self.syntax())?;
+        let (left_column, right_column) = (self.column(&left)?, self.column(&right)?);
+        Ok(match (left_column, right_column) {
+            (Some(a), Some(b)) => Condition::Compare(Operand::Column(a), operator, Operand::Column(b)),
+            (Some(a), None) => {
+                let value = self.value(a, &right, operator)?;
+                Condition::Compare(Operand::Column(a), operator, Operand::Value(value))
+            }
+            (None, Some(b)) => {
+                let value = self.value(b, &left, operator)?;
+                Condition::Compare(Operand::Value(value), operator, Operand::Column(b))
+            }
             (None, None) => return Err(Refusal::request("A comparison needs a column.")),
-        };
-        Ok(Filter::Compare(sides, operator))
+        })
     }
 
     /// The column that a word names; `None` for a literal.
     fn column(&self, token: &Token) -> Result<Option<usize>, Refusal> {
         let Token::Word(word) = token else { return Ok(None) };
         if matches!(word.as_str(), "null" | "true" | "false")
-            || word.starts_with('@')
             || !word.starts_with(|c: char| c.is_alphabetic() || c == '_')
         {
             return Ok(None);
@@ -267,25 +247,8 @@ impl Parser<'_> {
 
     fn value(&self, column: usize, token: &Token, operator: Operator) -> Result<Scalar, Refusal> {
         let kind = self.table.columns[column].kind;
-        let literal = match token {
-            Token::Word(name) if name.starts_with('@') => {
-                let value = self
-                    .aliases
-                    .get(name)
-                    .ok_or_else(|| Refusal::request(format!("The parameter alias '{name}' has no value.")))?;
-                match tokens(value)?.as_slice() {
-                    [one] => one.clone(),
-                    _ => {
-                        return Err(Refusal::request(format!(
-                            "The value of the parameter alias '{name}' is not a literal."
-                        )));
-                    }
-                }
-            }
-            other => other.clone(),
-        };
-        literal_scalar(kind, &literal).ok_or_else(|| {
-            let own = match &literal {
+        literal_scalar(kind, token).ok_or_else(|| {
+            let own = match token {
                 Token::Text(_) => "Edm.String",
                 Token::Word(w) if w == "true" || w == "false" => "Edm.Boolean",
                 Token::Word(w) if row::parse_guid(w).is_some() => "Edm.Guid",
@@ -306,18 +269,18 @@ impl Parser<'_> {
         })
     }
 
-    fn function(&mut self, name: &str) -> Result<Filter, Refusal> {
-        if let Some(name) = name.strip_prefix("Microsoft.Dynamics.CRM.") {
-            return self.own_function(name);
+    fn function(&mut self, name: &str) -> Result<Condition, Refusal> {
+        if name.ends_with("/any") || name.ends_with("/all") {
+            return Err(Refusal::not_imitated("lambda operators in filters"));
         }
         if !matches!(name, "contains" | "startswith" | "endswith") {
             return Err(Refusal::request(format!("An unknown function with name '{name}' was found.")));
         }
-        let subject = self.next().ok_or_else(|| self.syntax())?;
+        let subject = self.words.next().ok_or_else(|| self.syntax())?;
         let column = self.column(&subject)?.ok_or_else(|| self.syntax())?;
-        self.expect(&Token::Comma)?;
-        let Some(Token::Text(text)) = self.next() else { return Err(self.syntax()) };
-        self.expect(&Token::Close)?;
+        self.words.expect(&Token::Comma)?;
+        let Some(Token::Text(text)) = self.words.next() else { return Err(self.syntax()) };
+        self.words.expect(&Token::Close)?;
         if !matches!(self.table.columns[column].kind, Kind::Text { .. } | Kind::Memo { .. }) {
             return Err(Refusal::request(format!(
                 "No function signature for the function with name '{name}' matches the specified arguments."
@@ -329,26 +292,26 @@ impl Parser<'_> {
             "startswith" => format!("{text}%"),
             _ => format!("%{text}"),
         };
-        Ok(Filter::Like(column, pattern))
+        Ok(Condition::Like(column, pattern))
     }
 
-    /// The service's own functions: named parameters, the property as a quoted name.
-    fn own_function(&mut self, name: &str) -> Result<Filter, Refusal> {
+    /// The service's own functions: named parameters, the property as a quoted name, values quoted or bare.
+    fn own_function(&mut self, name: &str) -> Result<Condition, Refusal> {
         let mut column = None;
         let mut values = Vec::new();
-        while let Some(token) = self.next() {
-            match token {
-                Token::Close => break,
-                Token::Comma => continue,
-                Token::Word(parameter) => {
-                    self.expect(&Token::Equals)?;
-                    match (parameter.as_str(), self.next()) {
+        loop {
+            match self.words.next() {
+                Some(Token::Close) => break,
+                Some(Token::Comma) => {}
+                Some(Token::Word(parameter)) => {
+                    self.words.expect(&Token::Equals)?;
+                    match (parameter.as_str(), self.words.next()) {
                         ("PropertyName", Some(Token::Text(property))) => {
                             let found = self.table.by_wire(&property).or_else(|| self.table.column(&property));
                             column = Some(found.ok_or_else(|| Refusal::no_such_column(&self.table.name, &property))?);
                         }
                         ("PropertyValues", Some(Token::List(list))) => values = list,
-                        ("PropertyValue", Some(Token::Text(value))) => values = vec![value],
+                        ("PropertyValue", Some(Token::Text(value) | Token::Word(value))) => values = vec![value],
                         _ => return Err(self.syntax()),
                     }
                 }
@@ -357,36 +320,62 @@ impl Parser<'_> {
         }
         let column = column.ok_or_else(|| self.syntax())?;
         let kind = self.table.columns[column].kind;
+        let misfit = || Refusal::request(format!("The value of '{name}' does not fit the property."));
         let scalars = || -> Result<Vec<Scalar>, Refusal> {
             let of = |value: &String| {
                 let found = literal_scalar(kind, &Token::Text(value.clone()))
                     .or_else(|| literal_scalar(kind, &Token::Word(value.clone())));
-                found.ok_or_else(|| Refusal::request(format!("The value of '{name}' does not fit the property.")))
+                found.ok_or_else(misfit)
             };
             values.iter().map(of).collect()
         };
-        let end = |scalars: &[Scalar], at: usize, operator| -> Result<Filter, Refusal> {
-            let value =
-                scalars.get(at).cloned().ok_or_else(|| Refusal::request(format!("'{name}' needs more values.")))?;
-            Ok(Filter::Compare(Operand2(Operand::Column(column), Operand::Value(value)), operator))
+        let too_few = || Refusal::request(format!("'{name}' needs more values."));
+        let first = || values.first().ok_or_else(too_few);
+        // The functions on dates go by the day, whatever the time is.
+        let start_of = |day: i64| match kind {
+            Kind::DateTime { .. } => Ok(Scalar::Text(crate::clock::iso_seconds(day * DAY))),
+            Kind::DateOnly => Ok(Scalar::Text(crate::clock::iso_seconds(day * DAY).chars().take(10).collect())),
+            _ => Err(misfit()),
+        };
+        let day = || Ok::<_, Refusal>(date_time(first()?).ok_or_else(misfit)?.div_euclid(DAY));
+        let within = |from: Option<i64>, until: Option<i64>| -> Result<Condition, Refusal> {
+            let from = from.map(start_of).transpose()?;
+            Ok(Condition::Within { column, from, before: until.map(|day| start_of(day + 1)).transpose()? })
         };
         Ok(match name {
-            "In" => Filter::In { column, values: scalars()?, negated: false },
-            "NotIn" => Filter::In { column, values: scalars()?, negated: true },
+            "In" => Condition::In { column, values: scalars()?, negated: false },
+            "NotIn" => Condition::In { column, values: scalars()?, negated: true },
             "Between" | "NotBetween" => {
-                let bounds = scalars()?;
-                let low = end(&bounds, 0, Operator::Ge)?;
-                let both = Filter::And(Box::new(low), Box::new(end(&bounds, 1, Operator::Le)?));
-                if name == "Between" { both } else { Filter::Not(Box::new(both)) }
+                let [low, high] = <[Scalar; 2]>::try_from(scalars()?).map_err(|_| too_few())?;
+                Condition::Between { column, low, high, negated: name == "NotBetween" }
             }
-            "OnOrAfter" => end(&scalars()?, 0, Operator::Ge)?,
-            "OnOrBefore" => end(&scalars()?, 0, Operator::Le)?,
-            "ContainValues" => Filter::Contains { column, values, negated: false },
-            "DoesNotContainValues" => Filter::Contains { column, values, negated: true },
+            "On" => within(Some(day()?), Some(day()?))?,
+            "OnOrAfter" => within(Some(day()?), None)?,
+            "OnOrBefore" => within(None, Some(day()?))?,
+            "Today" => within(Some(self.now.div_euclid(DAY)), Some(self.now.div_euclid(DAY)))?,
+            // From the start of the day so many days ago up to this moment.
+            "LastXDays" => {
+                let days: i64 = first()?.parse().ok().filter(|days| (1..=36_500).contains(days)).ok_or_else(misfit)?;
+                let from = Some(start_of(self.now.div_euclid(DAY) - days)?);
+                let before = match kind {
+                    Kind::DateOnly => start_of(self.now.div_euclid(DAY) + 1)?,
+                    _ => Scalar::Text(crate::clock::iso_seconds(self.now + 1)),
+                };
+                Condition::Within { column, from, before: Some(before) }
+            }
+            "EqualUserId" | "NotEqualUserId" if kind == Kind::Lookup => {
+                let negated = name == "NotEqualUserId";
+                Condition::In { column, values: vec![Scalar::Guid(super::builtin::USER)], negated }
+            }
+            "ContainValues" => Condition::Contains { column, values, negated: false },
+            "DoesNotContainValues" => Condition::Contains { column, values, negated: true },
             other => return Err(Refusal::not_imitated(&format!("the function {other}"))),
         })
     }
 }
+
+/// Seconds of a day.
+const DAY: i64 = 86_400;
 
 /// A literal as a value of a column's kind; `None` when it does not fit.
 fn literal_scalar(kind: Kind, token: &Token) -> Option<Scalar> {

@@ -4,6 +4,8 @@
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 
+use tokio::time::Instant;
+
 use super::error::{Refusal, refusal};
 
 /// What the limits are.
@@ -33,6 +35,8 @@ impl Limits {
 struct Window {
     /// Start in milliseconds and execution time of each request.
     entries: VecDeque<(i64, u64)>,
+    /// Requests that slid out of the window: the number of the first entry.
+    gone: u64,
     execution: u64,
     concurrent: u64,
     /// Refusals since the last request that passed: who hammers on waits longer.
@@ -56,6 +60,22 @@ pub(super) struct Remaining {
 /// A refusal and the seconds to wait.
 pub(super) type Throttled = (Refusal, u64);
 
+/// A request that was let in. Dropped when it is done, or when its client went away.
+#[derive(Debug)]
+pub(super) struct Stay<'a> {
+    protection: &'a Protection,
+    number: u64,
+    /// What a request takes is real time: the sandbox's clock may jump in the middle of it.
+    since: Instant,
+}
+
+impl Drop for Stay<'_> {
+    fn drop(&mut self) {
+        let millis = u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.protection.leave(self.number, millis);
+    }
+}
+
 impl Protection {
     pub(super) fn new(limits: Option<Limits>) -> Self {
         Self { limits, window: Mutex::default() }
@@ -65,14 +85,15 @@ impl Protection {
         self.window.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Lets a request in, or refuses it. One that was let in must [`Protection::leave`].
-    pub(super) fn enter(&self, now: i64) -> Result<(), Throttled> {
-        let Some(limits) = self.limits else { return Ok(()) };
+    /// Lets a request in until its [`Stay`] is dropped, or refuses it.
+    pub(super) fn enter(&self, now: i64) -> Result<Stay<'_>, Throttled> {
+        let Some(limits) = self.limits else { return Ok(Stay { protection: self, number: 0, since: Instant::now() }) };
         let mut window = self.window();
         let length = i64::try_from(limits.window_seconds).unwrap_or(i64::MAX).saturating_mul(1000);
         while let Some((at, execution)) = window.entries.front().copied().filter(|(at, _)| *at + length <= now) {
             let _ = at;
             window.entries.pop_front();
+            window.gone += 1;
             window.execution = window.execution.saturating_sub(execution);
         }
         let seconds = limits.window_seconds;
@@ -105,19 +126,22 @@ impl Protection {
         window.refused = 0;
         window.concurrent += 1;
         window.entries.push_back((now, 0));
-        Ok(())
+        let number = window.gone + window.entries.len() as u64 - 1;
+        Ok(Stay { protection: self, number, since: Instant::now() })
     }
 
     /// A request that was let in is done, after so many milliseconds.
-    pub(super) fn leave(&self, millis: u64) {
+    fn leave(&self, number: u64, millis: u64) {
         if self.limits.is_none() {
             return;
         }
         let mut window = self.window();
         window.concurrent = window.concurrent.saturating_sub(1);
-        window.execution += millis;
-        if let Some(last) = window.entries.back_mut() {
-            last.1 += millis;
+        let at = number.checked_sub(window.gone).and_then(|at| usize::try_from(at).ok());
+        // One that slid out of the window while it was carried out takes its time with it.
+        if let Some(own) = at.and_then(|at| window.entries.get_mut(at)) {
+            own.1 = millis;
+            window.execution += millis;
         }
     }
 
@@ -139,22 +163,37 @@ mod tests {
     fn the_window_slides() {
         let protection = Protection::new(Some(Limits::requests_in(2, 10)));
         assert!(protection.enter(0).is_ok());
-        protection.leave(0);
         assert!(protection.enter(4000).is_ok());
-        protection.leave(0);
         let (refusal, wait) = protection.enter(5000).unwrap_err();
-        assert_eq!((refusal.status, refusal.code, wait), (429, "0x80072322", 5));
+        assert_eq!((refusal.status, refusal.code.as_ref(), wait), (429, "0x80072322", 5));
         assert!(protection.enter(10_000).is_ok());
     }
 
     #[test]
-    fn concurrency_and_execution_time_have_their_own_codes() {
-        let limits = Limits { requests: 100, execution_millis: 50, concurrent: 1, window_seconds: 300 };
+    fn concurrency_lasts_until_the_request_is_dropped() {
+        let limits = Limits { requests: 100, execution_millis: u64::MAX, concurrent: 1, window_seconds: 300 };
         let protection = Protection::new(Some(limits));
-        protection.enter(0).unwrap();
+        let stay = protection.enter(0).unwrap();
         assert_eq!(protection.enter(1).unwrap_err().0.code, "0x80072326");
-        protection.leave(60);
-        assert_eq!(protection.enter(2).unwrap_err().0.code, "0x80072321");
+        drop(stay);
+        assert!(protection.enter(2).is_ok());
+    }
+
+    #[test]
+    fn execution_time_belongs_to_the_request_that_took_it() {
+        let limits = Limits { requests: 100, execution_millis: 50, concurrent: 9, window_seconds: 300 };
+        let protection = Protection::new(Some(limits));
+        let took = |stay: Stay<'_>, millis| {
+            protection.leave(stay.number, millis);
+            std::mem::forget(stay);
+        };
+        let first = protection.enter(0).unwrap();
+        let second = protection.enter(200_000).unwrap();
+        took(first, 60);
+        assert_eq!(protection.enter(200_001).unwrap_err().0.code, "0x80072321");
+        // The first slides out and its time with it, though the second came later.
         assert!(protection.enter(300_001).is_ok());
+        took(second, 60);
+        assert_eq!(protection.enter(300_002).unwrap_err().0.code, "0x80072321");
     }
 }

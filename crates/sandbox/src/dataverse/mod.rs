@@ -3,17 +3,29 @@
 //!
 //! A request goes through [`DataverseService`] (token, limits, route, headers) to `read`, `changes`, `write` or `metadata`. Rows are
 //! kept in `store`; everything that the public pages leave open is a switch of [`DataverseScenario`].
+//!
+//! No request holds the locks of two tables at once.
+//!
+//! What the service has and this does not answers 501 with a message that names it: `$batch`, `$metadata`, `$expand` and `$apply` on
+//! rows, FetchXML, deep inserts, collection-valued navigation and its `$ref`, filters through navigation properties and lambdas,
+//! bound actions (`CreateMultiple` and its like), `RetrieveMetadataChanges` and other functions, functions in filters on
+//! definitions, and the sets `teams`, `businessunits`, `transactioncurrencies`, `tasks`, `activitypointers`, `sdkmessagefilters`,
+//! `systemusers` as a list, and a few more. `systemusers({id})` answers for the user that `WhoAmI` names.
 
 mod body;
 mod builtin;
 mod changes;
 mod cursor;
+mod custom;
 mod definition_filter;
+mod definitions;
 mod error;
+mod expression;
 mod filter;
 mod limits;
 mod metadata;
 mod mutate;
+mod navigation;
 mod page;
 mod path;
 mod pattern;
@@ -24,6 +36,8 @@ mod scenario;
 mod schema;
 mod seed;
 mod service;
+mod shape;
+mod sort;
 mod store;
 mod token;
 mod value;

@@ -6,7 +6,7 @@ use super::page::Writer;
 use super::query::Prefer;
 use super::row::{guid, is_null, parse_guid};
 use super::schema::{Kind, Table};
-use super::seed::{Seeder, TRIES, toggle};
+use super::seed::{Seeder, TRIES, Targets, toggle};
 use super::service::DataverseService;
 use super::store::Changes;
 use crate::prng::Prng;
@@ -63,13 +63,18 @@ impl DataverseService {
         let table = self.table(&plan.table)?;
         let fields = self.fields(table, &plan.fields)?;
         let now = self.shared.clock.now_seconds();
-        let ids = |name: &str| {
-            let other = self.store.schema.by_name(name).filter(|other| other.index != table.index);
-            other.map(|other| self.store.read(other).by_id.keys().copied().collect()).unwrap_or_default()
-        };
-        let mut seeder = Seeder::new(plan.seed, &format!("mutate {}", plan.table), &ids);
+        let mut seeder = Seeder::new(plan.seed, &format!("mutate {}", plan.table), Targets::of(&self.store, table));
         let chosen =
             chosen(&self.store.read(table).by_id.keys().copied().collect::<Vec<_>>(), plan, &mut seeder.draws)?;
+        let (updates, deletes) = chosen.split_at(plan.update);
+        // All updates are worked out before anything is written: a plan that cannot be carried out leaves everything as it was.
+        let mut planned = Vec::with_capacity(updates.len());
+        for id in updates {
+            let Some(row) = self.store.read(table).by_id.get(id).cloned() else { continue };
+            let mut cells = Vec::new();
+            row.spread(&table.columns, &mut cells);
+            planned.push((*id, changes(table, &fields, &cells, plan.fields.is_empty(), &mut seeder)?));
+        }
         let mut done = DataverseMutation::default();
         for number in 0..plan.create {
             let mut rows = self.store.write(table);
@@ -81,25 +86,30 @@ impl DataverseService {
             seeder.insert(&self.store, &mut rows, table, (id, number), now)?;
             done.created.push(guid(id));
         }
-        let (updates, deletes) = chosen.split_at(plan.update);
-        for id in updates {
+        for (id, planned) in planned {
             let mut rows = self.store.write(table);
-            let Some(row) = rows.by_id.get(id).cloned() else { continue };
+            let Some(row) = rows.by_id.get(&id).cloned() else { continue };
             let mut cells = Vec::new();
             row.spread(&table.columns, &mut cells);
+            // A request may have written the same value since, or another row may have the key.
+            let mut next = Some(planned).filter(|planned| differs(table, planned, &cells));
             let mut outcome = Ok(());
             for _ in 0..TRIES {
-                let changes = changes(table, &fields, &cells, plan.fields.is_empty(), &mut seeder)?;
-                outcome = self.store.update(&mut rows, table, *id, changes, now).map_err(|refusal| refusal.message);
+                let changes = match next.take() {
+                    Some(planned) => planned,
+                    None => changes(table, &fields, &cells, plan.fields.is_empty(), &mut seeder)?,
+                };
+                outcome =
+                    self.store.update(&mut rows, table, id, changes, now.into()).map_err(|refusal| refusal.message);
                 if outcome.is_ok() {
                     break;
                 }
             }
             outcome?;
-            done.updated.push(guid(*id));
+            done.updated.push(guid(id));
         }
         for id in deletes {
-            self.store.delete(&mut self.store.write(table), table, *id);
+            self.store.delete(&mut self.store.write(table), table, *id, now);
             done.deleted.push(guid(*id));
         }
         Ok(done)
@@ -134,7 +144,7 @@ impl DataverseService {
     ) -> Result<(), String> {
         let table = self.table(table)?;
         let id = parse_guid(id).ok_or_else(|| "the id is no GUID".to_owned())?;
-        self.reader(false).put_row(table, id, row).map_err(|refusal| refusal.message)
+        self.reader("", false).put_row(table, id, row).map_err(|refusal| refusal.message)
     }
 
     /// Every live row by id, as lines of JSON, in blocks.
@@ -170,7 +180,7 @@ impl Iterator for DataverseLines {
         let mut cells = Vec::new();
         for (id, row) in rows.by_id.range((from, std::ops::Bound::Unbounded)).take(LINES_AT_ONCE) {
             row.spread(&table.columns, &mut cells);
-            writer.write(&rows, *id, row, &cells, "", &mut block);
+            writer.write(*id, row, &cells, "", &mut block);
             block.push(b'\n');
             self.after = Some(*id);
             count += 1;
@@ -218,7 +228,7 @@ fn changes(
     fields: &[usize],
     cells: &[&[u8]],
     defaults: bool,
-    seeder: &mut Seeder<'_>,
+    seeder: &mut Seeder,
 ) -> Result<Changes, String> {
     let mut changes = Changes::new();
     if defaults
@@ -227,10 +237,12 @@ fn changes(
     {
         toggle(table, cells.get(state).is_some_and(|c| *c == b"0"), &mut changes);
     }
+    // The toggle comes on top: one of the fields changes with it as without it.
+    let toggled = changes.len();
     let several = 1 + seeder.draws.below(3);
     // A field may have one possible value only, so try until one changed; the bound ends it where none can.
     for attempt in 0..200_u64 {
-        if attempt >= several && !changes.is_empty() {
+        if attempt >= several && changes.len() > toggled {
             break;
         }
         let Some(at) = seeder.draws.pick(fields).copied() else { break };
@@ -250,14 +262,27 @@ fn changes(
             (true, _) => b"null".to_vec(),
             (false, _) => seeder.cell(table, column, attempt),
         };
-        let same =
-            cells.get(at).is_some_and(|old| *old == cell || (is_null(column.kind, old) && is_null(column.kind, &cell)));
-        if !same {
+        // A lookup that nothing can be found for comes as null, which a required one cannot be.
+        let refused = !nullable && is_null(column.kind, &cell);
+        if !refused && !same(column.kind, cells, at, &cell) {
             changes.push((at, cell));
         }
     }
-    if changes.is_empty() {
+    if changes.len() == toggled {
         return Err(format!("no field of {} could be given another value", table.name));
     }
     Ok(changes)
+}
+
+fn same(kind: Kind, cells: &[&[u8]], at: usize, cell: &[u8]) -> bool {
+    cells.get(at).is_some_and(|old| *old == cell || (is_null(kind, old) && is_null(kind, cell)))
+}
+
+/// Whether changes still change a field, state and status apart.
+fn differs(table: &Table, changes: &Changes, cells: &[&[u8]]) -> bool {
+    let only_state = changes.iter().all(|(at, _)| matches!(table.columns[*at].kind, Kind::State | Kind::Status));
+    changes.iter().any(|(at, cell)| {
+        let kind = table.columns[*at].kind;
+        (only_state || !matches!(kind, Kind::State | Kind::Status)) && !same(kind, cells, *at, cell)
+    })
 }

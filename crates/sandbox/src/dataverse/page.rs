@@ -3,7 +3,7 @@
 use super::query::Prefer;
 use super::row::{self, Row};
 use super::schema::{Column, Kind, Place, Table};
-use super::store::{Rows, Store};
+use super::store::{Mask, Store, mark};
 
 const FORMATTED: &str = "OData.Community.Display.V1.FormattedValue";
 const LOGICAL_NAME: &str = "Microsoft.Dynamics.CRM.lookuplogicalname";
@@ -28,11 +28,18 @@ impl<'a> Writer<'a> {
         let all = || (0..table.columns.len()).filter(|at| table.columns[*at].selectable()).collect();
         let mut columns: Vec<usize> = select.map_or_else(all, <[usize]>::to_vec);
         let money = columns.iter().any(|at| matches!(table.columns[*at].kind, Kind::Decimal { money: true, .. }));
-        // An amount of money brings its currency.
-        if let Some(currency) = table.column("transactioncurrencyid").filter(|_| money)
-            && !columns.contains(&currency)
-        {
-            columns.push(currency);
+        let any = |names: &[&str]| names.iter().any(|name| table.column(name).is_some_and(|at| columns.contains(&at)));
+        // An amount of money brings its currency, a part of a composite the composite.
+        let brought = [
+            ("transactioncurrencyid", money),
+            ("fullname", any(&["firstname", "middlename", "lastname"])),
+            ("address1_composite", table.address.iter().any(|at| columns.contains(at))),
+        ];
+        let brought = brought.map(|(name, brought)| table.column(name).filter(|_| brought));
+        for at in brought.into_iter().flatten() {
+            if !columns.contains(&at) {
+                columns.push(at);
+            }
         }
         if !columns.contains(&0) {
             columns.push(0);
@@ -50,8 +57,29 @@ impl<'a> Writer<'a> {
         }
     }
 
+    /// The columns that are written; a composite stands for its parts.
+    pub(super) fn columns(&self) -> Mask {
+        let mut mask = Mask::default();
+        for at in &self.columns {
+            match self.table.columns[*at].place {
+                Place::Stored => mark(&mut mask, *at),
+                Place::SameAs(other) => mark(&mut mask, other),
+                Place::Composite => {
+                    self.table.address.iter().for_each(|at| mark(&mut mask, *at));
+                }
+            }
+        }
+        mask
+    }
+
+    /// Whether writing a row reads other rows: no table's lock may be held then, since two of them at once, taken in different
+    /// orders by different requests, stop both for good.
+    pub(super) fn reads_others(&self) -> bool {
+        self.formatted
+    }
+
     /// Writes a row's object; `opening` is put behind its first brace.
-    pub(super) fn write(&self, rows: &Rows, id: u128, row: &Row, cells: &[&[u8]], opening: &str, out: &mut Vec<u8>) {
+    pub(super) fn write(&self, id: u128, row: &Row, cells: &[&[u8]], opening: &str, out: &mut Vec<u8>) {
         out.push(b'{');
         out.extend_from_slice(opening.as_bytes());
         if self.etag {
@@ -65,7 +93,7 @@ impl<'a> Writer<'a> {
             }
             let column = &self.table.columns[*at];
             if self.formatted || self.logical_name || self.navigation {
-                self.annotate(rows, column, *at, cells, out);
+                self.annotate(column, *at, cells, out);
             }
             out.extend_from_slice(name);
             value(self.table, *at, id, row.version, cells, out);
@@ -73,7 +101,7 @@ impl<'a> Writer<'a> {
         out.push(b'}');
     }
 
-    fn annotate(&self, rows: &Rows, column: &Column, at: usize, cells: &[&[u8]], out: &mut Vec<u8>) {
+    fn annotate(&self, column: &Column, at: usize, cells: &[&[u8]], out: &mut Vec<u8>) {
         let cell = match column.place {
             Place::SameAs(other) => cells.get(other),
             _ => cells.get(at),
@@ -86,7 +114,7 @@ impl<'a> Writer<'a> {
         };
         if let Some((id, target)) = row::reference(cell).filter(|_| column.kind == Kind::Lookup) {
             let Some(target) = column.targets.get(target) else { return };
-            if let Some(name) = self.formatted.then(|| self.name_of(rows, &target.table, id)).flatten() {
+            if let Some(name) = self.formatted.then(|| self.store.name_of(&target.table, id)).flatten() {
                 put(FORMATTED, &name);
             }
             if self.navigation {
@@ -100,16 +128,6 @@ impl<'a> Writer<'a> {
         {
             put(FORMATTED, &text);
         }
-    }
-
-    /// The primary name of a row that a lookup leads to.
-    fn name_of(&self, rows: &Rows, table: &str, id: u128) -> Option<String> {
-        let Some(table) = self.store.schema.by_name(table) else {
-            return (table == "systemuser").then(|| "Sandbox User".to_owned());
-        };
-        let read = |rows: &Rows| row::text(rows.by_id.get(&id)?.get(&table.columns, table.primary_name));
-        // The lock of the own table is held already.
-        if table.index == self.table.index { read(rows) } else { read(&self.store.read(table)) }
     }
 }
 
@@ -144,10 +162,10 @@ pub(super) fn value(table: &Table, at: usize, id: u128, version: i64, cells: &[&
     }
 }
 
-fn composite(table: &Table, cells: &[&[u8]]) -> Vec<u8> {
-    let names = ["line1", "line2", "line3", "postalcode", "city", "stateorprovince", "country"];
-    let part = |name: &&str| row::text(cells.get(table.column(&format!("address1_{name}"))?)?);
-    let parts: Vec<String> = names.iter().filter_map(part).collect();
+/// The cell of `address1_composite`.
+pub(super) fn composite(table: &Table, cells: &[&[u8]]) -> Vec<u8> {
+    let part = |at: &usize| row::text(cells.get(*at)?);
+    let parts: Vec<String> = table.address.iter().filter_map(part).collect();
     row::text_cell(&parts.join("\r\n"))
 }
 

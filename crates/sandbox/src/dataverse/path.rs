@@ -1,6 +1,6 @@
 //! Paths: entity sets, keys, properties.
 
-use percent_encoding::percent_decode_str;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use serde_json::value::RawValue;
 
 use super::error::{Refusal, refusal};
@@ -8,6 +8,17 @@ use super::row;
 use super::schema::{Kind, Schema, Table};
 use super::store::{Changes, Rows};
 use super::value;
+
+/// What stays as it is in the key of a URL; a header can carry nothing else either.
+const IN_KEY: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'_')
+    .remove(b'.')
+    .remove(b'~')
+    .remove(b'=')
+    .remove(b',')
+    .remove(b'\'')
+    .remove(b'@');
 
 /// How a path names a row.
 #[derive(Debug, Clone)]
@@ -21,29 +32,25 @@ pub(super) enum RowKey {
     },
 }
 
-/// A set, perhaps a key, and what follows it.
+/// A set and perhaps a key.
 #[derive(Debug)]
 pub(super) struct Resource<'a> {
     pub(super) table: &'a Table,
     pub(super) key: Option<RowKey>,
-    pub(super) rest: Vec<String>,
 }
 
-/// Understands the part of a path behind the version.
-pub(super) fn resource<'a>(schema: &'a Schema, path: &str) -> Result<Resource<'a>, Refusal> {
-    let mut segments = path.trim_end_matches('/').split('/');
-    let first = decode(segments.next().unwrap_or_default())?;
+/// Understands the first segment behind the version, which was decoded.
+pub(super) fn resource<'a>(schema: &'a Schema, first: &str) -> Result<Resource<'a>, Refusal> {
     let (set, key) = match first.split_once('(') {
-        None => (first.as_str(), None),
+        None => (first, None),
         Some((set, rest)) => {
-            let key = rest.strip_suffix(')').ok_or_else(|| Refusal::request("Bad Request - Error in query syntax."))?;
-            (set, Some(key))
+            let key = rest.strip_suffix(')').filter(|key| !key.trim().is_empty());
+            (set, Some(key.ok_or_else(|| Refusal::request("Bad Request - Error in query syntax."))?))
         }
     };
     let table = schema.by_set(set).ok_or_else(|| Refusal::no_such_segment(set))?;
-    let key = key.filter(|key| !key.is_empty()).map(|key| row_key(table, key)).transpose()?;
-    let rest = segments.map(decode).collect::<Result<_, _>>()?;
-    Ok(Resource { table, key, rest })
+    let key = key.map(|key| row_key(table, key)).transpose()?;
+    Ok(Resource { table, key })
 }
 
 pub(super) fn decode(segment: &str) -> Result<String, Refusal> {
@@ -154,7 +161,7 @@ impl RowKey {
     pub(super) fn shown(&self) -> String {
         match self {
             Self::Id(id) => row::guid(*id),
-            Self::Alternate { text, .. } => text.clone(),
+            Self::Alternate { text, .. } => utf8_percent_encode(text, IN_KEY).to_string(),
         }
     }
 }

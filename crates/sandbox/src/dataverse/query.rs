@@ -104,8 +104,8 @@ impl Options {
         Ok(Some(columns).filter(|c| !c.is_empty()))
     }
 
-    pub(super) fn filter(&self, table: &Table) -> Result<Option<Filter>, Refusal> {
-        self.get("$filter").map(|text| Filter::parse(table, text, &self.aliases)).transpose()
+    pub(super) fn filter(&self, table: &Table, now: i64) -> Result<Option<Filter>, Refusal> {
+        self.get("$filter").map(|text| Filter::parse(table, text, &self.aliases, now)).transpose()
     }
 
     /// Columns and whether they descend.
@@ -114,7 +114,15 @@ impl Options {
         let mut columns = Vec::new();
         for part in order.split(',') {
             let mut words = part.split_whitespace();
-            let name = words.next().unwrap_or_default();
+            let word = words.next().unwrap_or_default();
+            let name = match word.starts_with('@') {
+                true => self
+                    .aliases
+                    .get(word)
+                    .map(|value| value.trim())
+                    .ok_or_else(|| Refusal::request(format!("The parameter alias '{word}' has no value.")))?,
+                false => word,
+            };
             let at = table.by_wire(name).ok_or_else(|| Refusal::no_such_column(&table.name, name))?;
             let descending = match (words.next(), words.next()) {
                 (None | Some("asc"), None) => false,
@@ -140,6 +148,18 @@ impl Options {
             Some("true") => Ok(true),
             Some(other) => Err(Refusal::request(format!("Invalid value '{other}' for $count query option found."))),
         }
+    }
+
+    /// Options that only a list can have are refused on a single row.
+    pub(super) fn only_for_one(&self) -> Result<(), Refusal> {
+        for name in ["$filter", "$orderby", "$top", "$count", "$apply", "$skiptoken", "$deltatoken"] {
+            if self.get(name).is_some() {
+                return Err(Refusal::request(format!(
+                    "The query option {name} can be applied to collections only, and this request is for a single resource."
+                )));
+            }
+        }
+        Ok(())
     }
 
     /// What is known and yet not served.

@@ -1,10 +1,12 @@
 //! Lists, single rows, counts.
 
+use std::sync::RwLockReadGuard;
+
 use http::HeaderMap;
 
 use super::cursor::{Cursor, Walk};
 use super::error::{Refusal, refusal};
-use super::filter::{Filter, read};
+use super::filter::Filter;
 use super::page::{Writer, value};
 use super::path::RowKey;
 use super::query::{Options, Prefer};
@@ -12,7 +14,6 @@ use super::row::Row;
 use super::scenario::DataverseSwitches;
 use super::schema::Table;
 use super::store::{Rows, Store};
-use super::value::Scalar;
 
 /// No page holds more rows.
 pub(super) const LARGEST_PAGE: usize = 5000;
@@ -33,7 +34,7 @@ pub(super) struct Answer {
 pub(super) struct Reader<'a> {
     pub(super) store: &'a Store,
     pub(super) switches: &'a DataverseSwitches,
-    /// `http://host/api/data/v9.2/`
+    /// Root of the version that was asked for, `http://host/api/data/v9.2/`.
     pub(super) base: &'a str,
     pub(super) now: i64,
     /// A fault says that the delta token is too old.
@@ -119,13 +120,13 @@ impl Reader<'_> {
         }
         options.refuse_unserved()?;
         let select = options.select(table)?;
-        let filter = options.filter(table)?;
+        let filter = options.filter(table, self.now)?;
         let order = options.order(table)?;
         let count = options.count()?;
         // Documented: `$top` does not count beside a page size.
         let top = options.top()?.filter(|_| prefer.page_size.is_none());
         let size = top.unwrap_or_else(|| self.page_size(&prefer));
-        let rows = self.store.read(table);
+        let mut rows = self.store.read(table);
         let number = cursor.as_ref().map_or(1, |c| c.page);
         let first = cursor.is_none();
         let (ids, more) = if order.is_empty() {
@@ -143,11 +144,15 @@ impl Reader<'_> {
                 Some(_) => return Err(Refusal::request("The paging token is not valid.")),
                 None => 0,
             };
-            let mut all = self.sorted(table, &rows, filter.as_ref(), &order);
+            let mut keyed = self.keyed(table, &rows, filter.as_ref(), &order);
+            if keyed.leads_elsewhere() {
+                drop(rows);
+                self.with_names(table, &mut keyed, &order);
+                rows = self.store.read(table);
+            }
             let end = offset.saturating_add(size);
-            let more = all.len() > end;
-            all.truncate(end);
-            (all.split_off(offset.min(all.len())), more.then_some(Walk::Offset { rows: end }))
+            let (ids, more) = keyed.page(&order, offset, end);
+            (ids, more.then_some(Walk::Offset { rows: end }))
         };
         let total = (first && (count || prefer.wants("Microsoft.Dynamics.CRM.totalrecordcount")))
             .then(|| self.count_of(table, &rows, filter.as_ref()));
@@ -170,7 +175,7 @@ impl Reader<'_> {
             frame.next_link = Some(self.link(table, query, &options, &format!("$skiptoken={token}")));
         }
         let writer = Writer::new(self.store, table, select.as_deref(), &prefer);
-        let body = write_rows(&writer, table, &rows, &ids);
+        let body = write_rows(&writer, table, rows, &ids);
         let mut answer = Answer { status: 200, body: frame.close(&body), rows: ids.len() as u64, ..Answer::default() };
         answer.headers.extend(prefer.applied(false).map(|applied| ("preference-applied", applied)));
         Ok(answer)
@@ -203,7 +208,7 @@ impl Reader<'_> {
         (ids, false)
     }
 
-    fn passes<'r>(
+    pub(super) fn passes<'r>(
         &self,
         table: &'r Table,
         filter: Option<&Filter>,
@@ -214,29 +219,6 @@ impl Reader<'_> {
         let Some(filter) = filter else { return true };
         row.spread(&table.columns, cells);
         filter.passes(table, id, cells, row.version, self.switches.ne_finds_null)
-    }
-
-    fn sorted(&self, table: &Table, rows: &Rows, filter: Option<&Filter>, order: &[(usize, bool)]) -> Vec<u128> {
-        let mut found: Vec<(Vec<Scalar>, u128)> = Vec::new();
-        let mut cells = Vec::new();
-        for (id, row) in &rows.by_id {
-            if self.passes(table, filter, *id, row, &mut cells) {
-                row.spread(&table.columns, &mut cells);
-                let keys = order.iter().map(|(at, _)| read(table, *at, *id, &cells, row.version)).collect();
-                found.push((keys, *id));
-            }
-        }
-        found.sort_by(|(a, a_id), (b, b_id)| {
-            for ((a, b), (_, descending)) in a.iter().zip(b).zip(order) {
-                let compared = a.order(b).unwrap_or(std::cmp::Ordering::Equal);
-                let compared = if *descending { compared.reverse() } else { compared };
-                if compared.is_ne() {
-                    return compared;
-                }
-            }
-            a_id.cmp(b_id)
-        });
-        found.into_iter().map(|(_, id)| id).collect()
     }
 
     fn count_of(&self, table: &Table, rows: &Rows, filter: Option<&Filter>) -> usize {
@@ -258,7 +240,7 @@ impl Reader<'_> {
         let number = if options.get("$deltatoken").is_some() {
             self.changes_since(table, &options)?
         } else {
-            let filter = options.filter(table)?;
+            let filter = options.filter(table, self.now)?;
             self.count_of(table, &self.store.read(table), filter.as_ref()).min(LARGEST_PAGE)
         };
         let mark = if self.switches.count_bom { "\u{feff}" } else { "" };
@@ -274,6 +256,7 @@ impl Reader<'_> {
         headers: &HeaderMap,
     ) -> Result<Answer, Refusal> {
         let options = Options::parse(query)?;
+        options.only_for_one()?;
         options.refuse_unserved()?;
         let select = options.select(table)?;
         let prefer = Prefer::parse(headers);
@@ -285,33 +268,42 @@ impl Reader<'_> {
         if known == Some(etag.as_str()) && prefer.annotations.is_none() {
             return Ok(Answer { status: 304, headers: vec![("etag", etag)], ..Answer::default() });
         }
-        let mut answer = self.entity(table, &rows, id, select.as_deref(), &prefer)?;
+        let row = row.clone();
+        drop(rows);
+        let mut answer = self.entity(table, id, &row, select.as_deref(), &prefer);
         answer.headers.extend(prefer.applied(false).map(|applied| ("preference-applied", applied)));
         Ok(answer)
     }
 
-    /// One row with its context.
+    /// One row with its context. The row is a copy, taken under the table's lock and written without it.
     pub(super) fn entity(
         &self,
         table: &Table,
-        rows: &Rows,
         id: u128,
+        row: &Row,
         select: Option<&[usize]>,
         prefer: &Prefer,
-    ) -> Result<Answer, Refusal> {
-        let row = rows.by_id.get(&id).ok_or_else(|| Refusal::no_such_row(&table.name, id))?;
+    ) -> Answer {
         let writer = Writer::new(self.store, table, select, prefer);
         let context = format!("{}$metadata#{}/$entity", self.base, shape(table, select));
         let mut cells = Vec::new();
         row.spread(&table.columns, &mut cells);
         let mut body = Vec::new();
-        writer.write(rows, id, row, &cells, &format!("\"@odata.context\":{},", quote(&context)), &mut body);
-        Ok(Answer { status: 200, body, headers: vec![("etag", etag(row))], rows: 1, ..Answer::default() })
+        writer.write(id, row, &cells, &format!("\"@odata.context\":{},", quote(&context)), &mut body);
+        Answer { status: 200, body, headers: vec![("etag", etag(row))], rows: 1, ..Answer::default() }
     }
 
     /// `GET {set}({key})/{property}` and `.../$value`.
-    pub(super) fn property(&self, table: &Table, key: &RowKey, property: &str, raw: bool) -> Result<Answer, Refusal> {
-        let at = table.by_wire(property).ok_or_else(|| Refusal::no_such_segment(property))?;
+    pub(super) fn property(
+        &self,
+        table: &Table,
+        key: &RowKey,
+        property: &str,
+        query: &str,
+        raw: bool,
+    ) -> Result<Answer, Refusal> {
+        Options::parse(query)?.only_for_one()?;
+        let at = table.by_wire(property).ok_or_else(|| self.no_such_navigation(table, property))?;
         let rows = self.store.read(table);
         let id = key.find(table, &rows).ok_or_else(|| key.missing(table))?;
         let row = rows.by_id.get(&id).ok_or_else(|| key.missing(table))?;
@@ -338,20 +330,33 @@ pub(super) fn etag(row: &Row) -> String {
     format!("W/\"{}\"", row.version)
 }
 
-/// Rows by id, parted by commas.
-pub(super) fn write_rows(writer: &Writer<'_>, table: &Table, rows: &Rows, ids: &[u128]) -> Vec<u8> {
+/// Rows by id, parted by commas. The lock is let go as soon as it can be.
+pub(super) fn write_rows(writer: &Writer<'_>, table: &Table, rows: RwLockReadGuard<'_, Rows>, ids: &[u128]) -> Vec<u8> {
     let mut body = Vec::with_capacity(ids.len() * 256);
-    let mut cells = Vec::new();
-    for id in ids {
-        if let Some(row) = rows.by_id.get(id) {
-            if !body.is_empty() {
-                body.push(b',');
-            }
-            row.spread(&table.columns, &mut cells);
-            writer.write(rows, *id, row, &cells, "", &mut body);
-        }
+    if writer.reads_others() {
+        let copies: Vec<(u128, Row)> = ids.iter().filter_map(|id| Some((*id, rows.by_id.get(id)?.clone()))).collect();
+        drop(rows);
+        put_rows(writer, table, copies.iter().map(|(id, row)| (*id, row)), &mut body);
+    } else {
+        put_rows(writer, table, ids.iter().filter_map(|id| Some((*id, rows.by_id.get(id)?))), &mut body);
     }
     body
+}
+
+fn put_rows<'r>(
+    writer: &Writer<'_>,
+    table: &'r Table,
+    rows: impl Iterator<Item = (u128, &'r Row)>,
+    body: &mut Vec<u8>,
+) {
+    let mut cells = Vec::new();
+    for (id, row) in rows {
+        if !body.is_empty() {
+            body.push(b',');
+        }
+        row.spread(&table.columns, &mut cells);
+        writer.write(id, row, &cells, "", body);
+    }
 }
 
 /// The refusal of an ETag that is not the row's.

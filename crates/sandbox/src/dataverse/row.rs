@@ -44,20 +44,19 @@ impl Row {
                 .map(|(at, (column, cell))| (at, column, cell.as_ref()))
                 .filter(|(_, column, cell)| column.default.as_slice() != *cell)
         };
-        let size = kept().map(|(_, _, cell)| if cell.len() < 0xff { 2 } else { 4 } + cell.len()).sum();
+        let size = kept().map(|(_, _, cell)| if cell.len() < 0xff { 2 } else { 6 } + cell.len()).sum();
         let mut data = Vec::with_capacity(size);
         for (at, _, cell) in kept() {
             data.push(at);
             match u8::try_from(cell.len()) {
                 Ok(short) if short < 0xff => data.push(short),
                 _ => {
-                    // Texts are bounded far below 64 KiB by their columns.
-                    let length = u16::try_from(cell.len()).unwrap_or(u16::MAX);
+                    // No body that is read is nearly as long as four bytes can count.
                     data.push(0xff);
-                    data.extend_from_slice(&length.to_le_bytes());
+                    data.extend_from_slice(&u32::try_from(cell.len()).unwrap_or(u32::MAX).to_le_bytes());
                 }
             }
-            data.extend_from_slice(&cell[..cell.len().min(usize::from(u16::MAX))]);
+            data.extend_from_slice(cell);
         }
         Self { version, data: data.into_boxed_slice() }
     }
@@ -71,7 +70,9 @@ impl Row {
 
 fn head(data: &[u8]) -> Option<(u8, usize, &[u8])> {
     match data {
-        [column, 0xff, low, high, rest @ ..] => Some((*column, usize::from(u16::from_le_bytes([*low, *high])), rest)),
+        [column, 0xff, a, b, c, d, rest @ ..] => {
+            Some((*column, usize::try_from(u32::from_le_bytes([*a, *b, *c, *d])).unwrap_or(usize::MAX), rest))
+        }
         [column, length, rest @ ..] => Some((*column, usize::from(*length), rest)),
         _ => None,
     }
@@ -144,14 +145,13 @@ pub(super) fn parse_guid(text: &str) -> Option<u128> {
 mod tests {
     use super::*;
     use crate::dataverse::schema::Schema;
-    use crate::dataverse::seed::Seeder;
+    use crate::dataverse::seed::{Seeder, Targets};
 
     #[test]
     fn a_seeded_contact_takes_a_few_hundred_bytes() {
         let schema = Schema::build(&crate::dataverse::DataverseScenario::default()).unwrap();
         let table = schema.by_name("contact").unwrap();
-        let none = |_: &str| Vec::new();
-        let mut seeder = Seeder::new(1, "contact", &none);
+        let mut seeder = Seeder::new(1, "contact", Targets::default());
         let sizes: Vec<usize> = (0..200)
             .map(|number| {
                 let mut cells: Vec<Vec<u8>> = table.columns.iter().map(|c| c.default.clone()).collect();
@@ -185,6 +185,14 @@ mod tests {
         let empty = Row::build(&columns, &columns.iter().map(|c| c.default.clone()).collect::<Vec<_>>(), 1);
         assert_eq!(empty.size(), 0);
         assert_eq!(empty.get(&columns, 2), b"false");
+    }
+
+    #[test]
+    fn a_cell_may_be_longer_than_64_kib() {
+        let columns = vec![Column::new("id", Kind::PrimaryKey), Column::new("a", Kind::Memo { max: 200_000 })];
+        let long = text_cell(&"ж".repeat(100_000));
+        let row = Row::build(&columns, &[b"null".to_vec(), long.clone()], 3);
+        assert_eq!(row.get(&columns, 1), long);
     }
 
     #[test]

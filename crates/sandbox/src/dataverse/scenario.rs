@@ -8,7 +8,7 @@ use serde::Deserialize;
 #[serde(deny_unknown_fields, default)]
 pub struct DataverseScenario {
     /// Custom tables, and changes to the built-in ones (an entry named `contact`, `account` or `new_vehicle` adds columns and keys,
-    /// sets its number of rows, or switches its change tracking).
+    /// sets its number of rows, or switches its change tracking; its names stay what they are).
     pub tables: Vec<TableScenario>,
     /// Behaviours that the public pages leave open.
     pub switches: DataverseSwitches,
@@ -142,6 +142,8 @@ pub struct DataverseSwitches {
     pub tracking_off_status: u16,
     /// Status of a disallowed option in a tracked request.
     pub tracking_option_status: u16,
+    /// Code of a disallowed option in a tracked request.
+    pub tracking_option_code: String,
     /// Status of a delta token that cannot be read.
     pub malformed_token_status: u16,
     /// The cookie of a tracked next link says `istracking="True"`.
@@ -164,6 +166,19 @@ pub struct DataverseSwitches {
     pub resend_duplicates: bool,
     /// Days that a delta token lives: `organization.expirechangetrackingindays`.
     pub expire_change_tracking_days: u32,
+    /// A delta token expires by its age; otherwise only when a change that it has not seen is older than that.
+    pub strict_token_age: bool,
+    /// A row that was deleted and created again with the same id is followed by its deletion in a delta answer; otherwise it shows
+    /// as a live row alone.
+    pub recreated_rows_stay_deleted: bool,
+    /// A change of a column that is not selected sends the row again.
+    pub unselected_changes: bool,
+    /// Delta answers end without a delta link.
+    pub delta_without_link: bool,
+    /// A date-only column takes a date and time and keeps the date; otherwise it refuses them.
+    pub date_only_takes_time: bool,
+    /// An inactive row refuses changes that do not activate it.
+    pub inactive_rows_are_read_only: bool,
     /// 401 answers have a JSON body; otherwise they are empty.
     pub unauthorized_body: bool,
     /// `ne` finds rows whose column is null.
@@ -180,6 +195,7 @@ impl Default for DataverseSwitches {
             expired_token_status: 400,
             tracking_off_status: 400,
             tracking_option_status: 400,
+            tracking_option_code: "0x80060888".to_owned(),
             malformed_token_status: 400,
             istracking: true,
             ext_expires_in: true,
@@ -191,6 +207,12 @@ impl Default for DataverseSwitches {
             short_pages: 0,
             resend_duplicates: false,
             expire_change_tracking_days: 7,
+            strict_token_age: true,
+            recreated_rows_stay_deleted: false,
+            unselected_changes: true,
+            delta_without_link: false,
+            date_only_takes_time: false,
+            inactive_rows_are_read_only: false,
             unauthorized_body: true,
             ne_finds_null: true,
             entity_id_on_created: false,

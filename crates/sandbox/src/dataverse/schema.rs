@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 
-use super::scenario::{ChoiceScenario, ColumnScenario, ColumnType, DataverseScenario, TableScenario};
+use super::custom::{custom, extend};
+use super::scenario::DataverseScenario;
 
 /// What a column holds, and where its value comes from.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -92,6 +93,8 @@ pub(super) struct Column {
     pub(super) lookup_type: &'static str,
     /// Labels of true and false.
     pub(super) truth: [&'static str; 2],
+    /// A date alone that takes a date and time and keeps the date.
+    pub(super) takes_time: bool,
     /// Auxiliary column of another: in the metadata, not in the data.
     pub(super) attribute_of: Option<String>,
 }
@@ -121,6 +124,7 @@ impl Column {
             targets: Vec::new(),
             lookup_type: "Lookup",
             truth: ["Yes", "No"],
+            takes_time: false,
             attribute_of: None,
             name: name.to_owned(),
         }
@@ -194,6 +198,16 @@ pub(super) struct Key {
     pub(super) columns: Vec<usize>,
 }
 
+const ADDRESS: [&str; 7] = [
+    "address1_line1",
+    "address1_line2",
+    "address1_line3",
+    "address1_postalcode",
+    "address1_city",
+    "address1_stateorprovince",
+    "address1_country",
+];
+
 #[derive(Debug, Clone)]
 pub(super) struct Table {
     pub(super) index: usize,
@@ -207,6 +221,8 @@ pub(super) struct Table {
     pub(super) keys: Vec<Key>,
     /// Rows that the start seeds; `None` leaves it to the command line.
     pub(super) rows: Option<u64>,
+    /// The parts of `address1_composite`, as they stand in it.
+    pub(super) address: Vec<usize>,
     by_name: HashMap<String, usize>,
     by_wire: HashMap<String, usize>,
 }
@@ -224,6 +240,7 @@ impl Table {
             columns,
             keys: Vec::new(),
             rows: Some(0),
+            address: Vec::new(),
             by_name: HashMap::new(),
             by_wire: HashMap::new(),
         };
@@ -231,12 +248,14 @@ impl Table {
         table
     }
 
-    fn number(&mut self) {
+    /// Finds the columns anew.
+    pub(super) fn number(&mut self) {
         let named = |pick: fn(&Column) -> &String| {
             self.columns.iter().enumerate().map(|(at, column)| (pick(column).clone(), at)).collect()
         };
         self.by_name = named(|c| &c.name);
         self.by_wire = named(|c| &c.wire);
+        self.address = ADDRESS.iter().filter_map(|name| self.column(name)).collect();
     }
 
     /// Column 0 of every table is its primary key.
@@ -288,23 +307,34 @@ impl Schema {
     pub(super) fn build(scenario: &DataverseScenario) -> Result<Self, String> {
         let mut tables = super::builtin::tables();
         for wanted in &scenario.tables {
-            match tables.iter().position(|t| t.name == wanted.name) {
-                Some(at) => extend(&mut tables, at, wanted)?,
-                None => {
-                    let pk = format!("{}id", wanted.name);
-                    let name = wanted.primary_name.clone().unwrap_or_else(|| "new_name".to_owned());
-                    let schema_name = wanted.schema_name.clone().unwrap_or_else(|| wanted.name.clone());
-                    let set = wanted.set.clone().unwrap_or_else(|| format!("{}s", wanted.name));
-                    let code = 10_000 + u32::try_from(tables.len()).unwrap_or(0);
-                    let columns = super::builtin::custom(&pk, &name);
-                    tables.push(Table::new(&wanted.name, &set, &schema_name, code, columns));
-                    let at = tables.len() - 1;
-                    extend(&mut tables, at, wanted)?;
+            let at = match tables.iter().position(|t| t.name == wanted.name) {
+                Some(at) => {
+                    let renamed = [
+                        ("set", wanted.set.is_some()),
+                        ("schema_name", wanted.schema_name.is_some()),
+                        ("primary_name", wanted.primary_name.is_some()),
+                    ];
+                    if let Some((key, _)) = renamed.iter().find(|(_, given)| *given) {
+                        return Err(format!("table {} is there already, and its {key} cannot be changed", wanted.name));
+                    }
+                    at
                 }
+                None => {
+                    tables.push(custom(wanted, tables.len())?);
+                    tables.len() - 1
+                }
+            };
+            if let Some(twice) = tables.iter().position(|t| t.set == tables[at].set).filter(|first| *first != at) {
+                let (set, other) = (&tables[at].set, &tables[twice].name);
+                return Err(format!("table {}: the set {set} is that of {other} already", wanted.name));
             }
+            extend(&mut tables, at, wanted)?;
         }
         for (index, table) in tables.iter_mut().enumerate() {
             table.index = index;
+            for column in table.columns.iter_mut().filter(|column| column.kind == Kind::DateOnly) {
+                column.takes_time = scenario.switches.date_only_takes_time;
+            }
         }
         Ok(Self { tables })
     }
@@ -316,85 +346,4 @@ impl Schema {
     pub(super) fn by_name(&self, name: &str) -> Option<&Table> {
         self.tables.iter().find(|t| t.name == name)
     }
-}
-
-fn extend(tables: &mut [Table], at: usize, wanted: &TableScenario) -> Result<(), String> {
-    let sets: Vec<(String, String)> = tables.iter().map(|t| (t.name.clone(), t.set.clone())).collect();
-    let table = &mut tables[at];
-    if let Some(tracking) = wanted.change_tracking {
-        table.change_tracking = tracking;
-    }
-    if let Some(rows) = wanted.rows {
-        table.rows = Some(rows);
-    }
-    for column in &wanted.columns {
-        let made = made(column, &sets)
-            .map_err(|problem| format!("table {}, column {}: {problem}", wanted.name, column.name))?;
-        match table.column(&column.name) {
-            Some(place) if place > 0 => table.columns[place] = made,
-            Some(_) => return Err(format!("table {}: the primary key cannot be redefined", wanted.name)),
-            None => table.columns.push(made),
-        }
-        table.number();
-        if table.columns.len() > 250 {
-            return Err(format!("table {}: more than 250 columns", wanted.name));
-        }
-    }
-    for key in &wanted.keys {
-        table.add_key(&key.name, &key.columns)?;
-    }
-    Ok(())
-}
-
-fn made(wanted: &ColumnScenario, sets: &[(String, String)]) -> Result<Column, String> {
-    #[expect(clippy::cast_possible_truncation, reason = "a bound beyond 32 bits means no bound")]
-    let whole = |bound: Option<f64>, other: i64| bound.map_or(other, |b| b as i64);
-    let real = |bound: Option<f64>, other: f64| bound.unwrap_or(other);
-    let kind = match wanted.kind {
-        ColumnType::String => Kind::Text { max: wanted.max_length.unwrap_or(100) },
-        ColumnType::Memo => Kind::Memo { max: wanted.max_length.unwrap_or(2000) },
-        ColumnType::Integer => {
-            Kind::Integer { min: whole(wanted.min, i64::from(i32::MIN)), max: whole(wanted.max, i64::from(i32::MAX)) }
-        }
-        ColumnType::BigInt => Kind::BigInt,
-        ColumnType::Decimal | ColumnType::Money => Kind::Decimal {
-            min: real(wanted.min, -100_000_000_000.0),
-            max: real(wanted.max, 100_000_000_000.0),
-            money: wanted.kind == ColumnType::Money,
-        },
-        ColumnType::Double => {
-            Kind::Double { min: real(wanted.min, -100_000_000_000.0), max: real(wanted.max, 100_000_000_000.0) }
-        }
-        ColumnType::Boolean => Kind::Boolean,
-        ColumnType::DateTime => Kind::DateTime { zoneless: false },
-        ColumnType::DateTimeZoneless => Kind::DateTime { zoneless: true },
-        ColumnType::DateOnly => Kind::DateOnly,
-        ColumnType::Picklist => Kind::Picklist,
-        ColumnType::MultiSelectPicklist => Kind::MultiSelect,
-        ColumnType::Lookup => Kind::Lookup,
-        ColumnType::Guid => Kind::Guid,
-    };
-    let mut column = Column::new(&wanted.name, kind);
-    if let Some(name) = &wanted.schema_name {
-        column.schema_name.clone_from(name);
-    }
-    let choice = |c: &ChoiceScenario| Choice { value: c.value, label: c.label.clone(), state: None };
-    column.choices = wanted.choices.iter().map(choice).collect();
-    column.global.clone_from(&wanted.global);
-    if matches!(kind, Kind::Picklist | Kind::MultiSelect) && column.choices.is_empty() {
-        return Err("a picklist needs choices".to_owned());
-    }
-    if kind == Kind::Lookup && wanted.targets.is_empty() {
-        return Err("a lookup needs targets".to_owned());
-    }
-    for target in &wanted.targets {
-        let (table, set) = sets
-            .iter()
-            .find(|(name, _)| name == target)
-            .ok_or_else(|| format!("there is no table {target} (name tables before the lookups that lead to them)"))?;
-        let several = wanted.targets.len() > 1;
-        let navigation = if several { format!("{}_{target}", column.schema_name) } else { column.schema_name.clone() };
-        column.targets.push(Target { table: table.clone(), set: set.clone(), navigation });
-    }
-    Ok(column)
 }

@@ -1,5 +1,7 @@
 //! Seeded rows: the same seed, the same ids and values.
 
+use std::collections::HashMap;
+
 use super::row::{guid, reference_cell, text_cell};
 use super::schema::{Column, Kind, Table};
 use super::store::{Changes, Rows, Store};
@@ -80,27 +82,43 @@ const WORDS: [&str; 10] = ["amber", "brisk", "cedar", "delta", "ember", "fjord",
 pub(super) const TRIES: u32 = 100;
 
 /// Makes rows and values.
-pub(super) struct Seeder<'a> {
+pub(super) struct Seeder {
     pub(super) draws: Prng,
-    /// Ids that lookups may lead to, by table.
-    pub(super) targets: &'a dyn Fn(&str) -> Vec<u128>,
-    known: Vec<(String, Vec<u128>)>,
+    /// Draws for the columns that no mapping is likely to read.
+    rare: Prng,
+    targets: Targets,
 }
 
-impl<'a> Seeder<'a> {
-    pub(super) fn new(seed: u64, purpose: &str, targets: &'a dyn Fn(&str) -> Vec<u128>) -> Self {
-        Self { draws: Prng::stream(seed, purpose), targets, known: Vec::new() }
+/// Ids that the lookups of a table may lead to, by table.
+#[derive(Debug, Default)]
+pub(super) struct Targets(HashMap<String, Vec<u128>>);
+
+impl Targets {
+    /// Looks at one table after the other, before the lock of `table` is taken: whoever made rows of contact while looking for
+    /// accounts, and the other way round, would wait for the other without end.
+    pub(super) fn of(store: &Store, table: &Table) -> Self {
+        let mut found = HashMap::new();
+        for target in table.columns.iter().flat_map(|column| &column.targets) {
+            let Some(other) = store.schema.by_name(&target.table).filter(|other| other.index != table.index) else {
+                continue;
+            };
+            found.entry(other.name.clone()).or_insert_with(|| store.read(other).by_id.keys().copied().collect());
+        }
+        Self(found)
+    }
+}
+
+impl Seeder {
+    pub(super) fn new(seed: u64, purpose: &str, targets: Targets) -> Self {
+        let rare = Prng::stream(seed, &format!("{purpose} rare"));
+        Self { draws: Prng::stream(seed, purpose), rare, targets }
     }
 
     /// Fills all tables; tables that others lead to come first.
     pub(super) fn fill(store: &Store, seed: u64, contacts: u64, now: i64) -> Result<(), String> {
         for table in &store.schema.tables {
             let wanted = table.rows.unwrap_or(contacts);
-            let ids = |name: &str| {
-                let other = store.schema.by_name(name).filter(|other| other.index != table.index);
-                other.map(|other| store.read(other).by_id.keys().copied().collect()).unwrap_or_default()
-            };
-            let mut seeder = Seeder::new(seed, &table.name, &ids);
+            let mut seeder = Self::new(seed, &table.name, Targets::of(store, table));
             let mut rows = store.write(table);
             for number in 0..wanted {
                 let mut id = seeder.draws.guid();
@@ -125,23 +143,12 @@ impl<'a> Seeder<'a> {
         let mut problem = String::new();
         for _ in 0..TRIES {
             let changes = self.row(table, number);
-            match store.insert(rows, table, id, changes, now) {
+            match store.insert(rows, table, id, changes, now.into()) {
                 Ok(()) => return Ok(()),
                 Err(refusal) => problem = refusal.message,
             }
         }
         Err(problem)
-    }
-
-    fn ids(&mut self, table: &str) -> &[u128] {
-        let at = match self.known.iter().position(|(name, _)| name == table) {
-            Some(at) => at,
-            None => {
-                self.known.push((table.to_owned(), (self.targets)(table)));
-                self.known.len() - 1
-            }
-        };
-        &self.known[at].1
     }
 
     fn of(&mut self, list: &[&'static str]) -> &'static str {
@@ -156,6 +163,12 @@ impl<'a> Seeder<'a> {
             if !given || column.name == "ownerid" || is_plumbing(&column.name) {
                 continue;
             }
+            if is_rare(&column.name) {
+                std::mem::swap(&mut self.draws, &mut self.rare);
+                changes.extend(self.rare_cell(table, column, number).map(|cell| (at, cell)));
+                std::mem::swap(&mut self.draws, &mut self.rare);
+                continue;
+            }
             let required = column.required != "None" && column.required != "Recommended";
             if !required && self.skipped(column) {
                 continue;
@@ -167,6 +180,14 @@ impl<'a> Seeder<'a> {
             toggle(table, true, &mut changes);
         }
         changes
+    }
+
+    /// A value of a column that mostly has its default. Null where the default is none, too.
+    fn rare_cell(&mut self, table: &Table, column: &Column, number: u64) -> Option<Vec<u8>> {
+        if column.default != b"null" && self.draws.one_in(5) {
+            return Some(b"null".to_vec());
+        }
+        self.draws.one_in(8).then(|| self.cell(table, column, number))
     }
 
     /// Whether an optional column stays null. Columns that no mapping is likely to read stay null mostly, to keep rows small.
@@ -207,19 +228,19 @@ impl<'a> Seeder<'a> {
                 text_cell(&text.chars().take(max as usize).collect::<String>())
             }
             Kind::Memo { .. } => text_cell(&format!("{} {}\n{}", self.of(&WORDS), self.of(&WORDS), self.of(&LAST))),
-            Kind::Integer { min, max } => {
-                let (low, high) = (min.max(-1000), max.min(1_000_000));
-                let span = u64::try_from(high - low).unwrap_or(0) + 1;
-                (low + i64::try_from(self.draws.below(span)).unwrap_or(0)).to_string().into_bytes()
-            }
+            Kind::Integer { min, max } => self.between(window((min, max), (-1000, 1_000_000))).to_string().into_bytes(),
             Kind::BigInt => self.draws.below(1 << 60).to_string().into_bytes(),
             Kind::Decimal { money, min, max } => {
-                let whole = self.within(min, max, 100_000);
-                let digits = if money { 4 } else { 2 };
-                let fraction = self.draws.below(100);
-                format!("{whole}.{fraction:02}{}", &"0000"[..digits - 2]).into_bytes()
+                let zeros = if money { "00" } else { "" };
+                match self.within(min, max, 100_000) {
+                    Some(whole) => format!("{whole}.{:02}{zeros}", self.draws.below(100)).into_bytes(),
+                    None => self.narrow(min, max).into_bytes(),
+                }
             }
-            Kind::Double { min, max } => format!("{}.5", self.within(min, max, 1000)).into_bytes(),
+            Kind::Double { min, max } => match self.within(min, max, 1000) {
+                Some(whole) => format!("{whole}.5").into_bytes(),
+                None => self.narrow(min, max).into_bytes(),
+            },
             Kind::Boolean => {
                 if self.draws.one_in(4) {
                     b"true".to_vec()
@@ -249,20 +270,36 @@ impl<'a> Seeder<'a> {
             Kind::Lookup => {
                 let place = column.targets.iter().position(|t| t.table != table.name).unwrap_or(0);
                 let Some(target) = column.targets.get(place).map(|t| t.table.clone()) else { return Vec::new() };
-                let count = self.ids(&target).len() as u64;
-                let pick = usize::try_from(self.draws.below(count)).unwrap_or(0);
-                self.ids(&target).get(pick).map_or_else(Vec::new, |id| reference_cell(*id, place))
+                let ids = self.targets.0.get(&target).map_or(&[][..], Vec::as_slice);
+                self.draws.pick(ids).map_or_else(Vec::new, |id| reference_cell(*id, place))
             }
             Kind::Guid => text_cell(&guid(self.draws.guid())),
             Kind::PrimaryKey | Kind::Version | Kind::State | Kind::Status => column.default.clone(),
         }
     }
 
-    fn within(&mut self, min: f64, max: f64, most: u64) -> i64 {
-        #[expect(clippy::cast_possible_truncation, reason = "bounds beyond a million mean no bound here")]
-        let (low, high) = (min.max(0.0) as i64, max.min(1_000_000.0) as i64);
-        let span = u64::try_from(high - low).unwrap_or(0).min(most);
+    fn between(&mut self, (low, high): (i64, i64)) -> i64 {
+        let span = u64::try_from(high.saturating_sub(low)).unwrap_or(0) + 1;
         low + i64::try_from(self.draws.below(span)).unwrap_or(0)
+    }
+
+    /// A whole number from zero on that leaves room for a fraction below the bound; `None` where there is no such number.
+    fn within(&mut self, min: f64, max: f64, most: u64) -> Option<i64> {
+        #[expect(clippy::cast_possible_truncation, reason = "bounds beyond a million mean no bound here")]
+        let (low, high) = (min.max(0.0).ceil() as i64, max.min(1_000_000.0).floor() as i64);
+        let span = u64::try_from(high.saturating_sub(low)).ok().filter(|span| *span > 0)?.min(most);
+        Some(low + i64::try_from(self.draws.below(span)).unwrap_or(0))
+    }
+
+    /// A number of a range that lies below zero or holds no whole number.
+    fn narrow(&mut self, min: f64, max: f64) -> String {
+        #[expect(clippy::cast_possible_truncation, reason = "a bound beyond 64 bits means no bound")]
+        let (low, high) = ((min * 100.0).ceil() as i64, (max * 100.0).floor() as i64);
+        if low > high {
+            return rust_decimal::Decimal::try_from(min).unwrap_or_default().to_string();
+        }
+        let hundredths = self.between(window((low, high), (-100_000, 100_000_000)));
+        rust_decimal::Decimal::new(hundredths, 2).to_string()
     }
 
     fn text(&mut self, name: &str, number: u64) -> String {
@@ -302,14 +339,25 @@ impl<'a> Seeder<'a> {
     }
 }
 
+/// The part of a range that lies in another; where they do not meet, the end of the range that is nearer.
+fn window((min, max): (i64, i64), (low, high): (i64, i64)) -> (i64, i64) {
+    match (min.max(low), max.min(high)) {
+        (from, to) if from <= to => (from, to),
+        _ if max < low => (max.saturating_sub(1000).max(min), max),
+        _ => (min, min.saturating_add(1000).min(max)),
+    }
+}
+
 /// Columns that seeding leaves alone.
 fn is_plumbing(name: &str) -> bool {
+    matches!(name, "timezoneruleversionnumber" | "utcconversiontimezonecode" | "transactioncurrencyid")
+}
+
+/// Columns that mostly have their default.
+fn is_rare(name: &str) -> bool {
     matches!(
         name,
-        "timezoneruleversionnumber"
-            | "utcconversiontimezonecode"
-            | "transactioncurrencyid"
-            | "leadsourcecode"
+        "leadsourcecode"
             | "customertypecode"
             | "educationcode"
             | "preferredcontactmethodcode"

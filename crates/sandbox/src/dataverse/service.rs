@@ -1,15 +1,17 @@
 //! The HTTP face: tokens, limits, routes, headers.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
 use axum::response::Response;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header, request::Parts};
 
 use super::error::{Refusal, refusal};
 use super::limits::{Limits, Protection};
+use super::navigation::system_user;
 use super::path::{Resource, decode, resource};
 use super::query::{Options, Prefer};
 use super::read::{Answer, Reader};
@@ -17,7 +19,7 @@ use super::row;
 use super::scenario::DataverseScenario;
 use super::schema::Schema;
 use super::seed::Seeder;
-use super::store::Store;
+use super::store::{Memory, Store};
 use super::{builtin, metadata};
 use crate::oauth::{TokenState, bearer};
 use crate::service::{ExpireDelta, Shared, Side, plain};
@@ -36,9 +38,37 @@ pub struct DataverseService {
     pub(super) shared: Arc<Shared>,
     pub(super) scenario: DataverseScenario,
     protection: Protection,
-    /// `http://host/api/data/v9.2/`
-    base: String,
 }
+
+/// Sets that the service has and the sandbox does not.
+const OTHER_SETS: [&str; 14] = [
+    "systemusers",
+    "teams",
+    "businessunits",
+    "transactioncurrencies",
+    "sdkmessages",
+    "sdkmessagefilters",
+    "activitypointers",
+    "tasks",
+    "emails",
+    "phonecalls",
+    "lists",
+    "leads",
+    "opportunities",
+    "asyncoperations",
+];
+
+/// Unbound functions and actions of the service that a synchronizing client might call.
+const OTHER_FUNCTIONS: [&str; 8] = [
+    "RetrieveMetadataChanges",
+    "RetrieveVersion",
+    "RetrieveCurrentOrganization",
+    "RetrieveUserPrivileges",
+    "BulkDelete",
+    "PublishXml",
+    "PublishAllXml",
+    "Merge",
+];
 
 impl DataverseService {
     /// The service of a scenario, seeded.
@@ -47,12 +77,16 @@ impl DataverseService {
     /// What in the scenario does not fit together: a lookup to a table that does not exist, for instance.
     pub fn new(scenario: &DataverseScenario, limits: Option<Limits>, shared: Arc<Shared>) -> Result<Arc<Self>, String> {
         let schema = Schema::build(scenario)?;
-        let base = format!("{}/api/data/v9.2/", shared.config.dataverse_url);
         let service = Self {
-            store: Store::new(schema),
+            store: Store::new(
+                schema,
+                Memory {
+                    recreated: scenario.switches.recreated_rows_stay_deleted,
+                    columns: !scenario.switches.unselected_changes,
+                },
+            ),
             scenario: scenario.clone(),
             protection: Protection::new(limits),
-            base,
             shared,
         };
         Seeder::fill(&service.store, service.shared.config.seed, service.shared.config.contacts, SEEDED_AT)?;
@@ -64,51 +98,58 @@ impl DataverseService {
         Router::new().fallback(handle).with_state(self.clone())
     }
 
-    pub(super) fn reader(&self, expire_delta: bool) -> Reader<'_> {
+    /// `base` is the root of the version that was asked for: links lead to the same one.
+    pub(super) fn reader<'a>(&'a self, base: &'a str, expire_delta: bool) -> Reader<'a> {
         Reader {
             store: &self.store,
             switches: &self.scenario.switches,
-            base: &self.base,
+            base,
             now: self.shared.clock.now_seconds(),
             expire_delta,
         }
     }
 
+    /// Half of the delay stands before the effect and half behind it: a client that leaves finds both outcomes.
     async fn answer(&self, request: Request) -> Response {
+        let latency = self.shared.config.dataverse_latency;
         let (parts, body) = request.into_parts();
-        let bytes = match axum::body::to_bytes(body, LARGEST_BODY).await {
-            Ok(bytes) => bytes,
-            Err(_) => return refusal(413, "0x80060888", "The request is too long.").answer(false),
-        };
-        let path = parts.uri.path();
-        if let Some((tenant, token)) = token_endpoints::authority_path(path) {
-            let extended = self.scenario.switches.ext_expires_in;
-            return token_endpoints::entra(&self.shared, tenant, token, &parts, &bytes, extended);
+        if !parts.uri.path().starts_with("/api/data/") {
+            wait(latency / 2).await;
+            let response = match whole(body).await {
+                Ok(bytes) => self.authority(&parts, &bytes),
+                Err(refusal) => refusal.answer(false),
+            };
+            wait(latency - latency / 2).await;
+            return response;
         }
-        let Some(rest) = path.strip_prefix("/api/data/") else {
-            return plain(
-                StatusCode::NOT_FOUND,
-                "text/html",
-                "<html><head><title>404 - File or directory not found.</title></head></html>",
-            );
-        };
         let token = bearer(&parts.headers)
             .map_or(TokenState::Unknown, |token| self.shared.tokens.check(Side::Dataverse, token));
+        // A body is read although nobody wants it: a connection that closes on it takes the answer along.
         if token != TokenState::Valid {
+            let _ = whole(body).await;
+            wait(latency).await;
             return self.unauthorized(token);
         }
-        let started = self.shared.clock.now_millis();
         let details = Prefer::parse(&parts.headers).wants("Microsoft.PowerApps.CDS.ErrorDetails.OperationStatus");
-        let mut response = match self.protection.enter(started) {
+        let mut response = match self.protection.enter(self.shared.clock.now_millis()) {
+            // At once: the service's front end refuses what it will not let in.
             Err((refusal, wait)) => {
+                let _ = whole(body).await;
                 let mut response = refusal.answer(details);
                 put(&mut response, "retry-after", &wait.to_string());
                 response
             }
-            Ok(()) => {
-                let answer = self.served(&parts, rest, &bytes);
-                let millis = self.shared.clock.now_millis() - started;
-                self.protection.leave(u64::try_from(millis).unwrap_or(0));
+            Ok(stay) => {
+                // A request is in from its headers to its answer, the body that trickles in and the delay included.
+                let answer = match whole(body).await {
+                    Ok(bytes) => {
+                        wait(latency / 2).await;
+                        self.served(&parts, &bytes)
+                    }
+                    Err(refusal) => Err(refusal),
+                };
+                wait(latency - latency / 2).await;
+                drop(stay);
                 match answer {
                     Ok(answer) => {
                         self.shared.counters.rows(Side::Dataverse, answer.rows);
@@ -122,12 +163,27 @@ impl DataverseService {
         response
     }
 
+    /// What lies beside the Web API: the token endpoint, and nothing else.
+    fn authority(&self, parts: &Parts, bytes: &[u8]) -> Response {
+        match token_endpoints::authority_path(parts.uri.path()) {
+            Some((tenant, token)) => {
+                let extended = self.scenario.switches.ext_expires_in;
+                token_endpoints::entra(&self.shared, tenant, token, parts, bytes, extended)
+            }
+            None => plain(
+                StatusCode::NOT_FOUND,
+                "text/html",
+                "<html><head><title>404 - File or directory not found.</title></head></html>",
+            ),
+        }
+    }
+
     fn unauthorized(&self, token: TokenState) -> Response {
         let config = &self.shared.config;
         let mut response = if self.scenario.switches.unauthorized_body {
             let (code, message) = match token {
                 TokenState::Expired => ("0x8005F101", "The access token has expired."),
-                _ => ("0x80041D52", "The request is not authenticated."),
+                _ => ("0x8004A102", "The ticket specified for authentication is invalid"),
             };
             refusal(401, code, message).answer(false)
         } else {
@@ -163,37 +219,64 @@ impl DataverseService {
         put(response, "x-ms-service-request-id", &uuid::Uuid::new_v4().to_string());
     }
 
-    fn served(&self, parts: &Parts, rest: &str, bytes: &[u8]) -> Result<Answer, Refusal> {
+    fn served(&self, parts: &Parts, bytes: &[u8]) -> Result<Answer, Refusal> {
+        let rest = parts.uri.path().strip_prefix("/api/data/").unwrap_or_default();
         let (version, rest) = rest.split_once('/').unwrap_or((rest, ""));
         if !matches!(version, "v9.0" | "v9.1" | "v9.2") {
             return Err(Refusal::request(format!("Requested API Version '{}' is not supported.", decode(version)?)));
         }
+        let base = format!("{}/api/data/{version}/", self.shared.config.dataverse_url);
         let query = parts.uri.query().unwrap_or_default();
-        let first = decode(rest.split(['/', '(']).next().unwrap_or_default())?;
+        // Segments are cut apart as they came and decoded one by one: `WhoAmI%28%29` is `WhoAmI()`.
+        let path: Vec<String> = rest.trim_end_matches('/').split('/').map(decode).collect::<Result<_, _>>()?;
+        let first = path.first().map_or("", String::as_str);
+        let (name, argument) = match first.split_once('(') {
+            Some((name, argument)) => (name, Some(argument)),
+            None => (first, None),
+        };
         let get = parts.method == Method::GET;
-        match first.as_str() {
-            "" | "WhoAmI" | "EntityDefinitions" | "organizations" | "RetrieveTotalRecordCount" if !get => {
+        match name {
+            ""
+            | "WhoAmI"
+            | "EntityDefinitions"
+            | "RelationshipDefinitions"
+            | "GlobalOptionSetDefinitions"
+            | "organizations"
+            | "RetrieveTotalRecordCount"
+                if !get =>
+            {
                 Err(Refusal::wrong_method(&parts.method))
             }
-            "" => Ok(self.service_document()),
-            "WhoAmI" => Ok(self.who_am_i()),
-            "organizations" => self.organizations(rest, query),
-            "RetrieveTotalRecordCount" => self.total_record_count(rest, query),
-            "EntityDefinitions" => {
-                let path: Result<Vec<String>, Refusal> = rest.split('/').map(decode).collect();
-                metadata::answer(&self.store.schema, &self.base, &path?, query)
+            "" => Ok(self.service_document(&base)),
+            "WhoAmI" => Ok(who_am_i(&base)),
+            "organizations" => self.organizations(&base, argument.is_some(), query),
+            "RetrieveTotalRecordCount" => self.total_record_count(&base, argument.unwrap_or_default(), query),
+            "EntityDefinitions" | "RelationshipDefinitions" | "GlobalOptionSetDefinitions" => {
+                metadata::answer(&self.store.schema, &base, &path, query)
             }
-            "$metadata" => Err(Refusal::not_imitated("$metadata")),
-            "$batch" => Err(Refusal::not_imitated("$batch")),
-            _ => self.rows(parts, rest, query, bytes),
+            "systemusers" if get && argument.is_some() => {
+                let key = argument.unwrap_or_default().trim_end_matches(')');
+                let key = key.strip_prefix("systemuserid=").unwrap_or(key);
+                let id =
+                    row::parse_guid(key).ok_or_else(|| Refusal::request("Bad Request - Error in query syntax."))?;
+                system_user(&base, id, path.get(1).map(String::as_str), query)
+            }
+            "$metadata" | "$batch" => Err(Refusal::not_imitated(name)),
+            other if OTHER_SETS.contains(&other) && self.store.schema.by_set(other).is_none() => {
+                Err(Refusal::not_imitated(&format!("the entity set {other}")))
+            }
+            other if OTHER_FUNCTIONS.contains(&other) => {
+                Err(Refusal::not_imitated(&format!("the function or action {other}")))
+            }
+            _ => self.rows(parts, &base, &path, query, bytes),
         }
     }
 
-    fn rows(&self, parts: &Parts, path: &str, query: &str, bytes: &[u8]) -> Result<Answer, Refusal> {
-        let Resource { table, key, rest } = resource(&self.store.schema, path)?;
-        let reader = self.reader(parts.extensions.get::<ExpireDelta>().is_some());
+    fn rows(&self, parts: &Parts, base: &str, path: &[String], query: &str, bytes: &[u8]) -> Result<Answer, Refusal> {
+        let Resource { table, key } = resource(&self.store.schema, path.first().map_or("", String::as_str))?;
+        let reader = self.reader(base, parts.extensions.get::<ExpireDelta>().is_some());
         let headers = &parts.headers;
-        let rest: Vec<&str> = rest.iter().map(String::as_str).collect();
+        let rest: Vec<&str> = path.iter().skip(1).map(String::as_str).collect();
         let wrong_method = || Refusal::wrong_method(&parts.method);
         match (&key, rest.as_slice(), &parts.method) {
             (None, [], &Method::GET) => reader.list(table, query, headers),
@@ -201,9 +284,15 @@ impl DataverseService {
             (None, ["$count"], &Method::GET) => reader.count(table, query),
             (Some(key), [], &Method::GET) => reader.single(table, key, query, headers),
             (Some(key), [], &Method::PATCH) => reader.patch(table, key, query, &json_body(headers)?, bytes),
-            (Some(key), [], &Method::DELETE) => reader.delete(table, key, headers),
-            (Some(key), [property], &Method::GET) => reader.property(table, key, property, false),
-            (Some(key), [property, "$value"], &Method::GET) => reader.property(table, key, property, true),
+            (Some(key), [], &Method::DELETE) => reader.delete(table, key, query, headers),
+            (Some(key), [navigation], &Method::GET) if table.navigation(navigation).is_some() => {
+                reader.follow(table, key, (navigation, false), query, headers)
+            }
+            (Some(key), [navigation, "$ref"], &Method::GET) => {
+                reader.follow(table, key, (navigation, true), query, headers)
+            }
+            (Some(key), [property], &Method::GET) => reader.property(table, key, property, query, false),
+            (Some(key), [property, "$value"], &Method::GET) => reader.property(table, key, property, query, true),
             (Some(key), [property], &Method::PUT) => reader.set_property(table, key, property, Some(bytes)),
             (Some(key), [property], &Method::DELETE) => reader.set_property(table, key, property, None),
             (Some(key), [navigation, "$ref"], &Method::PUT) => {
@@ -211,27 +300,18 @@ impl DataverseService {
             }
             (Some(key), [navigation, "$ref"], &Method::DELETE) => reader.set_reference(table, key, navigation, None),
             (_, [], _) => Err(wrong_method()),
-            (_, [segment, ..], _) => Err(Refusal::no_such_segment(segment)),
+            (_, [segment, ..], _) => Err(reader.no_such_navigation(table, segment)),
         }
     }
 
-    fn service_document(&self) -> Answer {
+    fn service_document(&self, base: &str) -> Answer {
         let set = |t: &super::schema::Table| serde_json::json!({"name": t.set, "kind": "EntitySet", "url": t.set});
         let sets: Vec<_> = self.store.schema.tables.iter().map(set).collect();
-        json(&serde_json::json!({"@odata.context": format!("{}$metadata", self.base), "value": sets}))
-    }
-
-    fn who_am_i(&self) -> Answer {
-        json(&serde_json::json!({
-            "@odata.context": format!("{}$metadata#Microsoft.Dynamics.CRM.WhoAmIResponse", self.base),
-            "BusinessUnitId": row::guid(builtin::BUSINESS_UNIT),
-            "UserId": row::guid(builtin::USER),
-            "OrganizationId": row::guid(builtin::ORGANIZATION),
-        }))
+        json(&serde_json::json!({"@odata.context": format!("{base}$metadata"), "value": sets}))
     }
 
     /// The one organization row: its id, name and how long change tracking remembers.
-    fn organizations(&self, path: &str, query: &str) -> Result<Answer, Refusal> {
+    fn organizations(&self, base: &str, one: bool, query: &str) -> Result<Answer, Refusal> {
         let options = Options::parse(query)?;
         let days = self.scenario.switches.expire_change_tracking_days;
         let mut all = serde_json::Map::new();
@@ -246,18 +326,17 @@ impl DataverseService {
         }
         all.insert("@odata.etag".to_owned(), "W/\"1000\"".into());
         all.insert("organizationid".to_owned(), row::guid(builtin::ORGANIZATION).into());
-        let context = format!("{}$metadata#organizations", self.base);
-        if path.contains('(') {
+        let context = format!("{base}$metadata#organizations");
+        if one {
             all.insert("@odata.context".to_owned(), format!("{context}/$entity").into());
             return Ok(json(&all.into()));
         }
         Ok(json(&serde_json::json!({"@odata.context": context, "value": [all]})))
     }
 
-    fn total_record_count(&self, path: &str, query: &str) -> Result<Answer, Refusal> {
-        let path = decode(path)?;
-        let mut names =
-            path.split_once("EntityNames=").map(|(_, rest)| rest.trim_end_matches(')').to_owned()).unwrap_or_default();
+    fn total_record_count(&self, base: &str, argument: &str, query: &str) -> Result<Answer, Refusal> {
+        let names = argument.trim_end_matches(')').strip_prefix("EntityNames=").unwrap_or_default();
+        let mut names = names.to_owned();
         if let Some(value) =
             names.strip_prefix('@').and_then(|_| Options::parse(query).ok()?.aliases.get(&names).cloned())
         {
@@ -275,10 +354,30 @@ impl DataverseService {
         }
         let count = keys.len();
         Ok(json(&serde_json::json!({
-            "@odata.context": format!("{}$metadata#Microsoft.Dynamics.CRM.RetrieveTotalRecordCountResponse", self.base),
+            "@odata.context": format!("{base}$metadata#Microsoft.Dynamics.CRM.RetrieveTotalRecordCountResponse"),
             "EntityRecordCountCollection": {"Count": count, "IsReadOnly": false, "Keys": keys, "Values": values},
         })))
     }
+}
+
+fn who_am_i(base: &str) -> Answer {
+    json(&serde_json::json!({
+        "@odata.context": format!("{base}$metadata#Microsoft.Dynamics.CRM.WhoAmIResponse"),
+        "BusinessUnitId": row::guid(builtin::BUSINESS_UNIT),
+        "UserId": row::guid(builtin::USER),
+        "OrganizationId": row::guid(builtin::ORGANIZATION),
+    }))
+}
+
+async fn wait(time: Duration) {
+    if !time.is_zero() {
+        tokio::time::sleep(time).await;
+    }
+}
+
+async fn whole(body: Body) -> Result<Bytes, Refusal> {
+    let too_long = |_| refusal(413, "0x80060888", "The request is too long.");
+    axum::body::to_bytes(body, LARGEST_BODY).await.map_err(too_long)
 }
 
 /// The headers again, when the body calls itself JSON.

@@ -12,6 +12,47 @@ use super::schema::{Kind, Schema, Table};
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Tombstone {
     pub(super) id: u128,
+    /// When the row was deleted.
+    pub(super) at: i64,
+}
+
+/// When a write happens, and whether it may say otherwise.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Stamp {
+    now: i64,
+    /// The changes may carry `createdon` and `modifiedon`: a row as given, from the control interface.
+    given: bool,
+}
+
+impl From<i64> for Stamp {
+    fn from(now: i64) -> Self {
+        Self { now, given: false }
+    }
+}
+
+impl Stamp {
+    pub(super) fn as_given(now: i64) -> Self {
+        Self { now, given: true }
+    }
+}
+
+/// What of a store is a matter of switches.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Memory {
+    /// The deletion of a row stays on record although the row came back.
+    pub(super) recreated: bool,
+    /// Which columns a write changed is remembered.
+    pub(super) columns: bool,
+}
+
+/// Columns as bits; no table has more.
+pub(super) type Mask = [u64; 4];
+
+/// Sets a column's bit.
+pub(super) fn mark(mask: &mut Mask, at: usize) {
+    if let Some(word) = mask.get_mut(at / 64) {
+        *word |= 1 << (at % 64);
+    }
 }
 
 /// One table's rows. Ids are ordered as their text is.
@@ -22,6 +63,8 @@ pub(super) struct Rows {
     pub(super) tombstones: BTreeMap<i64, Tombstone>,
     /// Versions of the tombstones by id.
     gone: HashMap<u128, i64>,
+    /// Versions at which a row changed, with the columns that did; empty unless asked for.
+    changed: HashMap<u128, Vec<(i64, Mask)>>,
     /// One index per alternate key.
     keys: Vec<HashMap<Vec<u8>, u128>>,
 }
@@ -35,23 +78,34 @@ pub(super) struct Store {
     pub(super) schema: Schema,
     tables: Vec<RwLock<Rows>>,
     version: AtomicI64,
+    memory: Memory,
 }
 
 impl Store {
-    pub(super) fn new(schema: Schema) -> Self {
+    pub(super) fn new(schema: Schema, memory: Memory) -> Self {
         let empty = |table: &Table| {
             let keys = table.keys.iter().map(|_| HashMap::new()).collect();
             RwLock::new(Rows { keys, ..Rows::default() })
         };
-        Self { tables: schema.tables.iter().map(empty).collect(), schema, version: AtomicI64::new(1_000_000) }
+        Self { tables: schema.tables.iter().map(empty).collect(), schema, version: AtomicI64::new(1_000_000), memory }
     }
 
+    /// One table's rows. Nobody holds the lock of one table while asking for that of another.
     pub(super) fn read(&self, table: &Table) -> RwLockReadGuard<'_, Rows> {
         self.tables[table.index].read().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// One table's rows to change, under the same rule.
     pub(super) fn write(&self, table: &Table) -> RwLockWriteGuard<'_, Rows> {
         self.tables[table.index].write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The primary name of a row that a lookup leads to. Takes the lock of its table.
+    pub(super) fn name_of(&self, table: &str, id: u128) -> Option<String> {
+        let Some(table) = self.schema.by_name(table) else {
+            return (table == "systemuser").then(|| "Sandbox User".to_owned());
+        };
+        row::text(self.read(table).by_id.get(&id)?.get(&table.columns, table.primary_name))
     }
 
     /// The newest version of any row of the organization. Read under a table's lock it bounds what the table shows.
@@ -70,21 +124,23 @@ impl Store {
         table: &Table,
         id: u128,
         changes: Changes,
-        now: i64,
+        stamp: Stamp,
     ) -> Result<(), Refusal> {
         if rows.by_id.contains_key(&id) {
             return Err(refusal(412, "0x80040237", "Cannot insert duplicate key."));
         }
         let mut cells: Vec<Vec<u8>> = table.columns.iter().map(|c| c.default.clone()).collect();
+        let own = |name: &str| stamp.given.then(|| last(table, &changes, name)).flatten();
+        let (created, modified) = (own("createdon"), own("modifiedon"));
         for (at, cell) in changes {
             if let Some(place) = cells.get_mut(at) {
                 *place = cell;
             }
         }
-        let moment = row::text_cell(&crate::clock::iso_seconds(now));
+        let moment = row::text_cell(&crate::clock::iso_seconds(stamp.now));
         let overridden = table.column("overriddencreatedon").map(|at| cells[at].clone()).filter(|c| c != b"null");
-        fill(table, &mut cells, "createdon", overridden.unwrap_or_else(|| moment.clone()));
-        fill(table, &mut cells, "modifiedon", moment);
+        fill(table, &mut cells, "createdon", created.or(overridden).unwrap_or_else(|| moment.clone()));
+        fill(table, &mut cells, "modifiedon", modified.unwrap_or(moment));
         compute(table, &mut cells);
         rows.check_keys(table, &cells, id)?;
         rows.index_keys(table, &cells, id);
@@ -92,8 +148,13 @@ impl Store {
         rows.by_id.insert(id, Row::build(&table.columns, &cells, version));
         rows.by_version.insert(version, id);
         // A row that came back is a live row: its tombstone would make a reader delete it.
-        if let Some(gone) = rows.gone.remove(&id) {
+        if !self.memory.recreated
+            && let Some(gone) = rows.gone.remove(&id)
+        {
             rows.tombstones.remove(&gone);
+        }
+        if self.memory.columns {
+            rows.changed.entry(id).or_default().push((version, [u64::MAX; 4]));
         }
         Ok(())
     }
@@ -105,7 +166,7 @@ impl Store {
         table: &Table,
         id: u128,
         changes: Changes,
-        now: i64,
+        stamp: Stamp,
     ) -> Result<(), Refusal> {
         let Some(old) = rows.by_id.get(&id).cloned() else {
             return Err(Refusal::no_such_row(&table.name, id));
@@ -113,17 +174,28 @@ impl Store {
         let mut before = Vec::new();
         old.spread(&table.columns, &mut before);
         let mut cells: Vec<Vec<u8>> = before.iter().map(|c| c.to_vec()).collect();
+        let modified = stamp.given.then(|| last(table, &changes, "modifiedon")).flatten();
         for (at, cell) in changes {
             if let Some(place) = cells.get_mut(at) {
                 *place = cell;
             }
         }
-        fill(table, &mut cells, "modifiedon", row::text_cell(&crate::clock::iso_seconds(now)));
+        let moment = || row::text_cell(&crate::clock::iso_seconds(stamp.now));
+        fill(table, &mut cells, "modifiedon", modified.unwrap_or_else(moment));
         compute(table, &mut cells);
         rows.check_keys(table, &cells, id)?;
         rows.forget_keys(table, &before, id);
         rows.index_keys(table, &cells, id);
         let version = self.next_version();
+        if self.memory.columns {
+            let mut mask = Mask::default();
+            for (at, (old, new)) in before.iter().zip(&cells).enumerate() {
+                if *old != new.as_slice() || table.columns[at].kind == Kind::Version {
+                    mark(&mut mask, at);
+                }
+            }
+            rows.changed.entry(id).or_default().push((version, mask));
+        }
         rows.by_version.remove(&old.version);
         rows.by_version.insert(version, id);
         rows.by_id.insert(id, Row::build(&table.columns, &cells, version));
@@ -131,17 +203,27 @@ impl Store {
     }
 
     /// Removes a row and leaves a tombstone.
-    pub(super) fn delete(&self, rows: &mut Rows, table: &Table, id: u128) -> bool {
+    pub(super) fn delete(&self, rows: &mut Rows, table: &Table, id: u128, now: i64) -> bool {
         let Some(old) = rows.by_id.remove(&id) else { return false };
         let mut cells = Vec::new();
         old.spread(&table.columns, &mut cells);
         rows.forget_keys(table, &cells, id);
         rows.by_version.remove(&old.version);
         let version = self.next_version();
-        rows.tombstones.insert(version, Tombstone { id });
-        rows.gone.insert(id, version);
+        rows.tombstones.insert(version, Tombstone { id, at: now });
+        // One deletion a row is on record, the latest.
+        if let Some(earlier) = rows.gone.insert(id, version) {
+            rows.tombstones.remove(&earlier);
+        }
+        rows.changed.remove(&id);
         true
     }
+}
+
+/// What changes say last of a column; nothing when that is null.
+fn last(table: &Table, changes: &Changes, name: &str) -> Option<Vec<u8>> {
+    let at = table.column(name)?;
+    changes.iter().rev().find(|(own, _)| *own == at).map(|(_, cell)| cell.clone()).filter(|cell| cell != b"null")
 }
 
 fn fill(table: &Table, cells: &mut [Vec<u8>], name: &str, cell: Vec<u8>) {
@@ -178,6 +260,12 @@ impl Rows {
             bytes.push(0x1f);
         }
         Some(bytes)
+    }
+
+    /// Whether one of these columns changed after a version. True where nothing is remembered.
+    pub(super) fn changed_since(&self, id: u128, version: i64, columns: &Mask) -> bool {
+        let touches = |mask: &Mask| mask.iter().zip(columns).any(|(a, b)| a & b != 0);
+        self.changed.get(&id).is_none_or(|all| all.iter().any(|(at, mask)| *at > version && touches(mask)))
     }
 
     /// Whether an id was ever used.

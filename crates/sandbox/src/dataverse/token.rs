@@ -10,8 +10,10 @@ pub(super) enum Token {
     Equals,
     /// A quoted text, its doubled quotes made single.
     Text(String),
-    /// A JSON list of texts: `["1","2"]`.
+    /// A list: `["1","2"]`, `['1','2']`, `[1,2]`.
     List(Vec<String>),
+    /// A quoted text with a type's qualified name before it, as enumerations are written.
+    Typed(String, String),
     /// Anything else up to the next blank or sign: names, numbers, dates, GUIDs.
     Word(String),
 }
@@ -35,15 +37,8 @@ pub(super) fn tokens(text: &str) -> Result<Vec<Token>, Refusal> {
                 found.push(Token::Text(content));
             }
             '[' => {
-                let end = list_end(&chars, at).ok_or_else(|| unterminated(chars.len(), text))?;
-                let json: String = chars[at - 1..end].iter().collect();
-                let list: Vec<serde_json::Value> = serde_json::from_str(&json)
-                    .map_err(|_| Refusal::request(format!("The list '{json}' is not valid.")))?;
-                let plain = |value: serde_json::Value| match value {
-                    serde_json::Value::String(text) => text,
-                    other => other.to_string(),
-                };
-                found.push(Token::List(list.into_iter().map(plain).collect()));
+                let (list, end) = list(&chars, at).ok_or_else(|| unterminated(chars.len(), text))?;
+                found.push(Token::List(list));
                 at = end;
             }
             _ => {
@@ -52,6 +47,12 @@ pub(super) fn tokens(text: &str) -> Result<Vec<Token>, Refusal> {
                     at += 1;
                 }
                 let word: String = chars[start..at].iter().collect();
+                if chars.get(at) == Some(&'\'') && word.contains('.') {
+                    let (content, end) = quoted(&chars, at + 1).ok_or_else(|| unterminated(chars.len(), text))?;
+                    at = end;
+                    found.push(Token::Typed(word, content));
+                    continue;
+                }
                 // `guid'...'` and its like belong to older versions of the protocol.
                 if chars.get(at) == Some(&'\'') {
                     return Err(Refusal::request(format!(
@@ -90,17 +91,36 @@ fn quoted(chars: &[char], mut at: usize) -> Option<(String, usize)> {
     }
 }
 
-/// The place after the bracket that ends a list.
-fn list_end(chars: &[char], mut at: usize) -> Option<usize> {
-    let mut inside = false;
+/// The members of a list whose bracket was before `at`, and the place after it: JSON texts, texts in single quotes, bare words.
+fn list(chars: &[char], mut at: usize) -> Option<(Vec<String>, usize)> {
+    let mut members = Vec::new();
     loop {
         match chars.get(at)? {
-            '\\' if inside => at += 1,
-            '"' => inside = !inside,
-            ']' if !inside => return Some(at + 1),
-            _ => {}
+            ']' => return Some((members, at + 1)),
+            ' ' | ',' | '\t' => at += 1,
+            '\'' => {
+                let (content, end) = quoted(chars, at + 1)?;
+                members.push(content);
+                at = end;
+            }
+            '"' => {
+                let start = at;
+                at += 1;
+                while *chars.get(at)? != '"' {
+                    at += if *chars.get(at)? == '\\' { 2 } else { 1 };
+                }
+                at += 1;
+                let json: String = chars[start..at].iter().collect();
+                members.push(serde_json::from_str(&json).ok()?);
+            }
+            _ => {
+                let start = at;
+                while !matches!(chars.get(at)?, ',' | ']' | ' ') {
+                    at += 1;
+                }
+                members.push(chars[start..at].iter().collect());
+            }
         }
-        at += 1;
     }
 }
 
@@ -114,11 +134,16 @@ mod tests {
         assert_eq!(found[2], Token::Text("O'Bryan".to_owned()));
         assert_eq!(found[found.len() - 2], Token::List(vec!["1".to_owned(), "]".to_owned()]));
         assert_eq!(found.len(), 14);
+        for text in ["['1','O''B']", "[\"1\",\"O'B\"]", "[1, O'B]"] {
+            assert_eq!(tokens(text).unwrap(), [Token::List(vec!["1".to_owned(), "O'B".to_owned()])], "{text}");
+        }
+        assert_eq!(tokens("N.A'B'").unwrap(), [Token::Typed("N.A".to_owned(), "B".to_owned())]);
     }
 
     #[test]
     fn an_open_quote_and_a_typed_literal_are_refused() {
         assert!(tokens("a eq 'b").unwrap_err().message.starts_with("There is an unterminated literal at position 7"));
         assert_eq!(tokens("a eq guid'x'").unwrap_err().status, 400);
+        assert_eq!(tokens("[\"a]").unwrap_err().status, 400);
     }
 }

@@ -10,14 +10,18 @@ use super::error::{Refusal, refusal};
 use super::row::{self, text_cell};
 use super::schema::{Column, Kind, Table};
 
+/// The least date of the database behind the service, 1753-01-01.
+const EARLIEST: i64 = -6_847_804_800;
+
+fn too_early(column: &Column) -> Refusal {
+    refusal(400, "0x80040239", format!("{} is before 1/1/1753.", column.name))
+}
+
 /// The cell of a column's value.
 pub(super) fn cell(table: &Table, column: &Column, value: &RawValue) -> Result<Vec<u8>, Refusal> {
     let raw = value.get().trim();
     if raw == "null" {
-        if column.required == "SystemRequired" {
-            return Err(refusal(400, "0x80040203", format!("{} cannot be null.", column.name)));
-        }
-        return Ok(b"null".to_vec());
+        return cleared(column);
     }
     let wrong = |edm: &str| {
         Refusal::payload(
@@ -77,14 +81,25 @@ pub(super) fn cell(table: &Table, column: &Column, value: &RawValue) -> Result<V
         },
         Kind::DateTime { .. } => {
             let moment = string().and_then(|text| date_time(&text)).ok_or_else(|| wrong("Edm.DateTimeOffset"))?;
-            // The least date of the database behind the service.
-            if moment < -6_847_804_800 {
-                return Err(refusal(400, "0x80040239", format!("{} is before 1/1/1753.", column.name)));
+            if moment < EARLIEST {
+                return Err(too_early(column));
             }
             Ok(text_cell(&crate::clock::iso_seconds(moment)))
         }
         Kind::DateOnly => {
-            let text = string().filter(|text| is_date(text)).ok_or_else(|| wrong("Edm.Date"))?;
+            let mut text = string().ok_or_else(|| wrong("Edm.Date"))?;
+            if column.takes_time
+                && !is_date(&text)
+                && let Some(moment) = date_time(&text)
+            {
+                text = crate::clock::iso_seconds(moment).chars().take(10).collect();
+            }
+            if !is_date(&text) {
+                return Err(wrong("Edm.Date"));
+            }
+            if date_time(&text).is_none_or(|moment| moment < EARLIEST) {
+                return Err(too_early(column));
+            }
             Ok(text_cell(&text))
         }
         Kind::Picklist | Kind::State | Kind::Status => {
@@ -107,6 +122,14 @@ pub(super) fn cell(table: &Table, column: &Column, value: &RawValue) -> Result<V
         }
         Kind::Lookup => Err(wrong("Edm.Guid")),
     }
+}
+
+/// The cell of a column without a value, where it can be without one.
+pub(super) fn cleared(column: &Column) -> Result<Vec<u8>, Refusal> {
+    if column.required == "SystemRequired" || matches!(column.kind, Kind::State | Kind::Status) {
+        return Err(refusal(400, "0x80040203", format!("{} cannot be null.", column.name)));
+    }
+    Ok(if column.kind == Kind::Lookup { Vec::new() } else { b"null".to_vec() })
 }
 
 /// What of a wrong literal is shown again: never more than a few characters.

@@ -1,5 +1,7 @@
 //! Creates, updates, upserts, deletes (learn.microsoft.com, "Perform conditional operations using the Web API", "Upsert a table row").
 
+use std::sync::RwLockWriteGuard;
+
 use http::HeaderMap;
 use serde_json::value::RawValue;
 
@@ -9,8 +11,8 @@ use super::path::RowKey;
 use super::query::{Options, Prefer};
 use super::read::{Answer, Reader, etag, version_mismatch};
 use super::row;
-use super::schema::{Kind, Table};
-use super::store::{Changes, Rows};
+use super::schema::{Column, Kind, Place, Table, Target};
+use super::store::{Changes, Rows, Stamp};
 
 /// `If-Match` and `If-None-Match` of a write.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,6 +38,20 @@ impl Condition {
     }
 }
 
+/// What the answer to a write is to be. Read before anything is written: a request that is refused leaves no trace.
+struct Wish {
+    select: Option<Vec<usize>>,
+    prefer: Prefer,
+}
+
+impl Wish {
+    fn of(table: &Table, query: &str, headers: &HeaderMap) -> Result<Self, Refusal> {
+        let options = Options::parse(query)?;
+        options.only_for_one()?;
+        Ok(Self { select: options.select(table)?, prefer: Prefer::parse(headers) })
+    }
+}
+
 impl Reader<'_> {
     /// `POST {set}`.
     pub(super) fn create(
@@ -45,17 +61,18 @@ impl Reader<'_> {
         headers: &HeaderMap,
         bytes: &[u8],
     ) -> Result<Answer, Refusal> {
+        let wish = Wish::of(table, query, headers)?;
         let parsed = body::parse(self.store, table, bytes)?;
         let id = parsed.id.unwrap_or_else(|| uuid::Uuid::new_v4().as_u128());
         let mut rows = self.store.write(table);
         self.insert(table, &mut rows, id, parsed.changes)?;
-        self.written(table, rows, id, &RowKey::Id(id), true, query, headers)
+        self.written(table, rows, (id, &RowKey::Id(id)), true, &wish)
     }
 
     fn insert(&self, table: &Table, rows: &mut Rows, id: u128, mut changes: Changes) -> Result<(), Refusal> {
         changes.retain(|(at, _)| table.columns[*at].create);
         body::settle_status(table, None, &mut changes)?;
-        self.store.insert(rows, table, id, changes, self.now)
+        self.store.insert(rows, table, id, changes, self.now.into())
     }
 
     fn update(&self, table: &Table, rows: &mut Rows, id: u128, mut changes: Changes) -> Result<(), Refusal> {
@@ -63,9 +80,12 @@ impl Reader<'_> {
         if let Some(row) = rows.by_id.get(&id) {
             let mut cells = Vec::new();
             row.spread(&table.columns, &mut cells);
+            if self.switches.inactive_rows_are_read_only {
+                inactive(table, &cells, &changes)?;
+            }
             body::settle_status(table, Some(&cells), &mut changes)?;
         }
-        self.store.update(rows, table, id, changes, self.now)
+        self.store.update(rows, table, id, changes, self.now.into())
     }
 
     /// `PATCH {set}({key})`: update, or create where nothing forbids it.
@@ -77,6 +97,7 @@ impl Reader<'_> {
         headers: &HeaderMap,
         bytes: &[u8],
     ) -> Result<Answer, Refusal> {
+        let wish = Wish::of(table, query, headers)?;
         let parsed = body::parse(self.store, table, bytes)?;
         let condition = Condition::of(headers);
         let mut rows = self.store.write(table);
@@ -98,7 +119,7 @@ impl Reader<'_> {
                     changes.retain(|(at, _)| !cells.iter().any(|(part, _)| part == at));
                 }
                 self.update(table, &mut rows, id, changes)?;
-                self.written(table, rows, id, key, false, query, headers)
+                self.written(table, rows, (id, key), false, &wish)
             }
             None => {
                 if matches!(condition, Condition::Exists | Condition::Version(_)) {
@@ -114,31 +135,27 @@ impl Reader<'_> {
                 // What the body says comes later and wins over the key in the URL.
                 changes.extend(given);
                 self.insert(table, &mut rows, id, changes)?;
-                self.written(table, rows, id, key, true, query, headers)
+                self.written(table, rows, (id, key), true, &wish)
             }
         }
     }
 
-    #[expect(clippy::too_many_arguments, reason = "the answer depends on all of these, and nothing else does")]
+    /// The answer to a write that was done, made under the lock that it was done under: what it shows is what was written.
     fn written(
         &self,
         table: &Table,
-        rows: std::sync::RwLockWriteGuard<'_, Rows>,
-        id: u128,
-        key: &RowKey,
+        rows: RwLockWriteGuard<'_, Rows>,
+        (id, key): (u128, &RowKey),
         created: bool,
-        query: &str,
-        headers: &HeaderMap,
+        wish: &Wish,
     ) -> Result<Answer, Refusal> {
-        let prefer = Prefer::parse(headers);
         let entity_id = format!("{}{}({})", self.base, table.set, key.shown());
-        if !prefer.representation {
+        if !wish.prefer.representation {
             return Ok(Answer { status: 204, headers: vec![("odata-entityid", entity_id)], ..Answer::default() });
         }
+        let row = rows.by_id.get(&id).cloned().ok_or_else(|| Refusal::no_such_row(&table.name, id))?;
         drop(rows);
-        let select = Options::parse(query)?.select(table)?;
-        let rows = self.store.read(table);
-        let mut answer = self.entity(table, &rows, id, select.as_deref(), &prefer)?;
+        let mut answer = self.entity(table, id, &row, wish.select.as_deref(), &wish.prefer);
         answer.headers.push(("preference-applied", "return=representation".to_owned()));
         if created {
             answer.status = 201;
@@ -150,7 +167,14 @@ impl Reader<'_> {
     }
 
     /// `DELETE {set}({key})`.
-    pub(super) fn delete(&self, table: &Table, key: &RowKey, headers: &HeaderMap) -> Result<Answer, Refusal> {
+    pub(super) fn delete(
+        &self,
+        table: &Table,
+        key: &RowKey,
+        query: &str,
+        headers: &HeaderMap,
+    ) -> Result<Answer, Refusal> {
+        Options::parse(query)?.only_for_one()?;
         let mut rows = self.store.write(table);
         let id = key.find(table, &rows).ok_or_else(|| key.missing(table))?;
         if let Condition::Version(wanted) = Condition::of(headers)
@@ -158,7 +182,7 @@ impl Reader<'_> {
         {
             return Err(version_mismatch());
         }
-        self.store.delete(&mut rows, table, id);
+        self.store.delete(&mut rows, table, id, self.now);
         Ok(Answer { status: 204, ..Answer::default() })
     }
 
@@ -170,13 +194,13 @@ impl Reader<'_> {
         property: &str,
         bytes: Option<&[u8]>,
     ) -> Result<Answer, Refusal> {
-        let at = table.by_wire(property).ok_or_else(|| Refusal::no_such_segment(property))?;
+        let at = table.by_wire(property).ok_or_else(|| self.no_such_navigation(table, property))?;
         let column = &table.columns[at];
         if !column.update || column.kind == Kind::Lookup {
             return Err(Refusal::request(format!("The property '{property}' cannot be set alone.")));
         }
         let cell = match bytes {
-            None => b"null".to_vec(),
+            None => super::value::cleared(column)?,
             Some(bytes) => super::value::cell(table, column, &member(table, bytes, "value")?)?,
         };
         self.change_one(table, key, (at, cell))
@@ -192,7 +216,7 @@ impl Reader<'_> {
     ) -> Result<Answer, Refusal> {
         let (at, _) = table.navigation(navigation).ok_or_else(|| Refusal::no_such_segment(navigation))?;
         let change = match bytes {
-            None => (at, Vec::new()),
+            None => (at, super::value::cleared(&table.columns[at])?),
             Some(bytes) => body::bind(self.store, table, navigation, &member(table, bytes, "@odata.id")?)?,
         };
         self.change_one(table, key, change)
@@ -212,33 +236,81 @@ impl Reader<'_> {
         id: u128,
         row_values: &serde_json::Map<String, serde_json::Value>,
     ) -> Result<(), Refusal> {
-        let mut changes: Changes =
-            table.columns.iter().enumerate().skip(1).map(|(at, c)| (at, c.default.clone())).collect();
-        for (name, given) in row_values {
+        let mut given = Changes::new();
+        for (name, value) in row_values {
             let at = table.by_wire(name).ok_or_else(|| Refusal::no_such_column(&table.name, name))?;
             let column = &table.columns[at];
+            // What follows from other columns, and from the write itself, is not stored.
+            if column.kind == Kind::Version || column.place != Place::Stored {
+                continue;
+            }
+            let raw = RawValue::from_string(value.to_string()).map_err(|_| Refusal::request("Not JSON."))?;
             let cell = match column.kind {
-                Kind::PrimaryKey | Kind::Version => continue,
-                Kind::Lookup => match given.as_str().and_then(row::parse_guid) {
-                    Some(id) => row::reference_cell(id, 0),
-                    None => Vec::new(),
-                },
-                _ => {
-                    let raw = RawValue::from_string(given.to_string()).map_err(|_| Refusal::request("Not JSON."))?;
-                    super::value::cell(table, column, &raw)?
+                Kind::PrimaryKey => {
+                    if super::value::cell(table, column, &raw)? != row::text_cell(&row::guid(id)) {
+                        return Err(Refusal::request(format!("{name} is not the id in the path.")));
+                    }
+                    continue;
                 }
+                Kind::Lookup if value.is_null() => super::value::cleared(column)?,
+                Kind::Lookup => {
+                    let target = value.as_str().and_then(row::parse_guid);
+                    let target = target.ok_or_else(|| Refusal::request(format!("The value of {name} is no GUID.")))?;
+                    row::reference_cell(target, self.place_of(column, target))
+                }
+                _ => super::value::cell(table, column, &raw)?,
             };
-            changes.push((at, cell));
+            given.push((at, cell));
         }
+        settle_given(table, &mut given)?;
+        let mut changes: Changes =
+            table.columns.iter().enumerate().skip(1).map(|(at, c)| (at, c.default.clone())).collect();
+        let stamp = Stamp::as_given(self.now);
         let mut rows = self.store.write(table);
         if rows.by_id.contains_key(&id) {
-            let kept = |at: usize| matches!(table.columns[at].name.as_str(), "createdon");
-            changes.retain(|(at, cell)| !kept(*at) || cell != b"null");
-            self.store.update(&mut rows, table, id, changes, self.now)
+            // A row that was there keeps the day it was made, unless another is given.
+            changes.retain(|(at, _)| table.columns[*at].name != "createdon");
+            changes.extend(given);
+            self.store.update(&mut rows, table, id, changes, stamp)
         } else {
-            self.store.insert(&mut rows, table, id, changes, self.now)
+            changes.extend(given);
+            self.store.insert(&mut rows, table, id, changes, stamp)
         }
     }
+
+    /// The target that an id belongs to; the first where no table has it.
+    fn place_of(&self, column: &Column, id: u128) -> usize {
+        let has = |target: &Target| {
+            let table = self.store.schema.by_name(&target.table);
+            table.is_some_and(|table| self.store.read(table).by_id.contains_key(&id))
+        };
+        column.targets.iter().position(has).unwrap_or(0)
+    }
+}
+
+/// State and status of a row as given: one follows from the other.
+fn settle_given(table: &Table, given: &mut Changes) -> Result<(), Refusal> {
+    let (Some(state), Some(status)) = (table.column("statecode"), table.column("statuscode")) else { return Ok(()) };
+    if !given.iter().any(|(at, _)| *at == state)
+        && let Some((_, cell)) = given.iter().find(|(at, _)| *at == status)
+    {
+        let value: Option<i32> = std::str::from_utf8(cell).ok().and_then(|text| text.parse().ok());
+        let choice = table.columns[status].choices.iter().find(|choice| Some(choice.value) == value);
+        if let Some(follows) = choice.and_then(|choice| choice.state) {
+            given.push((state, follows.to_string().into_bytes()));
+        }
+    }
+    body::settle_status(table, None, given)
+}
+
+/// Refuses changes of an inactive row that do not activate it.
+fn inactive(table: &Table, cells: &[&[u8]], changes: &Changes) -> Result<(), Refusal> {
+    let Some(state) = table.column("statecode") else { return Ok(()) };
+    let is_inactive = cells.get(state).is_some_and(|cell| *cell == b"1");
+    if is_inactive && !changes.iter().any(|(at, _)| *at == state) && !changes.is_empty() {
+        return Err(refusal(400, "0x80040203", format!("The {} is inactive and cannot be changed.", table.name)));
+    }
+    Ok(())
 }
 
 /// One member of a small body.
