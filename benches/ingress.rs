@@ -131,7 +131,7 @@ async fn bare(info: &Value, write: bool) -> Outcome<()> {
             ("grant_type", "client_credentials"),
             ("client_id", &text(&c["client_id"])),
             ("client_secret", &text(&c["client_secret"])),
-            ("scope", "openid,AdobeID,campaign_sdk"),
+            ("scope", "openid,AdobeID,campaign_sdk,read_organizations,additional_info.projectedProductContext"),
         ],
     )
     .await?;

@@ -22,7 +22,8 @@ pub(crate) fn append(
     if current.as_ref().map_or(0, |checkpoint| checkpoint.version) != advance.expected_version {
         return Err(conflict());
     }
-    let mut appending = Appending::new(connection, stream, &page, &advance)?;
+    let queued = current.as_ref().is_some_and(|checkpoint| checkpoint.totals.unsettled() > 0);
+    let mut appending = Appending::new(connection, stream, &page, &advance, queued)?;
     for draft in page.drafts {
         let key = draft.key.to_bytes();
         if page.refresh {
@@ -69,6 +70,8 @@ struct Appending<'c> {
     now_ms: i64,
     /// Whether the stream has any dead letter: almost always not, and then none is looked up.
     dead: bool,
+    /// Whether the stream has any unsettled entry: without one, a draft that writes nothing has nothing to undo.
+    queued: bool,
     numbers: Numbers<'c>,
     known: CachedStatement<'c>,
     insert: CachedStatement<'c>,
@@ -76,7 +79,13 @@ struct Appending<'c> {
 }
 
 impl<'c> Appending<'c> {
-    fn new(connection: &'c Connection, stream: i64, page: &Page, advance: &Advance) -> Result<Self, StoreError> {
+    fn new(
+        connection: &'c Connection,
+        stream: i64,
+        page: &Page,
+        advance: &Advance,
+        queued: bool,
+    ) -> Result<Self, StoreError> {
         let mut dead =
             connection.prepare_cached("SELECT 1 FROM dead WHERE stream = ?1 LIMIT 1").map_err(store_error)?;
         Ok(Self {
@@ -86,6 +95,7 @@ impl<'c> Appending<'c> {
             generation: signed(advance.generation),
             now_ms: page.now_ms,
             dead: dead.exists([stream]).map_err(store_error)?,
+            queued,
             numbers: Numbers::new(connection),
             known: connection
                 .prepare_cached(
@@ -115,8 +125,11 @@ impl<'c> Appending<'c> {
         if let DraftBody::Rejected(rejection) = &draft.body {
             return self.reject(key, rejection);
         }
-        match accept(&self.key_state(key)?, &draft.body) {
+        let writes_nothing = matches!(draft.body, DraftBody::Filtered | DraftBody::Ignored);
+        let known = if writes_nothing && !self.queued { KeyState::default() } else { self.key_state(key)? };
+        match accept(&known, &draft.body) {
             Acceptance::Append => {
+                self.queued = true;
                 let seq = self.numbers.next()?;
                 self.insert(seq, key, draft)?;
                 return self.close_later(key, seq);

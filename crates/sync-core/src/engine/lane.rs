@@ -7,6 +7,9 @@ use super::writer::History;
 use crate::Seq;
 use crate::traits::{BacklogStats, Entry, Settlement, Verdict};
 
+/// A claim is to last for about so long.
+const CLAIM_LASTS: Duration = Duration::from_millis(100);
+
 /// One stream in the writer.
 #[derive(Debug)]
 pub(crate) struct Lane {
@@ -37,6 +40,10 @@ pub(crate) struct Lane {
     /// Claims in a row that found nothing although something was due: what is due waits for an older entry of its key, or to
     /// be read again.
     fruitless: u32,
+    /// Entries to claim at once at present.
+    pub(crate) batch: usize,
+    /// When entries were claimed last, on the monotonic clock.
+    claimed_at: Option<Duration>,
     /// Entries with a past.
     histories: HashMap<Seq, (History, u64)>,
 }
@@ -77,6 +84,8 @@ impl Lane {
             unknown_streak: 0,
             successes: 0,
             fruitless: 0,
+            batch: in_flight_max.max(1) * 2,
+            claimed_at: None,
             histories: HashMap::new(),
         }
     }
@@ -117,8 +126,8 @@ impl Lane {
         self.buffer.pop_front()
     }
 
-    pub(crate) fn wants(&self, batch: usize, now: Duration) -> bool {
-        let low = (batch / 2).max(1);
+    pub(crate) fn wants(&self, now: Duration) -> bool {
+        let low = (self.batch / 2).max(1);
         self.hungry && !self.claiming && self.buffer.len() < low && !self.paused(now)
     }
 
@@ -163,9 +172,20 @@ impl Lane {
     }
 
     /// What a claim found.
-    pub(crate) fn claimed(&mut self, asked: usize, entries: Vec<Entry>) {
+    pub(crate) fn claimed(&mut self, asked: usize, entries: Vec<Entry>, most: usize, now: Duration) {
         self.claiming = false;
         self.hungry = entries.len() >= asked;
+        if self.hungry {
+            let lasted = self.claimed_at.map(|before| now.saturating_sub(before));
+            self.claimed_at = Some(now);
+            let least = self.in_flight_max * 2;
+            self.batch = match lasted {
+                Some(lasted) if lasted < CLAIM_LASTS / 2 => self.batch * 2,
+                Some(lasted) if lasted > CLAIM_LASTS * 2 => self.batch / 2,
+                _ => self.batch,
+            }
+            .clamp(least.min(most), most);
+        }
         self.fruitless = if entries.is_empty() { self.fruitless.saturating_add(1) } else { 0 };
         self.buffer.extend(entries);
     }
@@ -190,12 +210,7 @@ impl Lane {
 }
 
 /// The lane that claims next: hungry, not paused, and with no parent that still has something to do.
-pub(crate) fn next_claim(
-    lanes: &[Lane],
-    batch: usize,
-    now: Duration,
-    in_first_snapshot: impl Fn(usize) -> bool,
-) -> Option<usize> {
+pub(crate) fn next_claim(lanes: &[Lane], now: Duration, in_first_snapshot: impl Fn(usize) -> bool) -> Option<usize> {
     let parent_busy = |rank: u32| {
         lanes.iter().enumerate().any(|(index, lane)| {
             lane.rank < rank
@@ -209,7 +224,7 @@ pub(crate) fn next_claim(
     lanes
         .iter()
         .enumerate()
-        .filter(|(_, lane)| lane.wants(batch, now))
+        .filter(|(_, lane)| lane.wants(now))
         .find(|(_, lane)| !parent_busy(lane.rank))
         .map(|(index, _)| index)
 }

@@ -150,10 +150,11 @@ impl Writer {
     }
 
     fn claim(&mut self, now: Duration) {
-        let batch = self.run.spec.options.claim_batch.max(1);
+        let most = self.run.spec.options.claim_batch.max(1);
         let board = self.run.board.clone();
-        while let Some(index) = next_claim(&self.lanes, batch, now, |lane| board.in_first_snapshot(lane)) {
+        while let Some(index) = next_claim(&self.lanes, now, |lane| board.in_first_snapshot(lane)) {
             let Some(lane) = self.lanes.get_mut(index) else { return };
+            let batch = lane.batch.min(most);
             lane.claiming = true;
             lane.stir();
             let run = self.run.clone();
@@ -331,8 +332,9 @@ impl Writer {
         match end {
             StoreEnd::Remembered => {}
             StoreEnd::Claimed { lane: index, asked, entries } => {
+                let now = self.run.spec.clock.monotonic();
                 let Some(lane) = self.lanes.get_mut(index) else { return };
-                lane.claimed(asked, entries);
+                lane.claimed(asked, entries, self.run.spec.options.claim_batch.max(1), now);
             }
             StoreEnd::Settled { lane: index, report, dead, unknown } => {
                 if let Some(lane) = self.lanes.get_mut(index) {

@@ -1,8 +1,8 @@
 use std::time::Duration;
 
 use super::{Lane, next_claim};
-use crate::Seq;
-use crate::traits::Verdict;
+use crate::traits::{Entry, EntryBody, Verdict};
+use crate::{PlanVersion, Seq};
 
 const NOW: Duration = Duration::from_secs(100);
 
@@ -11,7 +11,7 @@ fn lanes() -> Vec<Lane> {
 }
 
 fn claims(lanes: &[Lane]) -> Option<usize> {
-    next_claim(lanes, 10, NOW, |_| false)
+    next_claim(lanes, NOW, |_| false)
 }
 
 #[test]
@@ -28,16 +28,16 @@ fn parents_claim_before_children() {
     lanes[1].in_flight = 0;
     lanes[0].hungry = false;
     assert_eq!(claims(&lanes), Some(2), "streams of one rank do not wait for each other");
-    assert_eq!(next_claim(&lanes, 10, NOW, |lane| lane == 1), None, "the parents are not all read");
-    assert_eq!(next_claim(&lanes, 10, NOW, |lane| lane == 0), Some(2));
+    assert_eq!(next_claim(&lanes, NOW, |lane| lane == 1), None, "the parents are not all read");
+    assert_eq!(next_claim(&lanes, NOW, |lane| lane == 0), Some(2));
 }
 
 #[test]
 fn a_paused_lane_claims_nothing_until_the_pause_is_over() {
     let mut lane = Lane::new(0, 4);
     lane.paused_until = Some(NOW + Duration::from_secs(1));
-    assert!(!lane.wants(10, NOW));
-    assert!(lane.wants(10, NOW + Duration::from_secs(1)));
+    assert!(!lane.wants(NOW));
+    assert!(lane.wants(NOW + Duration::from_secs(1)));
 }
 
 #[test]
@@ -58,4 +58,40 @@ fn settlements_wait_for_company_but_not_long() {
     lane.ended.truncate(1);
     lane.in_flight = 0;
     assert!(lane.flush(3, linger, NOW), "nobody else will come");
+}
+
+#[test]
+fn a_claim_is_as_large_as_what_is_written_in_a_tenth_of_a_second() {
+    let mut lane = Lane::new(0, 4);
+    let claims = |lane: &mut Lane, every: Duration| {
+        let mut now = NOW;
+        for _ in 0..12 {
+            now += every;
+            let entries = vec![entry(); lane.batch];
+            lane.claimed(entries.len(), entries, 512, now);
+        }
+        lane.claimed_at = None;
+        lane.batch
+    };
+    assert_eq!(lane.batch, 8, "at first what is in flight, and as many that wait");
+    assert_eq!(claims(&mut lane, Duration::from_millis(10)), 512, "fast");
+    assert_eq!(claims(&mut lane, Duration::from_millis(100)), 512, "right");
+    assert_eq!(claims(&mut lane, Duration::from_secs(1)), 8, "slow");
+    lane.claimed(8, vec![entry()], 512, NOW);
+    assert_eq!((lane.batch, lane.hungry), (8, false), "the end of the backlog says nothing about the rate");
+}
+
+fn entry() -> Entry {
+    Entry {
+        seq: Seq(1),
+        key: record::Key::text("k"),
+        body: EntryBody::Delete,
+        version: None,
+        attempt: 1,
+        unknown: false,
+        verification: false,
+        plan: PlanVersion(1),
+        bound: true,
+        written: None,
+    }
 }
