@@ -79,6 +79,12 @@ impl Backlog for SqliteStore {
     }
 }
 
+pub(crate) const IN_FLIGHT: &str = "SELECT count(*) FROM entry WHERE stream = ?1 AND state = 1 AND verification = 0";
+pub(crate) const UNKNOWN: &str = "SELECT count(*) FROM entry WHERE stream = ?1 AND state = 2 AND verification = 0";
+pub(crate) const VERIFICATIONS: &str = "SELECT count(*) FROM entry WHERE stream = ?1 AND verification = 1";
+pub(crate) const NEXT_DUE: &str =
+    "SELECT due_ms FROM entry WHERE stream = ?1 AND state <> 1 AND verification = 0 ORDER BY due_ms LIMIT 1";
+
 /// Depth and age. The depth follows from the counters, so that a deep backlog is not counted row by row.
 fn stats(connection: &Connection, stream: &StreamId) -> Result<BacklogStats, StoreError> {
     let Some(stream) = state::find_stream(connection, stream)? else { return Ok(BacklogStats::default()) };
@@ -90,8 +96,7 @@ fn stats(connection: &Connection, stream: &StreamId) -> Result<BacklogStats, Sto
     };
     let count = |query: &str| number(query).map(|count| unsigned(count.unwrap_or_default()));
     let totals = state::load(connection, stream)?.map(|checkpoint| checkpoint.totals).unwrap_or_default();
-    let in_flight = count("SELECT count(*) FROM entry WHERE stream = ?1 AND state = 1 AND verification = 0")?;
-    let unknown = count("SELECT count(*) FROM entry WHERE stream = ?1 AND state = 2 AND verification = 0")?;
+    let (in_flight, unknown) = (count(IN_FLIGHT)?, count(UNKNOWN)?);
     let oldest: Option<(i64, i64)> = [
         "SELECT seq, at_ms FROM entry WHERE stream = ?1 AND state <> 1 AND due_ms = 0 AND verification = 0
          ORDER BY seq LIMIT 1",
@@ -112,7 +117,7 @@ fn stats(connection: &Connection, stream: &StreamId) -> Result<BacklogStats, Sto
     .flatten()
     .min();
     let waiting = count("SELECT count(*) FROM verification WHERE stream = ?1")?;
-    let claimed = count("SELECT count(*) FROM entry WHERE stream = ?1 AND verification = 1")?;
+    let claimed = count(VERIFICATIONS)?;
     let first = number("SELECT min(due_ms) FROM verification WHERE stream = ?1")?;
     let again = number("SELECT min(due_ms) FROM entry WHERE stream = ?1 AND state <> 1 AND verification = 1")?;
     Ok(BacklogStats {
@@ -122,9 +127,7 @@ fn stats(connection: &Connection, stream: &StreamId) -> Result<BacklogStats, Sto
         verifications: waiting + claimed,
         dead: count("SELECT count(*) FROM dead WHERE stream = ?1")?,
         oldest_ms: oldest.map(|(_, at_ms)| at_ms),
-        next_due_ms: number(
-            "SELECT due_ms FROM entry WHERE stream = ?1 AND state <> 1 AND verification = 0 ORDER BY due_ms LIMIT 1",
-        )?,
+        next_due_ms: number(NEXT_DUE)?,
         next_verification_ms: first.into_iter().chain(again).min(),
     })
 }

@@ -13,9 +13,7 @@ use crate::{lease, state};
 pub(crate) fn claim(connection: &Connection, lease: &Lease, want: &ClaimRequest) -> Result<Vec<Entry>, StoreError> {
     lease::check(connection, lease)?;
     let Some(stream) = state::find_stream(connection, &want.stream)? else { return Ok(Vec::new()) };
-    let mut due = connection
-        .prepare_cached("UPDATE entry SET due_ms = 0 WHERE stream = ?1 AND state <> 1 AND due_ms > 0 AND due_ms <= ?2")
-        .map_err(store_error)?;
+    let mut due = connection.prepare_cached(DUE).map_err(store_error)?;
     due.execute(params![stream, want.now_ms]).map_err(store_error)?;
     let first = verifications(connection, stream, lease, want)?;
     let mut entries = marked(connection, stream, first)?;
@@ -30,6 +28,28 @@ const CLAIMED: &str =
     "seq, key, version, attempt, was_unknown, verification, plan, kind, digest, insert_body, update_body,
        (SELECT coalesce(i.digest, i.bound) FROM idx i WHERE i.stream = entry.stream AND i.key = entry.key)";
 
+/// What was due once stays due, also when the calendar jumps back.
+pub(crate) const DUE: &str =
+    "UPDATE entry SET due_ms = 0 WHERE stream = ?1 AND state <> 1 AND due_ms > 0 AND due_ms <= ?2";
+
+/// Verifications whose time has come and whose key has no entry.
+pub(crate) const WAITING: &str = "SELECT key FROM verification v
+     WHERE stream = ?1 AND due_ms <= ?2 AND (kind = 1 OR plan = ?3)
+       AND NOT EXISTS (SELECT 1 FROM entry o WHERE o.stream = ?1 AND o.key = v.key)
+     ORDER BY due_ms, key LIMIT ?4";
+
+pub(crate) fn oldest_statement() -> String {
+    format!(
+        "UPDATE entry SET state = 1, attempt = attempt + 1, fence = ?2, was_unknown = (state = 2)
+         WHERE seq IN (
+           SELECT seq FROM entry e
+           WHERE stream = ?1 AND state <> 1 AND due_ms = 0 AND (kind = 1 OR plan = ?3)
+             AND NOT EXISTS (SELECT 1 FROM entry o WHERE o.stream = ?1 AND o.key = e.key AND o.seq < e.seq)
+           ORDER BY seq LIMIT ?4)
+         RETURNING {CLAIMED}"
+    )
+}
+
 /// Marks the oldest entries that are due, the oldest of their key, and of the plan in force.
 fn oldest(
     connection: &Connection,
@@ -38,17 +58,7 @@ fn oldest(
     want: &ClaimRequest,
     max: usize,
 ) -> Result<Vec<Entry>, StoreError> {
-    let mut statement = connection
-        .prepare_cached(&format!(
-            "UPDATE entry SET state = 1, attempt = attempt + 1, fence = ?2, was_unknown = (state = 2)
-             WHERE seq IN (
-               SELECT seq FROM entry e
-               WHERE stream = ?1 AND state <> 1 AND due_ms = 0 AND (kind = 1 OR plan = ?3)
-                 AND NOT EXISTS (SELECT 1 FROM entry o WHERE o.stream = ?1 AND o.key = e.key AND o.seq < e.seq)
-               ORDER BY seq LIMIT ?4)
-             RETURNING {CLAIMED}"
-        ))
-        .map_err(store_error)?;
+    let mut statement = connection.prepare_cached(&oldest_statement()).map_err(store_error)?;
     let limit = i64::try_from(max).unwrap_or(i64::MAX);
     let mut rows =
         statement.query(params![stream, signed(lease.fence), signed(want.plan.0), limit]).map_err(store_error)?;
@@ -107,13 +117,7 @@ fn verifications(
     lease: &Lease,
     want: &ClaimRequest,
 ) -> Result<Vec<i64>, StoreError> {
-    let mut statement = connection
-        .prepare_cached(
-            "SELECT key FROM verification v WHERE stream = ?1 AND due_ms <= ?2 AND (kind = 1 OR plan = ?3)
-               AND NOT EXISTS (SELECT 1 FROM entry o WHERE o.stream = ?1 AND o.key = v.key)
-             ORDER BY due_ms, key LIMIT ?4",
-        )
-        .map_err(store_error)?;
+    let mut statement = connection.prepare_cached(WAITING).map_err(store_error)?;
     let limit = i64::try_from(want.max).unwrap_or(i64::MAX);
     let plan = signed(want.plan.0);
     let keys = statement

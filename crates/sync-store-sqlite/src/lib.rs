@@ -19,6 +19,9 @@ mod settle;
 mod state;
 mod writer;
 
+#[cfg(test)]
+mod query_plans;
+
 use std::fs::{File, OpenOptions, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};

@@ -11,7 +11,7 @@ const APPLICATION_ID: i64 = 0x5359_4E43;
 /// The newest layout that this program knows.
 const VERSION: i64 = 2;
 
-const LAYOUT: &str = "
+pub(crate) const LAYOUT: &str = "
 CREATE TABLE lease(res TEXT PRIMARY KEY, owner TEXT NOT NULL, fence INTEGER NOT NULL, nonce INTEGER NOT NULL) STRICT;
 CREATE TABLE stream(id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE) STRICT;
 CREATE TABLE checkpoint(
