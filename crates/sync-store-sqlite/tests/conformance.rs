@@ -1,5 +1,7 @@
 //! The store against the suite that every store runs, and against the model.
 
+#![expect(clippy::unwrap_used, reason = "the helpers of a test may panic")]
+
 use std::sync::Arc;
 
 use proptest::prelude::*;

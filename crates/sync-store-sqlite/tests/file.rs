@@ -1,5 +1,7 @@
 //! The file: who may open it, what is in it after the end, and what happens when it is full or damaged.
 
+#![expect(clippy::unwrap_used, reason = "the helpers of a test may panic")]
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
