@@ -91,6 +91,7 @@ pub struct RecordApi {
     addressing: Addressing,
     key_field: Option<String>,
     item: String,
+    repeats: bool,
 }
 
 enum Found {
@@ -101,7 +102,7 @@ enum Found {
 impl RecordApi {
     pub(crate) fn new(client: CampaignClient, resource: Resource, addressing: Addressing) -> Self {
         let item = format!("{resource}/{{key}}");
-        Self { client, resource, addressing, key_field: None, item }
+        Self { client, resource, addressing, key_field: None, item, repeats: true }
     }
 
     /// With [`Addressing::Filter`]: counts only rows whose `field` is the key, so that a filter that
@@ -109,6 +110,15 @@ impl RecordApi {
     #[must_use]
     pub fn verify_key(mut self, field: impl Into<String>) -> Self {
         self.key_field = Some(field.into());
+        self
+    }
+
+    /// Sends no change and no delete again whose end is unclear: it is an error with [`Delivery::MaybeApplied`], as a create's
+    /// is. For callers that keep account of what may have been written: an attempt that is given up here may still take effect
+    /// later, after the repetition and after whatever comes next.
+    #[must_use]
+    pub fn without_repeats(mut self) -> Self {
+        self.repeats = false;
         self
     }
 
@@ -174,13 +184,13 @@ impl RecordApi {
     }
 
     /// Changes the fields that `body`, encoded JSON, names; others stay. Leave the key itself out.
-    /// May be sent again after an unclear end, with the same effect.
+    /// May be sent again after an unclear end, with the same effect, unless [`without_repeats`](Self::without_repeats) is set.
     ///
     /// # Errors
     /// See [`ErrorKind`]; `Ambiguous` if a filter finds several.
     pub async fn update(&self, key: &RecordKey, body: Bytes) -> Result<Updated, Error> {
         let Some(url) = self.reach(key).await? else { return Ok(Updated::NotFound) };
-        let request = Request::patch(url, self.operation("PATCH")).json(body).idempotent(true);
+        let request = Request::patch(url, self.operation("PATCH")).json(body).idempotent(self.repeats);
         match self.client.call(request).await {
             Ok(_) => Ok(Updated::Updated),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(Updated::NotFound),
@@ -196,7 +206,7 @@ impl RecordApi {
         self.update(key, encode(record)?).await
     }
 
-    /// Deletes a record. May be sent again after an unclear end.
+    /// Deletes a record. May be sent again after an unclear end, unless [`without_repeats`](Self::without_repeats) is set.
     ///
     /// A DELETE with the key in the URL is not documented, though GET and PATCH are: where the service refuses the method there,
     /// the record is read and deleted by its `PKey`, at two more requests.
@@ -222,7 +232,7 @@ impl RecordApi {
     }
 
     async fn delete_at(&self, url: Url) -> Result<Deleted, Error> {
-        match self.client.call(Request::delete(url, self.operation("DELETE")).idempotent(true)).await {
+        match self.client.call(Request::delete(url, self.operation("DELETE")).idempotent(self.repeats)).await {
             Ok(_) => Ok(Deleted::Deleted),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(Deleted::AlreadyGone),
             Err(error) => Err(error),

@@ -126,6 +126,29 @@ fn by_filter(client: &CampaignClient) -> campaign_client::RecordApi {
 }
 
 #[tokio::test]
+async fn a_change_of_unclear_end_is_repeated_only_for_callers_that_keep_no_account() {
+    let empty = Bytes::from_static(b"{}");
+    for repeats in [true, false] {
+        let script = ScriptedTransport::new();
+        script.respond(504, "").respond(200, "{}").respond(504, "").respond(204, "");
+        let records = client(&script).records(Resource::profile());
+        let records = if repeats { records } else { records.without_repeats() };
+        let update = records.update(&key(), empty.clone()).await;
+        if repeats {
+            assert_eq!(update.unwrap(), Updated::Updated);
+            assert_eq!(records.delete(&key()).await.unwrap(), Deleted::Deleted);
+            assert_eq!(script.requests().len(), 4);
+        } else {
+            assert_eq!(update.unwrap_err().delivery(), Delivery::MaybeApplied);
+            assert_eq!(script.requests().len(), 1);
+            records.update(&key(), empty.clone()).await.unwrap();
+            assert_eq!(records.delete(&key()).await.unwrap_err().delivery(), Delivery::MaybeApplied);
+            assert_eq!(script.requests().len(), 3);
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_filter_stands_for_the_key() {
     let script = ScriptedTransport::new();
     let records = by_filter(&client(&script));
