@@ -122,6 +122,24 @@ async fn a_server_error_is_repeated_for_a_read_and_reported_for_a_create() {
 }
 
 #[tokio::test]
+async fn a_create_answered_with_503_and_a_pause_may_have_been_executed() {
+    let (client, script) = client();
+    script.respond_with(503, &[("Retry-After", "5")], "<html>busy</html>");
+    let error = client.entity_with::<DynamicEntity>(contact()).create(&EntityBody::new()).await.unwrap_err();
+    assert_eq!((error.kind(), error.delivery()), (ErrorKind::ServiceUnavailable, Delivery::MaybeApplied));
+    assert_eq!(error.retry_after(), Some(Duration::from_secs(5)));
+    assert_eq!(script.count(), 1);
+    let limit = r#"{"error":{"code":"0x80072326","message":"Number of concurrent requests exceeded the limit of 52."}}"#;
+    script.respond_with(503, &[("Retry-After", "5")], limit).respond_with(
+        204,
+        &[("OData-EntityId", "x/contacts(22222222-0000-0000-0000-000000000002)")],
+        "",
+    );
+    client.entity_with::<DynamicEntity>(contact()).create(&EntityBody::new()).await.unwrap();
+    assert_eq!(script.count(), 3, "the code of service protection says that nothing was executed");
+}
+
+#[tokio::test]
 async fn a_refusal_with_status_500_is_still_a_refusal() {
     let (client, script) = client();
     script.respond(

@@ -124,7 +124,7 @@ impl Client {
     /// Every answer that is not tried again is `Ok`, whatever its status: the caller knows what its
     /// service means by it. Tried again are
     /// - what was not sent, within the policy;
-    /// - what is idempotent, after an unclear end;
+    /// - what is idempotent, after an unclear end (a 503 is one, whether it has `Retry-After` or not);
     /// - what was throttled, after the lane has paused for as long as the server asked;
     /// - once, with a fresh token, what was answered with 401.
     ///
@@ -269,11 +269,14 @@ impl Client {
         ));
         match verdict {
             Verdict::RetryThrottled { after } => return self.after_throttle(&answer, after, deadline, progress),
-            Verdict::RetryTransient => {
+            Verdict::RetryTransient { after } => {
+                if let Some(after) = after {
+                    self.pause_lane(&answer, after);
+                }
                 let before = progress.maybe_applied;
                 progress.maybe_applied = true;
                 if request.idempotent
-                    && let Some(wait) = self.next_wait(deadline, progress)
+                    && let Some(wait) = self.next_wait(after.unwrap_or_default(), deadline, progress)
                 {
                     return Step::AgainAfter(wait);
                 }
@@ -299,11 +302,7 @@ impl Client {
     ) -> Step {
         let parts = &*self.parts;
         let pause = after.unwrap_or_else(|| parts.policy.throttle_pause(progress.throttles));
-        // The pause holds for the whole identity, also if this call gives up.
-        parts.lane.pause_for(pause);
-        Counters::add(&parts.counters.throttled);
-        let pause_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
-        tracing::warn!(lane = parts.lane.name(), status = answer.status.as_u16(), pause_ms, "http.throttled");
+        self.pause_lane(answer, pause);
         progress.throttles += 1;
         let in_time = parts.clock.monotonic().saturating_add(pause) <= deadline;
         if progress.throttles <= parts.policy.throttle_retries && in_time {
@@ -314,6 +313,15 @@ impl Client {
             .with_status(answer.status)
             .with_request_id(crate::redact::request_id(&answer.headers))
             .with_retry_after(pause)))
+    }
+
+    /// The pause holds for the whole identity, also if this call gives up.
+    fn pause_lane(&self, answer: &TransportResponse, pause: Duration) {
+        let parts = &*self.parts;
+        parts.lane.pause_for(pause);
+        Counters::add(&parts.counters.throttled);
+        let pause_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
+        tracing::warn!(lane = parts.lane.name(), status = answer.status.as_u16(), pause_ms, "http.throttled");
     }
 
     fn after_failure(
@@ -335,20 +343,20 @@ impl Client {
         let lasting = matches!(error.kind, TransportErrorKind::Request | TransportErrorKind::BodyTooLarge);
         if may_repeat
             && !lasting
-            && let Some(wait) = self.next_wait(deadline, progress)
+            && let Some(wait) = self.next_wait(Duration::ZERO, deadline, progress)
         {
             return Step::AgainAfter(wait);
         }
         Step::Finish(Err(error.into_error()))
     }
 
-    /// The wait before one more repetition, if policy, allowance and deadline allow one.
-    fn next_wait(&self, deadline: Duration, progress: &mut Progress) -> Option<Duration> {
+    /// The wait before one more repetition, at least `asked`, if policy, allowance and deadline allow one.
+    fn next_wait(&self, asked: Duration, deadline: Duration, progress: &mut Progress) -> Option<Duration> {
         let parts = &*self.parts;
         if progress.retries >= parts.policy.retries {
             return None;
         }
-        let wait = parts.policy.backoff.delay(progress.retries, parts.entropy.unit());
+        let wait = parts.policy.backoff.delay(progress.retries, parts.entropy.unit()).max(asked);
         if parts.clock.monotonic().saturating_add(wait) >= deadline || !parts.budget.take() {
             return None;
         }

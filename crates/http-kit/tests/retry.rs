@@ -31,8 +31,34 @@ async fn retry_after_as_a_date_counts_from_the_servers_own_clock() {
     let headers = [("retry-after", "Wed, 21 Oct 2015 07:28:12 GMT"), ("date", "Wed, 21 Oct 2015 07:28:00 GMT")];
     transport.respond_with(503, &headers, "").respond(204, "");
     let client = builder(&transport, &clock, 1).build().unwrap();
-    assert_eq!(client.send(post("things")).await.unwrap().status.as_u16(), 204);
+    let response = client.send(get("a")).await.unwrap();
+    assert_eq!((response.status.as_u16(), response.attempts), (204, 2));
+    assert!(response.maybe_applied_before);
     assert_eq!(clock.requested_sleeps(), [seconds(12)]);
+}
+
+#[tokio::test]
+async fn a_post_answered_with_503_and_a_pause_may_be_applied_and_is_not_sent_again() {
+    let (transport, clock) = (ScriptedTransport::new(), ManualClock::auto_advancing());
+    transport.respond_with(503, &[("retry-after", "12")], "why").respond(204, "");
+    let client = builder(&transport, &clock, 1).build().unwrap();
+    let response = client.send(post("things")).await.unwrap();
+    assert_eq!((response.status.as_u16(), response.attempts, &*response.body), (503, 1, &b"why"[..]));
+    assert_eq!(client.lane().pause_left(), Some(seconds(12)), "the others keep still all the same");
+    assert_eq!(transport.count(), 1);
+    assert_eq!(client.send(get("a")).await.unwrap().status.as_u16(), 204);
+    assert_eq!(clock.requested_sleeps(), [seconds(12)]);
+}
+
+#[tokio::test]
+async fn a_pause_of_503_that_passes_the_deadline_ends_the_call_with_the_answer() {
+    let (transport, clock) = (ScriptedTransport::new(), ManualClock::auto_advancing());
+    transport.respond_with(503, &[("retry-after", "86400")], "");
+    let client = builder(&transport, &clock, 1).build().unwrap();
+    let response = client.send(get("a")).await.unwrap();
+    assert_eq!((response.status.as_u16(), response.attempts), (503, 1));
+    assert_eq!(client.lane().pause_left(), Some(seconds(86_400)));
+    assert!(clock.requested_sleeps().is_empty());
 }
 
 #[tokio::test]
@@ -171,10 +197,21 @@ async fn no_later_failure_takes_back_that_something_may_be_applied() {
 async fn refusals_and_redirects_are_answers() {
     let (transport, clock) = (ScriptedTransport::new(), ManualClock::auto_advancing());
     let client = builder(&transport, &clock, 1).build().unwrap();
-    for status in [301, 302, 307, 308, 400, 401, 403, 404, 409, 412, 413, 422, 501] {
+    for status in [301, 302, 307, 308, 400, 401, 403, 404, 409, 412, 413, 422, 501, 505] {
         transport.respond(status, "why");
         let response = client.send(get("a")).await.unwrap();
         assert_eq!((response.status.as_u16(), response.attempts), (status, 1));
+    }
+}
+
+#[tokio::test]
+async fn every_other_server_error_is_unclear_also_those_of_gateways() {
+    for status in [408, 500, 502, 503, 504, 507, 520, 521, 522, 523, 524, 525, 526, 527, 530, 599] {
+        let (transport, clock) = (ScriptedTransport::new(), ManualClock::auto_advancing());
+        let client = builder(&transport, &clock, 1).build().unwrap();
+        transport.respond(status, "").respond(200, "").respond(status, "");
+        assert_eq!(client.send(get("a")).await.unwrap().attempts, 2, "{status}");
+        assert_eq!(client.send(post("things")).await.unwrap().attempts, 1, "{status}");
     }
 }
 
