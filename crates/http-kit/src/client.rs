@@ -126,7 +126,7 @@ impl Client {
     /// - what was not sent, within the policy;
     /// - what is idempotent, after an unclear end (a 503 is one, whether it has `Retry-After` or not);
     /// - what was throttled, after the lane has paused for as long as the server asked;
-    /// - once, with a fresh token, what was answered with 401.
+    /// - once, with a fresh token, what was answered with 401, where there is a fresh token to be had.
     ///
     /// # Cancellation
     /// Dropping the future frees the permit at once. A request that was under way may be applied.
@@ -213,7 +213,7 @@ impl Client {
             match step {
                 Step::Finish(result) => return result,
                 Step::Again => {}
-                Step::AgainAfter(wait) => parts.clock.sleep(wait).await,
+                Step::AgainAfter(wait) => parts.lane.sleep(wait).await?,
             }
         }
     }
@@ -223,8 +223,7 @@ impl Client {
         let parts = &*self.parts;
         for _ in 0..TOKEN_ROUNDS {
             if let Some(authenticator) = parts.authenticator.as_ref().filter(|authenticator| authenticator.is_due()) {
-                // Nothing of this request was sent, whatever became of the token request.
-                authenticator.refresh().await.map_err(|error| error.with_delivery(Delivery::NotSent))?;
+                self.renew(&**authenticator, deadline).await?;
             }
             let permit = parts.lane.admit(deadline).await?;
             let mut headers = parts.headers.clone();
@@ -240,6 +239,22 @@ impl Client {
             .with_remedy("check this machine's clock and the token lifetime at the identity provider"))
     }
 
+    /// Waits for fresh credentials no longer than to the deadline.
+    async fn renew(&self, authenticator: &dyn Authenticator, deadline: Duration) -> Result<(), Error> {
+        let clock = &self.parts.clock;
+        let left = deadline.saturating_sub(clock.monotonic());
+        let renewed = tokio::select! {
+            biased;
+            renewed = authenticator.refresh() => renewed,
+            () = clock.sleep(left) => {
+                Err(Error::new(ErrorKind::Deadline, "no token came in time")
+                    .with_remedy("try again later; check the way to the identity provider if it persists"))
+            }
+        };
+        // Nothing of this request was sent, whatever became of the token request.
+        renewed.map_err(|error| error.with_delivery(Delivery::NotSent))
+    }
+
     fn after_answer(
         &self,
         request: &Request,
@@ -252,8 +267,8 @@ impl Client {
         if answer.status == StatusCode::UNAUTHORIZED
             && !progress.replayed
             && let (Some(authenticator), Some(grant)) = (&parts.authenticator, grant)
+            && authenticator.invalidate(grant)
         {
-            authenticator.invalidate(grant);
             progress.replayed = true;
             Counters::add(&parts.counters.replayed_auth);
             tracing::debug!("http.replay");
@@ -301,7 +316,13 @@ impl Client {
         progress: &mut Progress,
     ) -> Step {
         let parts = &*self.parts;
-        let pause = after.unwrap_or_else(|| parts.policy.throttle_pause(progress.throttles));
+        let own = parts.policy.throttle_pause(progress.throttles);
+        let pause = match after {
+            // A server that says "at once", or that refuses again after the pause it asked for, knows less than it says.
+            Some(after) if after.is_zero() || progress.throttles > 0 => after.max(own),
+            Some(after) => after,
+            None => own,
+        };
         self.pause_lane(answer, pause);
         progress.throttles += 1;
         let in_time = parts.clock.monotonic().saturating_add(pause) <= deadline;

@@ -133,8 +133,21 @@ async fn throttling_without_end_gives_up() {
     let (transport, clock) = (ScriptedTransport::new(), ManualClock::auto_advancing());
     transport.handle(|_| Ok(response(429, &[("retry-after", "1")], "")));
     let client = builder(&transport, &clock, 1).build().unwrap();
-    let error = client.send(post("things")).await.unwrap_err();
+    let error = client.send(post("things").time_limit(seconds(3_600))).await.unwrap_err();
     assert_eq!((error.kind(), error.attempts()), (ErrorKind::Throttled, 11));
+}
+
+#[tokio::test]
+async fn a_pause_that_did_not_help_or_is_none_grows_by_itself() {
+    for (named, waits) in [("0", [1, 2, 4, 8]), ("1", [1, 2, 4, 8]), ("3", [3, 3, 4, 8]), ("30", [30, 30, 30, 30])] {
+        let (transport, clock) = (ScriptedTransport::new(), ManualClock::auto_advancing());
+        for _ in 0..4 {
+            transport.respond_with(429, &[("retry-after", named)], "");
+        }
+        transport.respond(200, "");
+        builder(&transport, &clock, 1).build().unwrap().send(post("things")).await.unwrap();
+        assert_eq!(clock.requested_sleeps(), waits.map(seconds), "{named}");
+    }
 }
 
 #[tokio::test]
@@ -245,6 +258,21 @@ async fn the_deadline_ends_the_call_before_a_wait_that_would_pass_it() {
     let response = client.send(get("a").time_limit(Duration::from_millis(300))).await.unwrap();
     assert_eq!((response.status.as_u16(), response.attempts), (503, 2));
     assert_eq!(clock.requested_sleeps(), [Duration::from_millis(250)]);
+}
+
+#[tokio::test]
+async fn a_closed_lane_ends_the_wait_before_a_repetition() {
+    let (transport, clock) = (ScriptedTransport::new(), ManualClock::new());
+    transport.respond(502, "");
+    let client = builder(&transport, &clock, 1).build().unwrap();
+    let call = tokio::spawn({
+        let client = client.clone();
+        async move { client.send(get("a")).await }
+    });
+    clock.wait_for_sleepers(1).await;
+    client.lane().close();
+    let error = call.await.unwrap().unwrap_err();
+    assert_eq!((error.kind(), error.delivery()), (ErrorKind::Cancelled, Delivery::MaybeApplied));
 }
 
 #[tokio::test]
