@@ -299,12 +299,14 @@ impl Client {
             }
             Verdict::Done | Verdict::Refused => parts.budget.give_back(),
         }
+        let retry_after = crate::retry::retry_after(&answer.headers, parts.clock.now());
         Step::Finish(Ok(Response {
             status: answer.status,
             headers: answer.headers,
             body: answer.body,
             attempts: progress.attempts,
             maybe_applied_before: progress.maybe_applied,
+            retry_after,
         }))
     }
 
@@ -333,6 +335,7 @@ impl Client {
             .with_delivery(Delivery::Refused)
             .with_status(answer.status)
             .with_request_id(crate::redact::request_id(&answer.headers))
+            .with_answer(answer.body.clone())
             .with_retry_after(pause)))
     }
 

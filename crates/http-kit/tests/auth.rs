@@ -134,7 +134,7 @@ async fn refused_credentials_are_told_with_their_code_and_without_the_secret() {
     let body = format!(
         r#"{{"error":"invalid_client","error_description":"AADSTS7000215: Invalid client secret provided: {SECRET} for app 'client-1'. Trace ID: 1"}}"#
     );
-    identity.handle(move |_| Ok(response(401, &[], body.clone())));
+    identity.handle(move |_| Ok(response(401, &[("x-ms-request-id", "7f0c-12")], body.clone())));
     let client = builder(&service, &clock, 4).authenticator(cache(&identity, &clock)).build().unwrap();
     let results = futures::future::join_all((0..20).map(|_| client.send(get("a")))).await;
     for result in results {
@@ -142,6 +142,8 @@ async fn refused_credentials_are_told_with_their_code_and_without_the_secret() {
         assert_eq!((error.kind(), error.delivery()), (ErrorKind::Auth, Delivery::NotSent));
         let text = format!("{error} {error:?}");
         assert!(text.contains("invalid_client") && text.contains("AADSTS7000215"), "{text}");
+        assert_eq!((error.status().unwrap().as_u16(), error.request_id()), (401, Some("7f0c-12")));
+        assert!(error.message().ends_with("refused the credentials: invalid_client (AADSTS7000215)"), "{text}");
         assert!(!text.contains(SECRET) && !text.contains("client-1"), "{text}");
     }
     assert_eq!((identity.count(), service.count()), (1, 0), "those who waited share the refusal");

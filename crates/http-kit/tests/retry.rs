@@ -131,10 +131,12 @@ async fn a_pause_beyond_the_deadline_is_an_error_and_stays_on_the_lane() {
 #[tokio::test]
 async fn throttling_without_end_gives_up() {
     let (transport, clock) = (ScriptedTransport::new(), ManualClock::auto_advancing());
-    transport.handle(|_| Ok(response(429, &[("retry-after", "1")], "")));
+    transport.handle(|_| Ok(response(429, &[("retry-after", "1")], "CANARY why")));
     let client = builder(&transport, &clock, 1).build().unwrap();
     let error = client.send(post("things").time_limit(seconds(3_600))).await.unwrap_err();
     assert_eq!((error.kind(), error.attempts()), (ErrorKind::Throttled, 11));
+    assert_eq!(error.answer().map(|body| &body[..]), Some(&b"CANARY why"[..]));
+    assert!(!format!("{error} {error:?}").contains("CANARY"));
 }
 
 #[tokio::test]
