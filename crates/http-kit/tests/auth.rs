@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use http_kit::testing::{ScriptedTransport, response};
 use http_kit::{
-    AccessToken, Authenticator, Client, ClientCredentials, Delivery, Error, ErrorKind, Origin, SecretString, TokenCache,
-    TokenSource, TransportErrorKind, Url,
+    AccessToken, Authenticator, Client, ClientCredentials, Delivery, Error, ErrorKind, Origin, SecretString,
+    TokenCache, TokenSource, TransportErrorKind, Url,
 };
 use setup::{builder, get, post};
 use timing::{FixedEntropy, ManualClock};

@@ -92,7 +92,8 @@ impl ClientCredentials {
         let code = redact::scrub(answer.error().as_ref(), &secret);
         let code: String = code.chars().take(64).collect();
         let entra_code = answer.error_description().and_then(|text| entra_code(text)).map(|code| format!(" ({code})"));
-        let message = format!("the identity provider refused the credentials: {code}{}", entra_code.unwrap_or_default());
+        let message =
+            format!("the identity provider refused the credentials: {code}{}", entra_code.unwrap_or_default());
         seen.add_to(Error::new(ErrorKind::Auth, message).with_delivery(Delivery::Refused).with_operation(OPERATION))
     }
 }
