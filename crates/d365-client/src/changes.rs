@@ -16,7 +16,7 @@ use crate::client::D365Client;
 use crate::entity::{DynamicEntity, Entity as _, Envelope};
 use crate::error::{Error, ErrorKind};
 use crate::metadata::EntityDef;
-use crate::odata::{Name, Prefer, Query};
+use crate::odata::{MAX_TOP, Name, Prefer, Query};
 
 const OPERATION: &str = "GET changes";
 
@@ -116,10 +116,10 @@ impl ChangeTracker {
         Ok(Self { client, def, columns, page_size })
     }
 
-    /// The same with another number of rows per page, 5000 at most.
+    /// The same with another number of rows per page, brought into the range from 1 to 5000.
     #[must_use]
     pub fn page_size(mut self, rows: u32) -> Self {
-        self.page_size = rows;
+        self.page_size = rows.clamp(1, MAX_TOP);
         self
     }
 

@@ -234,6 +234,21 @@ async fn a_page_that_points_to_itself_is_no_page() {
     assert_eq!(tracker.follow(&next).await.unwrap_err().kind(), ErrorKind::Decode);
 }
 
+#[tokio::test]
+async fn a_page_size_outside_of_the_services_range_is_brought_into_it() {
+    for (wanted, sent) in [(0, 1), (5000, 5000), (9000, 5000)] {
+        let (tracker, script) = tracker();
+        script.respond(200, page_with_link());
+        tracker.page_size(wanted).start().await.unwrap();
+        let wish = format!("odata.track-changes,odata.maxpagesize={sent}");
+        assert_eq!(header(&script.requests()[0], "prefer"), Some(wish.as_str()));
+    }
+}
+
+fn page_with_link() -> String {
+    format!(r#"{{"value":[],"@odata.deltaLink":"{}"}}"#, delta_url("1"))
+}
+
 #[test]
 fn a_link_tells_the_columns_it_was_made_for() {
     let (tracker, _script) = tracker();
