@@ -64,10 +64,11 @@ impl CampaignConfig {
 
     /// `<url>/campaign`: nothing outside it is ever asked.
     pub(crate) fn origin(&self) -> Result<Origin, Error> {
-        let base = Origin::parse(self.url.trim_end_matches('/')).map_err(Error::from)?;
+        let base = Origin::parse(self.url.trim_end_matches('/')).map_err(|error| Error::of_setting("url", error))?;
         let path = base.base().path().trim_matches('/');
         let wrong = |why| {
-            Err(Error::from(
+            Err(Error::of_setting(
+                "url",
                 http_kit::Error::new(HttpKind::Configuration, why)
                     .with_remedy("give the Campaign URL as https://mc.adobe.io/<organisation>, without /campaign"),
             ))
@@ -82,7 +83,8 @@ impl CampaignConfig {
     }
 
     pub(crate) fn ims_origin(&self) -> Result<(Origin, Url), Error> {
-        let origin = Origin::parse(self.ims_url.trim_end_matches('/'))?;
+        let origin =
+            Origin::parse(self.ims_url.trim_end_matches('/')).map_err(|error| Error::of_setting("ims_url", error))?;
         let token_url = origin.join("ims/token/v3")?;
         Ok((origin, token_url))
     }

@@ -2,8 +2,10 @@ use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
-use http::StatusCode;
+use http::{Method, StatusCode};
 pub use http_kit::Delivery;
+
+use crate::refusal::Refusal;
 
 /// What went wrong, as far as the reaction depends on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -215,6 +217,14 @@ impl Error {
         error
     }
 
+    /// As `source`, with the setting that led to it named.
+    pub(crate) fn of_setting(setting: &'static str, source: http_kit::Error) -> Self {
+        let message = format!("{}: {setting}: {}", ErrorKind::Configuration.message(), source.message());
+        let mut error = Self::from(source);
+        error.inner.message = Some(message.into());
+        error
+    }
+
     pub(crate) fn with_delivery(mut self, delivery: Delivery) -> Self {
         self.inner.delivery = delivery;
         self
@@ -229,6 +239,7 @@ impl Error {
         self.inner.status = Some(response.status);
         self.inner.request_id = response.request_id().map(str::to_owned);
         self.inner.attempts = response.attempts;
+        self.inner.retry_after = response.retry_after;
         self
     }
 
@@ -329,7 +340,17 @@ impl From<http_kit::Error> for Error {
             Http::Cancelled => ErrorKind::Cancelled,
             _ => ErrorKind::Transport,
         };
-        let mut error = Self::new(kind);
+        let mut error = match kind {
+            // The one place that says what is wrong, with the code of the identity service. Safe to show by contract.
+            ErrorKind::Configuration | ErrorKind::Credentials => {
+                Self::because(kind, format!("{}: {}", kind.message(), source.message()))
+            }
+            _ => Self::new(kind),
+        };
+        if let (Some(status), Some(body)) = (source.status(), source.answer()) {
+            let refusal = Refusal::read(&Method::GET, status, body, true);
+            error = error.with_server_text(refusal.code, refusal.message);
+        }
         error.inner.delivery = source.delivery();
         error.inner.status = source.status();
         error.inner.request_id = source.request_id().map(str::to_owned);

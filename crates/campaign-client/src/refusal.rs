@@ -234,12 +234,12 @@ pub(crate) struct EngineClassifier {
 impl Classify for EngineClassifier {
     fn classify(&self, answer: &Answer<'_>) -> Verdict {
         let standard = StandardClassifier.classify(answer);
-        if standard != Verdict::RetryTransient {
+        if !matches!(standard, Verdict::RetryTransient { .. }) {
             return standard;
         }
         let worked = self.worked.load(Ordering::Relaxed);
         match Refusal::read(answer.method, answer.status, answer.body, worked).kind {
-            ErrorKind::Gateway | ErrorKind::Server => Verdict::RetryTransient,
+            ErrorKind::Gateway | ErrorKind::Server => standard,
             _ => Verdict::Refused,
         }
     }

@@ -187,5 +187,10 @@ fn impossible_settings_name_their_remedy() {
         let error = CampaignClient::new(config).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Configuration, "{url}");
         assert!(!error.remedy().is_empty());
+        assert!(error.to_string().starts_with("the configuration cannot be used: url: "), "{error}");
     }
+    let mut config = CampaignConfig::new("https://mc.adobe.io/acme", "id", SecretString::from("s3cret"));
+    config.ims_url = "http://ims.example.com".to_owned();
+    let error = CampaignClient::new(config).unwrap_err();
+    assert!(error.to_string().contains("ims_url: the base URL is plain http"), "{error}");
 }

@@ -45,7 +45,8 @@ async fn a_wrong_dataverse_secret() {
     let world = World::new(5).await;
     let secret = field(&world, "dataverse", "client_secret");
     let config = changed(&world, &secret, "\"wrong-secret-canary\"");
-    let ended = refused(&world, &config, 1, &["dataverse"]).await;
+    let words = ["dataverse", "AADSTS7000215", "invalid_client", "status 401"];
+    let ended = refused(&world, &config, 1, &words).await;
     assert!(!ended.stderr.contains("wrong-secret-canary"));
 }
 
@@ -54,7 +55,7 @@ async fn a_wrong_campaign_secret() {
     let world = World::new(5).await;
     let secret = field(&world, "campaign", "client_secret");
     let config = changed(&world, &secret, "\"wrong-secret-canary\"");
-    let ended = refused(&world, &config, 1, &["campaign"]).await;
+    let ended = refused(&world, &config, 1, &["campaign", "invalid_client", "status 40"]).await;
     assert!(!ended.stderr.contains("wrong-secret-canary"));
 }
 
@@ -62,7 +63,7 @@ async fn a_wrong_campaign_secret() {
 async fn a_wrong_tenant() {
     let world = World::new(5).await;
     let tenant = field(&world, "dataverse", "tenant");
-    refused(&world, &changed(&world, &tenant, "\"nobody.example\""), 1, &["dataverse"]).await;
+    refused(&world, &changed(&world, &tenant, "\"nobody.example\""), 1, &["dataverse", "AADSTS90002"]).await;
 }
 
 #[tokio::test]

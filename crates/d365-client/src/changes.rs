@@ -14,9 +14,9 @@ use uuid::Uuid;
 
 use crate::client::D365Client;
 use crate::entity::{DynamicEntity, Entity as _, Envelope};
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::metadata::EntityDef;
-use crate::odata::{Name, Prefer, Query};
+use crate::odata::{MAX_TOP, Name, Prefer, Query};
 
 const OPERATION: &str = "GET changes";
 
@@ -116,10 +116,10 @@ impl ChangeTracker {
         Ok(Self { client, def, columns, page_size })
     }
 
-    /// The same with another number of rows per page, 5000 at most.
+    /// The same with another number of rows per page, brought into the range from 1 to 5000.
     #[must_use]
     pub fn page_size(mut self, rows: u32) -> Self {
-        self.page_size = rows;
+        self.page_size = rows.clamp(1, MAX_TOP);
         self
     }
 
@@ -160,12 +160,15 @@ impl ChangeTracker {
     ///
     /// # Errors
     /// [`TokenExpired`](crate::ErrorKind::TokenExpired) when the delta link is too old: start a new walk.
+    /// [`LinkRefused`](crate::ErrorKind::LinkRefused) when the service refuses the link with a status of 400 to 499
+    /// and a reason that tells nothing better: start a new walk, once, since a fault of another cause would not go
+    /// away by that.
     /// [`ForeignLink`](crate::ErrorKind::ForeignLink) when the link leads elsewhere; nothing is sent then.
     /// [`MissingLink`](crate::ErrorKind::MissingLink) when the last page has no delta link.
     pub async fn follow(&self, link: &Link) -> Result<ChangePage, Error> {
         let url = self.client.link(link.as_str())?;
         let prefer = if link.is_delta() { Prefer::new().max_page_size(self.page_size) } else { self.walk() };
-        let response = self.client.follow(url, OPERATION, Some(prefer)).await?;
+        let response = self.client.follow(url, OPERATION, Some(prefer)).await.map_err(refused_link)?;
         self.checked(decode_changes(&self.def, &response.body, Some(link))?)
     }
 
@@ -179,6 +182,32 @@ impl ChangeTracker {
     fn walk(&self) -> Prefer {
         Prefer::new().track_changes().max_page_size(self.page_size)
     }
+}
+
+/// How the service refuses a link that is malformed or gone is not documented. A refusal that says nothing better is taken
+/// for that: the alternative is a link that is tried and refused for ever.
+fn refused_link(error: Error) -> Error {
+    let of_link = error.status().is_some_and(|status| status.is_client_error())
+        && matches!(
+            error.kind(),
+            ErrorKind::NotFound
+                | ErrorKind::PreconditionFailed
+                | ErrorKind::Duplicate
+                | ErrorKind::UnknownTable
+                | ErrorKind::BadRequest
+                | ErrorKind::Payload
+                | ErrorKind::Validation
+        );
+    if !of_link {
+        return error;
+    }
+    tracing::warn!(
+        status = error.status().map(|status| status.as_u16()),
+        code = error.code().map(|code| format!("{code:#010x}")),
+        request_id = error.request_id(),
+        "d365.link_refused"
+    );
+    error.with_kind(ErrorKind::LinkRefused)
 }
 
 /// Decodes a page of tracked changes. `followed` is the link that led to it; an answer to a delta link may lack `value`

@@ -350,7 +350,9 @@ impl Classify for DataverseClassifier {
         let Some(code) = Error::from_answer(answer.status, answer.body).code() else { return by_status };
         match codes::classify(answer.status.as_u16(), Some(code), "") {
             ErrorKind::Throttled => Verdict::RetryThrottled { after: answer.retry_after() },
-            ErrorKind::ServiceUnavailable if by_status == Verdict::Refused => Verdict::RetryTransient,
+            ErrorKind::ServiceUnavailable if by_status == Verdict::Refused => {
+                Verdict::RetryTransient { after: answer.retry_after() }
+            }
             ErrorKind::ServiceUnavailable | ErrorKind::Unexpected => by_status,
             // The code is known and says that the service did not act.
             _ if codes::is_known(code) => Verdict::Refused,

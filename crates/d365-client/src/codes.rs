@@ -16,12 +16,13 @@ pub(crate) fn classify(status: u16, code: Option<u32>, message: &str) -> ErrorKi
         403 => ErrorKind::Forbidden,
         404 if is_unknown_segment(message) => ErrorKind::UnknownTable,
         404 | 410 => ErrorKind::NotFound,
-        408 | 500 | 502..=504 => ErrorKind::ServiceUnavailable,
+        501 | 505 => ErrorKind::BadRequest,
+        408 | 500..=599 => ErrorKind::ServiceUnavailable,
         412 => ErrorKind::PreconditionFailed,
         413 => ErrorKind::Validation,
         429 => ErrorKind::Throttled,
         400 | 405 if is_unknown_column(message) => ErrorKind::UnknownColumn,
-        400..=499 | 501 => ErrorKind::BadRequest,
+        400..=499 => ErrorKind::BadRequest,
         _ => ErrorKind::Unexpected,
     }
 }
@@ -137,6 +138,8 @@ mod tests {
             (500, ErrorKind::ServiceUnavailable),
             (501, ErrorKind::BadRequest),
             (503, ErrorKind::ServiceUnavailable),
+            (505, ErrorKind::BadRequest),
+            (522, ErrorKind::ServiceUnavailable),
             (302, ErrorKind::Unexpected),
         ];
         for (status, kind) in table {

@@ -100,11 +100,11 @@ impl D365Config {
     }
 
     pub(crate) fn checked(&self) -> Result<Checked, Error> {
-        let organisation = Origin::parse(organisation_root(&self.url))?;
+        let organisation = origin("url", organisation_root(&self.url))?;
         if organisation.base().path() != "/" {
             return Err(Error::configuration("url: must be the organisation's address without a path"));
         }
-        let authority = Origin::parse(self.authority.trim().trim_end_matches('/'))?;
+        let authority = origin("authority", self.authority.trim().trim_end_matches('/'))?;
         if !is_tenant(&self.tenant) {
             return Err(Error::configuration(
                 "tenant: must be the GUID or domain of one tenant; `common`, `organizations` and `consumers` cannot serve an application",
@@ -119,7 +119,7 @@ impl D365Config {
         if self.in_flight == 0 {
             return Err(Error::configuration("in_flight: must be at least 1"));
         }
-        let others = self.allowed_origins.iter().map(|origin| Origin::parse(organisation_root(origin)));
+        let others = self.allowed_origins.iter().map(|other| origin("allowed_origins", organisation_root(other)));
         let allowed = others.collect::<Result<Vec<_>, _>>()?;
         let token_url = authority.join(&format!("{}/oauth2/v2.0/token", self.tenant))?;
         let scope = format!("{}/.default", organisation.base().as_str().trim_end_matches('/'));
@@ -134,6 +134,10 @@ pub(crate) struct Checked {
     pub(crate) authority: Origin,
     pub(crate) token_url: url::Url,
     pub(crate) scope: String,
+}
+
+fn origin(setting: &'static str, url: &str) -> Result<Origin, Error> {
+    Origin::parse(url).map_err(|error| Error::of_setting(setting, error))
 }
 
 /// People paste the address of the Web API as often as that of the organisation.
@@ -201,7 +205,10 @@ mod tests {
         for (at, spoil) in bad.iter().enumerate() {
             let mut config = config("https://acme.crm4.dynamics.com");
             spoil(&mut config);
-            assert_eq!(config.validate().unwrap_err().kind(), ErrorKind::Configuration, "{at}");
+            let error = config.validate().unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Configuration, "{at}");
+            let settings = ["url: ", "tenant: ", "client_id: ", "page_size: ", "in_flight: ", "allowed_origins: "];
+            assert!(settings.iter().any(|setting| error.to_string().contains(setting)), "{at}: {error}");
         }
     }
 

@@ -54,6 +54,9 @@ pub enum ErrorKind {
     Configuration,
     /// A link leads to another host than the configured ones; it was not followed.
     ForeignLink,
+    /// The service does not accept a link that it once gave, for a reason that it does not tell: malformed, or gone.
+    /// Only a full walk helps.
+    LinkRefused,
     /// The answer is not of the documented shape.
     Decode,
     /// The host asked to stop.
@@ -85,6 +88,7 @@ impl ErrorKind {
             Self::Auth => "no access token could be obtained",
             Self::Configuration => "the client cannot work as configured",
             Self::ForeignLink => "a link leads to another host than the configured ones",
+            Self::LinkRefused => "the service does not accept a link that it gave",
             Self::Decode => "the answer is not of the documented shape",
             Self::Cancelled => "the call was given up because the host stops",
             Self::Unexpected => "the service gave an unexpected answer",
@@ -117,8 +121,9 @@ impl ErrorKind {
             Self::Auth => "check tenant, client id and client secret",
             Self::Configuration => "correct the configuration",
             Self::ForeignLink => {
-                "check the organisation URL; name the other host as an additional allowed host only if it belongs to the same environment"
+                "nothing was sent to that host; check that the organisation URL is the one under which the environment answers (Power Platform admin center)"
             }
+            Self::LinkRefused => "read the whole table again; see the server's message if it is refused once more",
             Self::Decode => "check that the URL leads to a Dataverse Web API and that no proxy changes answers",
             Self::Cancelled => "start again",
             Self::Unexpected => "see the status and the server's message",
@@ -140,7 +145,7 @@ impl ErrorKind {
 
 /// A failed call.
 ///
-/// `Display` and `Debug` tell operation, kind, status and code. They carry neither secret nor record data; what the
+/// `Display` and `Debug` tell operation, kind, status, code and the service's id of the request. They carry neither secret nor record data; what the
 /// server wrote, which may quote values of a row, is kept apart in [`Error::server_message`].
 pub struct Error(Box<Inner>);
 
@@ -185,6 +190,14 @@ impl Error {
     /// A configuration that cannot work; nothing was sent.
     pub(crate) fn configuration(detail: &'static str) -> Self {
         Self::new(ErrorKind::Configuration, detail, Delivery::NotSent)
+    }
+
+    /// As `source`, with the setting that led to it named.
+    pub(crate) fn of_setting(setting: &'static str, source: http_kit::Error) -> Self {
+        let detail = format!("{setting}: {}", source.message());
+        let mut error = Self::from(source);
+        error.0.detail = detail.into();
+        error
     }
 
     /// An answer that is no JSON of the expected shape. Of serde's error only the place is kept: its text may quote values.
@@ -238,8 +251,7 @@ impl Error {
 
     fn with_answer(mut self, response: &Response) -> Self {
         self.0.request_id = response.request_id().map(Into::into);
-        self.0.retry_after =
-            response.header("retry-after").and_then(|text| text.trim().parse().ok()).map(Duration::from_secs);
+        self.0.retry_after = response.retry_after;
         if response.maybe_applied_before {
             self.0.delivery = Delivery::MaybeApplied;
         }
@@ -329,9 +341,13 @@ impl fmt::Display for Error {
             write!(f, ": {}", inner.detail)?;
         }
         match (inner.status, inner.code) {
-            (Some(status), Some(code)) => write!(f, " (status {}, code {code:#010x})", status.as_u16()),
-            (Some(status), None) => write!(f, " (status {})", status.as_u16()),
-            _ => Ok(()),
+            (Some(status), Some(code)) => write!(f, " (status {}, code {code:#010x})", status.as_u16())?,
+            (Some(status), None) => write!(f, " (status {})", status.as_u16())?,
+            _ => {}
+        }
+        match self.request_id() {
+            Some(id) => write!(f, ", request id {id}"),
+            None => Ok(()),
         }
     }
 }
@@ -363,24 +379,41 @@ impl From<http_kit::Error> for Error {
     fn from(source: http_kit::Error) -> Self {
         use http_kit::ErrorKind as Kit;
         let (kind, detail) = match source.kind() {
-            Kit::Configuration => (ErrorKind::Configuration, ""),
-            Kit::Auth => (ErrorKind::Auth, ""),
-            Kit::Connect => (ErrorKind::Transport, "the server could not be reached"),
-            Kit::Timeout => (ErrorKind::Transport, "no answer within the time limit"),
-            Kit::Unavailable => (ErrorKind::ServiceUnavailable, ""),
-            Kit::Throttled => (ErrorKind::Throttled, ""),
-            Kit::BodyTooLarge => (ErrorKind::Decode, "the answer is larger than the limit"),
-            Kit::ForeignLink => (ErrorKind::ForeignLink, ""),
-            Kit::RepeatedLink => (ErrorKind::Decode, "the service repeated a link"),
-            Kit::Cancelled => (ErrorKind::Cancelled, ""),
-            Kit::Deadline => (ErrorKind::Transport, "the time for the whole call is over"),
-            _ => (ErrorKind::Transport, ""),
+            // The one place that says what is wrong, with the code of the identity provider. Safe to show by contract.
+            Kit::Configuration => (ErrorKind::Configuration, Cow::Owned(source.message().to_owned())),
+            Kit::Auth => (ErrorKind::Auth, Cow::Owned(source.message().to_owned())),
+            kind => {
+                let (kind, detail) = plain(kind);
+                (kind, Cow::Borrowed(detail))
+            }
         };
         let mut error = Self::new(kind, detail, source.delivery());
         error.0.operation = source.operation().map(|operation| Cow::Owned(operation.to_owned()));
         error.0.status = source.status();
+        if let Some(body) = source.answer() {
+            let (code, message) = read_envelope(body);
+            error.0.code = code;
+            error.0.server_message = message.map(String::into_boxed_str);
+        }
         error.0.source = Some(source);
         error
+    }
+}
+
+/// Failures whose kind says all that is known of them.
+const fn plain(kind: http_kit::ErrorKind) -> (ErrorKind, &'static str) {
+    use http_kit::ErrorKind as Kit;
+    match kind {
+        Kit::Connect => (ErrorKind::Transport, "the server could not be reached"),
+        Kit::Timeout => (ErrorKind::Transport, "no answer within the time limit"),
+        Kit::Unavailable => (ErrorKind::ServiceUnavailable, ""),
+        Kit::Throttled => (ErrorKind::Throttled, ""),
+        Kit::BodyTooLarge => (ErrorKind::Decode, "the answer is larger than the limit"),
+        Kit::ForeignLink => (ErrorKind::ForeignLink, ""),
+        Kit::RepeatedLink => (ErrorKind::Decode, "the service repeated a link"),
+        Kit::Cancelled => (ErrorKind::Cancelled, ""),
+        Kit::Deadline => (ErrorKind::Transport, "the time for the whole call is over"),
+        _ => (ErrorKind::Transport, ""),
     }
 }
 

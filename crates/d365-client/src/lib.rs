@@ -3,6 +3,7 @@
 //! - [`D365Client`] holds identity, connections and pace; [`D365Client::who_am_i`] proves that all is in order.
 //! - [`EntityApi`] creates, reads, updates, upserts, deletes and lists rows: typed structs that implement [`Entity`],
 //!   or [`DynamicEntity`] for tables known at run time only.
+//! - [`wire`] keeps decimals exact and reads multi-select choices in typed structs.
 //! - [`odata`] builds conditions and queries from types, so that no value can change a query's meaning.
 //! - [`ChangeTracker`] reads a whole table once and its changes and deletions from then on.
 //! - [`metadata`] tells tables, columns, options, labels and keys.
@@ -71,6 +72,7 @@ mod limits;
 pub mod metadata;
 pub mod odata;
 mod whoami;
+pub mod wire;
 
 pub use changes::{ChangePage, ChangeTracker, Changed, Link, decode_changes};
 pub use client::{D365Client, D365ClientBuilder};

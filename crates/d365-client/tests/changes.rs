@@ -141,6 +141,48 @@ async fn an_expired_link_is_known_by_its_code_whatever_the_status() {
 }
 
 #[tokio::test]
+async fn a_link_that_is_refused_without_a_telling_reason_is_lost() {
+    let unknown = r#"{"error":{"code":"0x80060888","message":"CANARY The delta token is not valid."}}"#;
+    let segment = r#"{"error":{"code":"0x8006088a","message":"Resource not found for the segment 'x'."}}"#;
+    for (status, body) in
+        [(400, unknown), (400, ""), (404, ""), (404, segment), (405, ""), (410, ""), (412, ""), (422, "")]
+    {
+        for link in [delta("1"), Link::Next(format!("{BASE}/contacts?$skiptoken=1"))] {
+            let (tracker, script) = tracker();
+            script.respond(status, body);
+            let error = tracker.follow(&link).await.unwrap_err();
+            assert_eq!((error.kind(), error.status().unwrap().as_u16()), (ErrorKind::LinkRefused, status), "{body}");
+            assert!(error.is_permanent() && error.remedy().contains("whole table"));
+            assert!(!format!("{error} {error:?}").contains("CANARY"));
+        }
+    }
+    let column = r#"{"error":{"code":"0x80060888","message":"Could not find a property named 'x' on type 'y'."}}"#;
+    let off = r#"{"error":{"code":"0x80072491","message":"m"}}"#;
+    let privilege = r#"{"error":{"code":"0x80040220","message":"m"}}"#;
+    let busy = r#"{"error":{"code":"0x80044150","message":"m"}}"#;
+    for (status, body, kind) in [
+        (401, "", ErrorKind::Unauthorized),
+        (403, "", ErrorKind::Forbidden),
+        (403, privilege, ErrorKind::Forbidden),
+        (408, "", ErrorKind::ServiceUnavailable),
+        (429, "", ErrorKind::Throttled),
+        (400, column, ErrorKind::UnknownColumn),
+        (400, off, ErrorKind::TrackingOff),
+        (400, busy, ErrorKind::ServiceUnavailable),
+        (500, "", ErrorKind::ServiceUnavailable),
+        (302, "", ErrorKind::Unexpected),
+    ] {
+        let (tracker, script) = tracker();
+        script.handle(move |_| Ok(http_kit::testing::response(status, &[], body)));
+        assert_eq!(tracker.follow(&delta("1")).await.unwrap_err().kind(), kind, "{status} {body}");
+    }
+    // Without a link there is nothing to be lost.
+    let (tracker, script) = tracker();
+    script.respond(400, "");
+    assert_eq!(tracker.start().await.unwrap_err().kind(), ErrorKind::BadRequest);
+}
+
+#[tokio::test]
 async fn a_table_without_tracking_is_named_as_such() {
     for (code, hint) in [("0x80072491", "Track changes"), ("0x80072492", "another table")] {
         let (tracker, script) = tracker();
@@ -190,6 +232,21 @@ async fn a_page_that_points_to_itself_is_no_page() {
     let next = Link::Next(format!("{BASE}/contacts?$skiptoken=1"));
     script.respond(200, format!(r#"{{"value":[],"@odata.nextLink":"{}"}}"#, next.as_str()));
     assert_eq!(tracker.follow(&next).await.unwrap_err().kind(), ErrorKind::Decode);
+}
+
+#[tokio::test]
+async fn a_page_size_outside_of_the_services_range_is_brought_into_it() {
+    for (wanted, sent) in [(0, 1), (5000, 5000), (9000, 5000)] {
+        let (tracker, script) = tracker();
+        script.respond(200, page_with_link());
+        tracker.page_size(wanted).start().await.unwrap();
+        let wish = format!("odata.track-changes,odata.maxpagesize={sent}");
+        assert_eq!(header(&script.requests()[0], "prefer"), Some(wish.as_str()));
+    }
+}
+
+fn page_with_link() -> String {
+    format!(r#"{{"value":[],"@odata.deltaLink":"{}"}}"#, delta_url("1"))
 }
 
 #[test]

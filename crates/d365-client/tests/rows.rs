@@ -185,10 +185,106 @@ async fn an_upsert_tells_create_from_update_by_its_status() {
     let row = format!(r#"{{"contactid":"{ID_TEXT}","lastname":"x"}}"#);
     script.respond(201, row.clone()).respond(200, row);
     let body = EntityBody::new();
-    assert!(api.upsert_returning(ID, &body, &Precondition::None, &[]).await.unwrap().created);
-    assert!(!api.upsert_returning(ID, &body, &Precondition::None, &[]).await.unwrap().created);
+    assert_eq!(api.upsert_returning(ID, &body, &Precondition::None, &[]).await.unwrap().created, Some(true));
+    assert_eq!(api.upsert_returning(ID, &body, &Precondition::None, &[]).await.unwrap().created, Some(false));
     assert_eq!(line(&script.requests()[0]), format!("PATCH {BASE}/contacts({ID_TEXT})?$select=contactid,lastname"));
     assert_eq!(header(&script.requests()[0], "prefer"), Some("return=representation"));
+}
+
+#[tokio::test]
+async fn an_upsert_whose_first_answer_was_lost_does_not_claim_to_know() {
+    let (api, script) = typed();
+    let row = format!(r#"{{"contactid":"{ID_TEXT}","lastname":"x"}}"#);
+    for (status, created) in [(200, None), (201, Some(true))] {
+        script.fail(TransportErrorKind::Broken, Delivery::MaybeApplied).respond(status, row.clone());
+        let upserted = api.upsert_returning(ID, &EntityBody::new(), &Precondition::None, &[]).await.unwrap();
+        assert_eq!(upserted.created, created, "{status}");
+    }
+}
+
+#[tokio::test]
+async fn numbers_that_json_cannot_say_are_refused_and_clear_nothing() {
+    #[derive(Serialize)]
+    struct Place {
+        address1_latitude: Option<f64>,
+    }
+    let (api, script) = typed();
+    for bad in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+        let error = EntityBody::new().set("address1_latitude", Some(bad)).unwrap_err();
+        assert_eq!((error.kind(), error.delivery()), (ErrorKind::Validation, Delivery::NotSent));
+        let place = Place { address1_latitude: Some(bad) };
+        let error = api.update(ID, &place, &Expect::Any).await.unwrap_err();
+        assert_eq!((error.kind(), error.delivery()), (ErrorKind::Validation, Delivery::NotSent));
+        assert_eq!(api.create(&place).await.unwrap_err().kind(), ErrorKind::Validation);
+    }
+    assert_eq!(script.count(), 0);
+    script.respond(204, "");
+    let body = EntityBody::new().set("address1_latitude", 51.5).unwrap();
+    api.update(ID, &body, &Expect::Any).await.unwrap();
+}
+
+#[tokio::test]
+async fn conditions_with_control_characters_are_not_sent() {
+    let (api, script) = typed();
+    let column = || Column::new("lastname").unwrap();
+    for text in ["a\nb", "\0", "a\u{7f}", "\u{85}"] {
+        for filter in [
+            column().eq(text),
+            column().contains(text),
+            column().is_in(["x", text]).unwrap(),
+            column().eq("x").and(column().ne(text).negate()).or(column().is_null()),
+        ] {
+            let error = api.list(&Query::new().filter(filter.clone())).err().unwrap();
+            assert_eq!((error.kind(), error.delivery()), (ErrorKind::Validation, Delivery::NotSent));
+            assert_eq!(api.count(Some(filter)).await.unwrap_err().kind(), ErrorKind::Validation);
+        }
+    }
+    assert_eq!(script.count(), 0);
+}
+
+#[test]
+fn pages_rows_and_references_show_no_record_data() {
+    #[derive(Debug, Deserialize)]
+    struct Row {
+        #[expect(dead_code, reason = "only its Debug is of interest")]
+        lastname: String,
+    }
+    impl Entity for Row {
+        type Def = ();
+        fn logical_name(_: &()) -> &str {
+            "contact"
+        }
+        fn entity_set(_: &()) -> &str {
+            "contacts"
+        }
+        fn primary_id(_: &()) -> &str {
+            "contactid"
+        }
+        fn columns(_: &()) -> &[&'static str] {
+            &["lastname"]
+        }
+        fn decode(_: &(), text: &str) -> Result<Self, serde_json::Error> {
+            serde_json::from_str(text)
+        }
+    }
+    let page =
+        r#"{"value":[{"lastname":"CANARY"}],"@odata.nextLink":"https://x/contacts?$filter=CANARY","@odata.count":1}"#;
+    let plain = d365_client::decode_page::<Row>(&(), page.as_bytes()).unwrap();
+    let guarded = d365_client::decode_page::<Guarded<Row>>(&(), page.as_bytes()).unwrap();
+    let references = br#"{"value":[{"@odata.id":"https://x/contacts(emailaddress1='CANARY')"}]}"#;
+    let references = d365_client::decode_references(references).unwrap();
+    let shown = format!("{plain:?} {guarded:?} {:?} {references:?}", guarded.items);
+    assert!(!shown.contains("CANARY"), "{shown}");
+    assert!(shown.contains("items: 1") && shown.contains("next: true"), "{shown}");
+}
+
+#[tokio::test]
+async fn an_upserted_row_is_not_shown() {
+    let (api, script) = typed();
+    script.respond(201, r#"{"lastname":"CANARY"}"#);
+    let upserted = api.upsert_returning(ID, &EntityBody::new(), &Precondition::None, &[]).await.unwrap();
+    let shown = format!("{upserted:?}");
+    assert!(shown.contains("created: Some(true)") && !shown.contains("CANARY"), "{shown}");
 }
 
 #[tokio::test]

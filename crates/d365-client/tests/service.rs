@@ -75,11 +75,17 @@ async fn the_days_of_change_tracking_are_asked_of_the_organisation() {
 #[tokio::test]
 async fn a_wrong_secret_is_a_permanent_fault_of_its_own() {
     let (client, script) = granted(config());
-    script.respond(
+    script.respond_with(
         401,
+        &[("x-ms-request-id", "7f0c-12")],
         r#"{"error":"invalid_client","error_description":"AADSTS7000215: Invalid client secret provided."}"#,
     );
     let error = client.who_am_i().await.unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "POST token: no access token could be obtained: the identity provider refused the credentials: invalid_client \
+         (AADSTS7000215) (status 401), request id 7f0c-12"
+    );
     assert_eq!((error.kind(), error.delivery()), (ErrorKind::Auth, Delivery::NotSent));
     assert!(error.is_permanent());
     assert!(!error.remedy().is_empty());
@@ -111,6 +117,28 @@ async fn throttling_pauses_and_repeats_also_a_create() {
 }
 
 #[tokio::test]
+async fn throttling_that_does_not_end_keeps_the_code_and_the_wait() {
+    let (client, script) = client();
+    let limit = r#"{"error":{"code":"0x80072321","message":"CANARY Combined execution time exceeded."}}"#;
+    script.respond_with(429, &[("Retry-After", "86400")], limit);
+    let error = client.who_am_i().await.unwrap_err();
+    assert_eq!((error.kind(), error.code()), (ErrorKind::Throttled, Some(0x8007_2321)));
+    assert_eq!(error.retry_after(), Some(Duration::from_secs(86_400)));
+    assert!(error.to_string().contains("status 429, code 0x80072321"), "{error}");
+    assert!(!format!("{error} {error:?}").contains("CANARY"));
+}
+
+#[tokio::test]
+async fn the_wait_that_an_answer_asks_for_is_read_in_both_forms() {
+    for (named, seconds) in [("7", 7), ("Wed, 21 Oct 2015 07:28:12 GMT", 12), ("99999999999999999999", 31_536_000)] {
+        let (client, script) = client();
+        script.respond_with(503, &[("Retry-After", named), ("Date", "Wed, 21 Oct 2015 07:28:00 GMT")], "");
+        let error = client.entity_with::<DynamicEntity>(contact()).create(&EntityBody::new()).await.unwrap_err();
+        assert_eq!(error.retry_after(), Some(Duration::from_secs(seconds)), "{named}");
+    }
+}
+
+#[tokio::test]
 async fn a_server_error_is_repeated_for_a_read_and_reported_for_a_create() {
     let (client, script) = client();
     script.respond(500, "").respond(200, WHO);
@@ -119,6 +147,25 @@ async fn a_server_error_is_repeated_for_a_read_and_reported_for_a_create() {
     let error = client.entity_with::<DynamicEntity>(contact()).create(&EntityBody::new()).await.unwrap_err();
     assert_eq!((error.kind(), error.delivery()), (ErrorKind::ServiceUnavailable, Delivery::MaybeApplied));
     assert_eq!(script.count(), 3);
+}
+
+#[tokio::test]
+async fn a_create_answered_with_503_and_a_pause_may_have_been_executed() {
+    let (client, script) = client();
+    script.respond_with(503, &[("Retry-After", "5")], "<html>busy</html>");
+    let error = client.entity_with::<DynamicEntity>(contact()).create(&EntityBody::new()).await.unwrap_err();
+    assert_eq!((error.kind(), error.delivery()), (ErrorKind::ServiceUnavailable, Delivery::MaybeApplied));
+    assert_eq!(error.retry_after(), Some(Duration::from_secs(5)));
+    assert_eq!(script.count(), 1);
+    let limit =
+        r#"{"error":{"code":"0x80072326","message":"Number of concurrent requests exceeded the limit of 52."}}"#;
+    script.respond_with(503, &[("Retry-After", "5")], limit).respond_with(
+        204,
+        &[("OData-EntityId", "x/contacts(22222222-0000-0000-0000-000000000002)")],
+        "",
+    );
+    client.entity_with::<DynamicEntity>(contact()).create(&EntityBody::new()).await.unwrap();
+    assert_eq!(script.count(), 3, "the code of service protection says that nothing was executed");
 }
 
 #[tokio::test]

@@ -124,9 +124,9 @@ impl Client {
     /// Every answer that is not tried again is `Ok`, whatever its status: the caller knows what its
     /// service means by it. Tried again are
     /// - what was not sent, within the policy;
-    /// - what is idempotent, after an unclear end;
+    /// - what is idempotent, after an unclear end (a 503 is one, whether it has `Retry-After` or not);
     /// - what was throttled, after the lane has paused for as long as the server asked;
-    /// - once, with a fresh token, what was answered with 401.
+    /// - once, with a fresh token, what was answered with 401, where there is a fresh token to be had.
     ///
     /// # Cancellation
     /// Dropping the future frees the permit at once. A request that was under way may be applied.
@@ -213,7 +213,7 @@ impl Client {
             match step {
                 Step::Finish(result) => return result,
                 Step::Again => {}
-                Step::AgainAfter(wait) => parts.clock.sleep(wait).await,
+                Step::AgainAfter(wait) => parts.lane.sleep(wait).await?,
             }
         }
     }
@@ -223,8 +223,7 @@ impl Client {
         let parts = &*self.parts;
         for _ in 0..TOKEN_ROUNDS {
             if let Some(authenticator) = parts.authenticator.as_ref().filter(|authenticator| authenticator.is_due()) {
-                // Nothing of this request was sent, whatever became of the token request.
-                authenticator.refresh().await.map_err(|error| error.with_delivery(Delivery::NotSent))?;
+                self.renew(&**authenticator, deadline).await?;
             }
             let permit = parts.lane.admit(deadline).await?;
             let mut headers = parts.headers.clone();
@@ -240,6 +239,22 @@ impl Client {
             .with_remedy("check this machine's clock and the token lifetime at the identity provider"))
     }
 
+    /// Waits for fresh credentials no longer than to the deadline.
+    async fn renew(&self, authenticator: &dyn Authenticator, deadline: Duration) -> Result<(), Error> {
+        let clock = &self.parts.clock;
+        let left = deadline.saturating_sub(clock.monotonic());
+        let renewed = tokio::select! {
+            biased;
+            renewed = authenticator.refresh() => renewed,
+            () = clock.sleep(left) => {
+                Err(Error::new(ErrorKind::Deadline, "no token came in time")
+                    .with_remedy("try again later; check the way to the identity provider if it persists"))
+            }
+        };
+        // Nothing of this request was sent, whatever became of the token request.
+        renewed.map_err(|error| error.with_delivery(Delivery::NotSent))
+    }
+
     fn after_answer(
         &self,
         request: &Request,
@@ -252,8 +267,8 @@ impl Client {
         if answer.status == StatusCode::UNAUTHORIZED
             && !progress.replayed
             && let (Some(authenticator), Some(grant)) = (&parts.authenticator, grant)
+            && authenticator.invalidate(grant)
         {
-            authenticator.invalidate(grant);
             progress.replayed = true;
             Counters::add(&parts.counters.replayed_auth);
             tracing::debug!("http.replay");
@@ -269,11 +284,14 @@ impl Client {
         ));
         match verdict {
             Verdict::RetryThrottled { after } => return self.after_throttle(&answer, after, deadline, progress),
-            Verdict::RetryTransient => {
+            Verdict::RetryTransient { after } => {
+                if let Some(after) = after {
+                    self.pause_lane(&answer, after);
+                }
                 let before = progress.maybe_applied;
                 progress.maybe_applied = true;
                 if request.idempotent
-                    && let Some(wait) = self.next_wait(deadline, progress)
+                    && let Some(wait) = self.next_wait(after.unwrap_or_default(), deadline, progress)
                 {
                     return Step::AgainAfter(wait);
                 }
@@ -281,12 +299,14 @@ impl Client {
             }
             Verdict::Done | Verdict::Refused => parts.budget.give_back(),
         }
+        let retry_after = crate::retry::retry_after(&answer.headers, parts.clock.now());
         Step::Finish(Ok(Response {
             status: answer.status,
             headers: answer.headers,
             body: answer.body,
             attempts: progress.attempts,
             maybe_applied_before: progress.maybe_applied,
+            retry_after,
         }))
     }
 
@@ -298,12 +318,14 @@ impl Client {
         progress: &mut Progress,
     ) -> Step {
         let parts = &*self.parts;
-        let pause = after.unwrap_or_else(|| parts.policy.throttle_pause(progress.throttles));
-        // The pause holds for the whole identity, also if this call gives up.
-        parts.lane.pause_for(pause);
-        Counters::add(&parts.counters.throttled);
-        let pause_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
-        tracing::warn!(lane = parts.lane.name(), status = answer.status.as_u16(), pause_ms, "http.throttled");
+        let own = parts.policy.throttle_pause(progress.throttles);
+        let pause = match after {
+            // A server that says "at once", or that refuses again after the pause it asked for, knows less than it says.
+            Some(after) if after.is_zero() || progress.throttles > 0 => after.max(own),
+            Some(after) => after,
+            None => own,
+        };
+        self.pause_lane(answer, pause);
         progress.throttles += 1;
         let in_time = parts.clock.monotonic().saturating_add(pause) <= deadline;
         if progress.throttles <= parts.policy.throttle_retries && in_time {
@@ -313,7 +335,17 @@ impl Client {
             .with_delivery(Delivery::Refused)
             .with_status(answer.status)
             .with_request_id(crate::redact::request_id(&answer.headers))
+            .with_answer(answer.body.clone())
             .with_retry_after(pause)))
+    }
+
+    /// The pause holds for the whole identity, also if this call gives up.
+    fn pause_lane(&self, answer: &TransportResponse, pause: Duration) {
+        let parts = &*self.parts;
+        parts.lane.pause_for(pause);
+        Counters::add(&parts.counters.throttled);
+        let pause_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
+        tracing::warn!(lane = parts.lane.name(), status = answer.status.as_u16(), pause_ms, "http.throttled");
     }
 
     fn after_failure(
@@ -335,20 +367,20 @@ impl Client {
         let lasting = matches!(error.kind, TransportErrorKind::Request | TransportErrorKind::BodyTooLarge);
         if may_repeat
             && !lasting
-            && let Some(wait) = self.next_wait(deadline, progress)
+            && let Some(wait) = self.next_wait(Duration::ZERO, deadline, progress)
         {
             return Step::AgainAfter(wait);
         }
         Step::Finish(Err(error.into_error()))
     }
 
-    /// The wait before one more repetition, if policy, allowance and deadline allow one.
-    fn next_wait(&self, deadline: Duration, progress: &mut Progress) -> Option<Duration> {
+    /// The wait before one more repetition, at least `asked`, if policy, allowance and deadline allow one.
+    fn next_wait(&self, asked: Duration, deadline: Duration, progress: &mut Progress) -> Option<Duration> {
         let parts = &*self.parts;
         if progress.retries >= parts.policy.retries {
             return None;
         }
-        let wait = parts.policy.backoff.delay(progress.retries, parts.entropy.unit());
+        let wait = parts.policy.backoff.delay(progress.retries, parts.entropy.unit()).max(asked);
         if parts.clock.monotonic().saturating_add(wait) >= deadline || !parts.budget.take() {
             return None;
         }

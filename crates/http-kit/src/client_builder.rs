@@ -21,7 +21,7 @@ const DEFAULT_IN_FLIGHT: usize = 8;
 pub struct Limits {
     /// The most decoded bytes of a body with a status under 400. Default 32 MiB.
     pub body: usize,
-    /// The most decoded bytes of any other body. Default 1 MiB.
+    /// The most decoded bytes of any other body, which counts as empty if it is larger. Default 1 MiB.
     pub error_body: usize,
 }
 

@@ -3,6 +3,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::StatusCode;
 
 use crate::redact;
@@ -99,6 +100,7 @@ struct Inner {
     retry_after: Option<Duration>,
     remedy: Option<Cow<'static, str>>,
     cause: Option<Arc<Cause>>,
+    answer: Option<Bytes>,
 }
 
 /// The text of a foreign error, scrubbed: the original may hold URLs.
@@ -129,6 +131,7 @@ impl Error {
                 retry_after: None,
                 remedy: None,
                 cause: None,
+                answer: None,
             }),
         }
     }
@@ -187,6 +190,26 @@ impl Error {
     pub fn with_cause(mut self, cause: &(dyn std::error::Error + 'static)) -> Self {
         self.inner.cause = Some(Arc::new(Cause(redact::chain_text(cause))));
         self
+    }
+
+    /// Adds the body of the answer that this error stands for, for a client that reads a code of its service in it.
+    #[must_use]
+    pub fn with_answer(mut self, body: Bytes) -> Self {
+        self.inner.answer = Some(body);
+        self
+    }
+
+    /// What happened, in words that hold neither secret nor payload, without operation, status and ids.
+    #[must_use]
+    pub fn message(&self) -> &str {
+        &self.inner.message
+    }
+
+    /// The body of the last answer, where one led to this error. It may hold record values: neither `Display` nor
+    /// `Debug` shows it.
+    #[must_use]
+    pub fn answer(&self) -> Option<&Bytes> {
+        self.inner.answer.as_ref()
     }
 
     /// What went wrong, as far as the reaction depends on it.

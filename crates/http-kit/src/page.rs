@@ -1,4 +1,4 @@
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 
 use futures::stream::{self, Stream};
@@ -6,11 +6,12 @@ use futures::stream::{self, Stream};
 use crate::error::{Error, ErrorKind};
 use crate::origin::SameOriginUrl;
 
-/// Remembers which links were followed, 8 bytes each, so that a server's mistake cannot loop forever.
+/// Remembers which links were followed, 16 bytes each, so that a server's mistake cannot loop forever.
 #[derive(Debug, Default)]
 pub struct LinkTrail {
     hasher: RandomState,
-    seen: HashSet<u64>,
+    /// By link, the number of links before it.
+    seen: HashMap<u64, u64>,
 }
 
 impl LinkTrail {
@@ -25,12 +26,36 @@ impl LinkTrail {
     /// # Errors
     /// `RepeatedLink` if it was followed before.
     pub fn follow(&mut self, link: &SameOriginUrl) -> Result<(), Error> {
-        if self.seen.insert(self.hasher.hash_one(link.as_str())) {
-            Ok(())
-        } else {
-            Err(Error::new(ErrorKind::RepeatedLink, "a continuation link came for the second time"))
+        let place = self.seen.len() as u64;
+        match self.seen.insert(self.hasher.hash_one(link.as_str()), place) {
+            None => Ok(()),
+            Some(_) => Err(repeated()),
         }
     }
+
+    /// Notes that the page behind `from` leads to `to`, for a reader that may read a page twice: the same step again is
+    /// no mistake, only a step back is.
+    ///
+    /// # Errors
+    /// `RepeatedLink` if `to` is `from` or a link that led to it.
+    pub fn lead(&mut self, from: &str, to: &str) -> Result<(), Error> {
+        let place = *self.seen.entry(self.hasher.hash_one(from)).or_insert(0);
+        let next = self.hasher.hash_one(to);
+        if self.seen.get(&next).is_some_and(|known| *known <= place) {
+            return Err(repeated());
+        }
+        self.seen.insert(next, place + 1);
+        Ok(())
+    }
+
+    /// Forgets everything: the walk is over, or a new one begins.
+    pub fn clear(&mut self) {
+        self.seen.clear();
+    }
+}
+
+fn repeated() -> Error {
+    Error::new(ErrorKind::RepeatedLink, "a continuation link came for the second time")
 }
 
 /// Follows continuation links from `first`: a stream of what `fetch` makes of each page.

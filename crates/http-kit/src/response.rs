@@ -1,4 +1,5 @@
 use std::fmt;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
@@ -20,6 +21,8 @@ pub struct Response {
     /// An earlier attempt of this call ended without a clear answer and may have been applied: a
     /// "not found" for a DELETE or a "precondition failed" may be the echo of our own success.
     pub maybe_applied_before: bool,
+    /// How long the `Retry-After` header asks to wait; see [`retry_after`](crate::retry::retry_after).
+    pub retry_after: Option<Duration>,
 }
 
 impl Response {

@@ -40,7 +40,7 @@ pub struct TransportRequest {
     pub timeout: Duration,
     /// The most decoded bytes of a body with a status under 400.
     pub max_body: usize,
-    /// The most decoded bytes of any other body.
+    /// The most decoded bytes of any other body. One that is larger, or that breaks off, counts as empty.
     pub max_error_body: usize,
 }
 
@@ -95,7 +95,7 @@ pub enum TransportErrorKind {
     Timeout,
     /// The connection broke, or the answer could not be decoded.
     Broken,
-    /// The answer is larger than the limit.
+    /// The answer, with a status under 400, is larger than the limit.
     BodyTooLarge,
 }
 
@@ -226,9 +226,12 @@ impl Transport for NetworkTransport {
         let status = answer.status();
         let limit = if status.as_u16() < 400 { request.max_body } else { request.max_error_body };
         let headers = std::mem::take(answer.headers_mut());
-        let body = read(&mut answer, &headers, limit)
-            .await
-            .map_err(|error| TransportError { status: Some(status), ..error })?;
+        let body = match read(&mut answer, &headers, limit).await {
+            Ok(body) => body,
+            // What the status says must not be lost with a body that explains it: a 429 or 401 counts without one.
+            Err(_) if status.as_u16() >= 400 => Bytes::new(),
+            Err(error) => return Err(TransportError { status: Some(status), ..error }),
+        };
         Ok(TransportResponse { status, headers, body })
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use http_kit::{ErrorKind, Lane};
+use http_kit::{Delivery, ErrorKind, Lane};
 use timing::{Clock, ManualClock};
 
 const LATE: Duration = Duration::from_secs(3_600);
@@ -90,4 +90,39 @@ async fn a_closed_lane_refuses_those_who_wait_and_those_who_come() {
     assert_eq!(waiter.await.unwrap().unwrap_err().kind(), ErrorKind::Cancelled);
     drop(held);
     assert_eq!(lane.admit(LATE).await.unwrap_err().kind(), ErrorKind::Cancelled);
+}
+
+#[tokio::test]
+async fn a_slot_is_waited_for_no_longer_than_to_the_deadline() {
+    let clock = ManualClock::new();
+    let lane = Lane::new("l", 1, clock.shared());
+    let _held = lane.admit(LATE).await.unwrap();
+    let waiter = tokio::spawn({
+        let lane = lane.clone();
+        async move { lane.admit(Duration::from_secs(7)).await.map(drop) }
+    });
+    clock.wait_for_sleepers(1).await;
+    clock.advance(Duration::from_secs(7));
+    let error = waiter.await.unwrap().unwrap_err();
+    assert_eq!((error.kind(), error.delivery()), (ErrorKind::Deadline, Delivery::NotSent));
+    assert_eq!((lane.stats().in_flight, clock.sleepers()), (1, 0));
+}
+
+#[tokio::test]
+async fn a_lane_that_is_closed_wakes_those_who_sleep_in_a_pause_or_a_pace() {
+    let clock = ManualClock::new();
+    let paused = Lane::new("l", 1, clock.shared());
+    paused.pause_for(Duration::from_secs(600));
+    let paced = Lane::with_pace("l", 1, 0.01, clock.shared());
+    drop(paced.admit(LATE).await.unwrap());
+    for lane in [paused, paced] {
+        let waiter = tokio::spawn({
+            let lane = lane.clone();
+            async move { lane.admit(LATE).await.map(drop) }
+        });
+        clock.wait_for_sleepers(1).await;
+        lane.close();
+        assert_eq!(waiter.await.unwrap().unwrap_err().kind(), ErrorKind::Cancelled);
+        assert_eq!(clock.sleepers(), 0);
+    }
 }

@@ -122,6 +122,21 @@ async fn a_link_that_comes_again_ends_the_stream_with_an_error() {
     assert_eq!(read[3].as_ref().unwrap_err().kind(), ErrorKind::RepeatedLink);
 }
 
+#[test]
+fn a_step_may_be_repeated_and_a_step_back_may_not() {
+    let mut trail = LinkTrail::new();
+    for _ in 0..2 {
+        trail.lead("a", "b").unwrap();
+        trail.lead("b", "c").unwrap();
+        trail.lead("b", "c").unwrap();
+    }
+    for (from, to) in [("c", "a"), ("c", "b"), ("c", "c"), ("b", "a")] {
+        assert_eq!(trail.lead(from, to).unwrap_err().kind(), ErrorKind::RepeatedLink, "{from} {to}");
+    }
+    trail.clear();
+    trail.lead("c", "a").unwrap();
+}
+
 proptest! {
     #[test]
     fn whatever_is_accepted_goes_to_the_origin(text in ".{0,60}", mid in "[a-z@:/\\\\.]{0,12}") {

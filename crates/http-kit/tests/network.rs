@@ -96,13 +96,33 @@ async fn bodies_are_limited_announced_or_not() {
         ("200 OK", 64 * 1024 + 1, false),
         ("200 OK\r\ncontent-length: 70000", 70_000, false),
         ("400 Bad Request", 1_024, true),
-        ("400 Bad Request", 1_025, false),
     ] {
         let (base, _server) = server(answer(head, &vec![b'x'; size])).await;
         let result = client(&base).send(request(&base)).await;
         match result {
             Ok(response) => assert!(fits && response.body.len() == size, "{head} {size}"),
             Err(error) => assert!(!fits && error.kind() == ErrorKind::BodyTooLarge, "{head} {size} {error}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_keeps_its_status_also_without_its_body() {
+    for (head, body) in [
+        ("401 Unauthorized", vec![b'x'; 1_025]),
+        ("429 Too Many Requests\r\nretry-after: 7\r\ncontent-length: 100", b"half".to_vec()),
+        ("404 Not Found\r\ncontent-encoding: gzip", b"no gzip".to_vec()),
+    ] {
+        let (base, _server) = server(answer(head, &body)).await;
+        match client(&base).send(request(&base)).await {
+            Ok(response) => {
+                assert!(head.starts_with(response.status.as_str()), "{head}");
+                assert!(response.body.is_empty(), "{head}");
+            }
+            Err(error) => {
+                assert_eq!((error.kind(), error.retry_after()), (ErrorKind::Throttled, Some(Duration::from_secs(7))));
+                assert!(head.starts_with("429"), "{head}");
+            }
         }
     }
 }

@@ -31,8 +31,34 @@ async fn retry_after_as_a_date_counts_from_the_servers_own_clock() {
     let headers = [("retry-after", "Wed, 21 Oct 2015 07:28:12 GMT"), ("date", "Wed, 21 Oct 2015 07:28:00 GMT")];
     transport.respond_with(503, &headers, "").respond(204, "");
     let client = builder(&transport, &clock, 1).build().unwrap();
-    assert_eq!(client.send(post("things")).await.unwrap().status.as_u16(), 204);
+    let response = client.send(get("a")).await.unwrap();
+    assert_eq!((response.status.as_u16(), response.attempts), (204, 2));
+    assert!(response.maybe_applied_before);
     assert_eq!(clock.requested_sleeps(), [seconds(12)]);
+}
+
+#[tokio::test]
+async fn a_post_answered_with_503_and_a_pause_may_be_applied_and_is_not_sent_again() {
+    let (transport, clock) = (ScriptedTransport::new(), ManualClock::auto_advancing());
+    transport.respond_with(503, &[("retry-after", "12")], "why").respond(204, "");
+    let client = builder(&transport, &clock, 1).build().unwrap();
+    let response = client.send(post("things")).await.unwrap();
+    assert_eq!((response.status.as_u16(), response.attempts, &*response.body), (503, 1, &b"why"[..]));
+    assert_eq!(client.lane().pause_left(), Some(seconds(12)), "the others keep still all the same");
+    assert_eq!(transport.count(), 1);
+    assert_eq!(client.send(get("a")).await.unwrap().status.as_u16(), 204);
+    assert_eq!(clock.requested_sleeps(), [seconds(12)]);
+}
+
+#[tokio::test]
+async fn a_pause_of_503_that_passes_the_deadline_ends_the_call_with_the_answer() {
+    let (transport, clock) = (ScriptedTransport::new(), ManualClock::auto_advancing());
+    transport.respond_with(503, &[("retry-after", "86400")], "");
+    let client = builder(&transport, &clock, 1).build().unwrap();
+    let response = client.send(get("a")).await.unwrap();
+    assert_eq!((response.status.as_u16(), response.attempts), (503, 1));
+    assert_eq!(client.lane().pause_left(), Some(seconds(86_400)));
+    assert!(clock.requested_sleeps().is_empty());
 }
 
 #[tokio::test]
@@ -105,10 +131,25 @@ async fn a_pause_beyond_the_deadline_is_an_error_and_stays_on_the_lane() {
 #[tokio::test]
 async fn throttling_without_end_gives_up() {
     let (transport, clock) = (ScriptedTransport::new(), ManualClock::auto_advancing());
-    transport.handle(|_| Ok(response(429, &[("retry-after", "1")], "")));
+    transport.handle(|_| Ok(response(429, &[("retry-after", "1")], "CANARY why")));
     let client = builder(&transport, &clock, 1).build().unwrap();
-    let error = client.send(post("things")).await.unwrap_err();
+    let error = client.send(post("things").time_limit(seconds(3_600))).await.unwrap_err();
     assert_eq!((error.kind(), error.attempts()), (ErrorKind::Throttled, 11));
+    assert_eq!(error.answer().map(|body| &body[..]), Some(&b"CANARY why"[..]));
+    assert!(!format!("{error} {error:?}").contains("CANARY"));
+}
+
+#[tokio::test]
+async fn a_pause_that_did_not_help_or_is_none_grows_by_itself() {
+    for (named, waits) in [("0", [1, 2, 4, 8]), ("1", [1, 2, 4, 8]), ("3", [3, 3, 4, 8]), ("30", [30, 30, 30, 30])] {
+        let (transport, clock) = (ScriptedTransport::new(), ManualClock::auto_advancing());
+        for _ in 0..4 {
+            transport.respond_with(429, &[("retry-after", named)], "");
+        }
+        transport.respond(200, "");
+        builder(&transport, &clock, 1).build().unwrap().send(post("things")).await.unwrap();
+        assert_eq!(clock.requested_sleeps(), waits.map(seconds), "{named}");
+    }
 }
 
 #[tokio::test]
@@ -171,10 +212,21 @@ async fn no_later_failure_takes_back_that_something_may_be_applied() {
 async fn refusals_and_redirects_are_answers() {
     let (transport, clock) = (ScriptedTransport::new(), ManualClock::auto_advancing());
     let client = builder(&transport, &clock, 1).build().unwrap();
-    for status in [301, 302, 307, 308, 400, 401, 403, 404, 409, 412, 413, 422, 501] {
+    for status in [301, 302, 307, 308, 400, 401, 403, 404, 409, 412, 413, 422, 501, 505] {
         transport.respond(status, "why");
         let response = client.send(get("a")).await.unwrap();
         assert_eq!((response.status.as_u16(), response.attempts), (status, 1));
+    }
+}
+
+#[tokio::test]
+async fn every_other_server_error_is_unclear_also_those_of_gateways() {
+    for status in [408, 500, 502, 503, 504, 507, 520, 521, 522, 523, 524, 525, 526, 527, 530, 599] {
+        let (transport, clock) = (ScriptedTransport::new(), ManualClock::auto_advancing());
+        let client = builder(&transport, &clock, 1).build().unwrap();
+        transport.respond(status, "").respond(200, "").respond(status, "");
+        assert_eq!(client.send(get("a")).await.unwrap().attempts, 2, "{status}");
+        assert_eq!(client.send(post("things")).await.unwrap().attempts, 1, "{status}");
     }
 }
 
@@ -208,6 +260,21 @@ async fn the_deadline_ends_the_call_before_a_wait_that_would_pass_it() {
     let response = client.send(get("a").time_limit(Duration::from_millis(300))).await.unwrap();
     assert_eq!((response.status.as_u16(), response.attempts), (503, 2));
     assert_eq!(clock.requested_sleeps(), [Duration::from_millis(250)]);
+}
+
+#[tokio::test]
+async fn a_closed_lane_ends_the_wait_before_a_repetition() {
+    let (transport, clock) = (ScriptedTransport::new(), ManualClock::new());
+    transport.respond(502, "");
+    let client = builder(&transport, &clock, 1).build().unwrap();
+    let call = tokio::spawn({
+        let client = client.clone();
+        async move { client.send(get("a")).await }
+    });
+    clock.wait_for_sleepers(1).await;
+    client.lane().close();
+    let error = call.await.unwrap().unwrap_err();
+    assert_eq!((error.kind(), error.delivery()), (ErrorKind::Cancelled, Delivery::MaybeApplied));
 }
 
 #[tokio::test]

@@ -176,12 +176,14 @@ impl Clock for ManualClock {
         });
         let _sleeper = Sleeper { clock: self, id };
         loop {
-            if self.shared.auto {
-                for _ in 0..IDLE_YIELDS {
-                    tokio::task::yield_now().await;
-                }
-            }
             changed.mark_unchanged();
+            let mut idle = if self.shared.auto { 0 } else { IDLE_YIELDS };
+            while idle < IDLE_YIELDS {
+                tokio::task::yield_now().await;
+                // Somebody has just gone to sleep or woken up, and what that one does next may come before us.
+                idle = if changed.has_changed().unwrap_or(false) { 0 } else { idle + 1 };
+                changed.mark_unchanged();
+            }
             let (elapsed, next) = {
                 let state = self.state();
                 (state.elapsed, state.sleepers.values().min().copied())

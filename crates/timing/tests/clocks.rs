@@ -65,6 +65,25 @@ async fn an_auto_advancing_clock_jumps_in_order() {
     assert_eq!(clock.monotonic(), 3 * SECOND);
 }
 
+#[tokio::test]
+async fn an_auto_advancing_clock_does_not_jump_over_somebody_between_two_sleeps() {
+    for turns in 0..40 {
+        let clock = ManualClock::auto_advancing();
+        let late = clock.sleep(600 * SECOND);
+        let busy = async {
+            for _ in 0..5 {
+                clock.sleep(SECOND).await;
+                for _ in 0..turns {
+                    tokio::task::yield_now().await;
+                }
+            }
+            clock.monotonic()
+        };
+        let ((), reached) = tokio::join!(late, busy);
+        assert_eq!(reached, 5 * SECOND, "{turns}");
+    }
+}
+
 #[test]
 fn setting_the_calendar_does_not_move_the_monotonic_time() {
     let clock = ManualClock::new();

@@ -100,7 +100,7 @@ fn gateway_trouble_is_unclear_and_oops_depends_on_the_past() {
     let classifier = EngineClassifier::default();
     assert_eq!(classifier.classify(&answer), Verdict::Refused);
     classifier.worked.store(true, Ordering::Relaxed);
-    assert_eq!(classifier.classify(&answer), Verdict::RetryTransient);
+    assert_eq!(classifier.classify(&answer), Verdict::RetryTransient { after: None });
 }
 
 #[test]

@@ -1,12 +1,13 @@
 //! A Dataverse table, read by change tracking, as the engine's source.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use d365_client::metadata::Attribute;
 use d365_client::odata::Name;
 use d365_client::{ChangeTracker, Changed, D365Client, DynamicEntity, EntityApi, EntityDef, ErrorKind, Link};
+use http_kit::LinkTrail;
 use mapping::SourceColumn;
 use record::{Change, ChangeBody, Choice, FieldName, Key, Record, Value, ValueKind};
 use serde::{Deserialize, Serialize};
@@ -24,6 +25,16 @@ pub(crate) struct DataverseSource {
     rows: EntityApi<DynamicEntity>,
     columns: Vec<WireColumn>,
     select: Vec<Name>,
+    walk: Mutex<Walk>,
+}
+
+/// What is remembered of the links followed so far, so that no mistake of the service is followed for ever.
+#[derive(Debug, Default)]
+struct Walk {
+    /// Of the present walk or poll.
+    trail: LinkTrail,
+    /// A link was refused, and no delta link has been accepted since.
+    link_refused: bool,
 }
 
 /// A column as it travels.
@@ -61,7 +72,11 @@ impl DataverseSource {
         let tracker = client.changes(def.clone(), select.iter().map(String::as_str))?.page_size(page_size);
         let select = tracker.columns().to_vec();
         let rows = client.entity_with::<DynamicEntity>(def.clone());
-        Ok(Self { tracker, rows, columns, select })
+        Ok(Self { tracker, rows, columns, select, walk: Mutex::default() })
+    }
+
+    fn walk(&self) -> MutexGuard<'_, Walk> {
+        self.walk.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn change(&self, changed: Changed) -> Result<Change, EndpointError> {
@@ -93,6 +108,38 @@ impl DataverseSource {
             }
         }
         Ok(Change { key: Key::Guid(id), version, body: ChangeBody::Upsert(record) })
+    }
+}
+
+impl Walk {
+    /// Notes that the page behind `from` (or a new walk) leads to `to`.
+    fn step(&mut self, from: Option<&Link>, to: &Link) -> Result<(), EndpointError> {
+        match from {
+            Some(from @ Link::Next(_)) if !to.is_delta() => {
+                self.trail.lead(from.as_str(), to.as_str()).map_err(|error| endpoint_error(error.into()))
+            }
+            Some(Link::Delta(_)) => {
+                self.link_refused = false;
+                self.trail.clear();
+                Ok(())
+            }
+            _ => {
+                self.trail.clear();
+                Ok(())
+            }
+        }
+    }
+
+    /// A refused link costs one new walk over the table. When the links of the new walk are refused as well, walking
+    /// again would go on for ever: that one is for the operator.
+    fn failed(&mut self, error: d365_client::Error) -> EndpointError {
+        if error.kind() != ErrorKind::LinkRefused {
+            return endpoint_error(error);
+        }
+        if std::mem::replace(&mut self.link_refused, true) {
+            return described(EndpointErrorKind::Refused, error);
+        }
+        described(EndpointErrorKind::Expired, error)
     }
 }
 
@@ -133,17 +180,22 @@ impl Source for DataverseSource {
     }
 
     async fn read(&self, after: Option<&Position>, _limit: BatchLimit) -> Result<ChangeBatch, EndpointError> {
-        let (snapshot, page) = match after {
-            None => (true, self.tracker.start().await),
+        let saved = match after {
+            None => None,
             Some(position) => {
                 let saved: Saved = serde_json::from_str(position.as_str()).map_err(|_| unusable("unreadable"))?;
                 if !self.tracker.fits(&saved.link) {
                     return Err(unusable("made for other columns"));
                 }
-                (saved.snapshot && !saved.link.is_delta(), self.tracker.follow(&saved.link).await)
+                Some(saved)
             }
         };
-        let page = page.map_err(endpoint_error)?;
+        let (snapshot, page) = match &saved {
+            None => (true, self.tracker.start().await),
+            Some(saved) => (saved.snapshot && !saved.link.is_delta(), self.tracker.follow(&saved.link).await),
+        };
+        let page = page.map_err(|error| self.walk().failed(error))?;
+        self.walk().step(saved.as_ref().map(|saved| &saved.link), &page.link)?;
         let more = !page.link.is_delta();
         let saved = Saved { snapshot: snapshot && more, link: page.link };
         let next = serde_json::to_string(&saved).map_err(|_| unusable("unwritable"))?;
@@ -188,7 +240,7 @@ fn unusable(why: &str) -> EndpointError {
 /// What the engine is to do about an error of the client.
 pub(crate) fn endpoint_error(error: d365_client::Error) -> EndpointError {
     let kind = match error.kind() {
-        ErrorKind::TokenExpired => EndpointErrorKind::Expired,
+        ErrorKind::TokenExpired | ErrorKind::LinkRefused => EndpointErrorKind::Expired,
         ErrorKind::Transport
         | ErrorKind::ServiceUnavailable
         | ErrorKind::Throttled
@@ -196,6 +248,10 @@ pub(crate) fn endpoint_error(error: d365_client::Error) -> EndpointError {
         | ErrorKind::Cancelled => EndpointErrorKind::Unavailable,
         _ => EndpointErrorKind::Refused,
     };
+    described(kind, error)
+}
+
+fn described(kind: EndpointErrorKind, error: d365_client::Error) -> EndpointError {
     let code = code(error.kind());
     EndpointError::new(kind, code, format!("Dynamics 365: {error}."), error.remedy().to_owned())
         .with_retry_after(error.retry_after())
@@ -206,3 +262,6 @@ pub(crate) fn endpoint_error(error: d365_client::Error) -> EndpointError {
 fn code(kind: ErrorKind) -> String {
     super::kebab("dataverse", &format!("{kind:?}"))
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,7 +9,7 @@ use http_kit::{Response, SameOriginUrl};
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::{ETag, Entity, Expect, Page, Precondition, decode_page};
+use super::{ETag, Entity, Expect, Page, Precondition, decode_page, is_finite};
 use crate::client::{Condition, D365Client, Write};
 use crate::error::{Error, ErrorKind};
 use crate::odata::{Column, EntityKey, Filter, Name, Prefer, Query};
@@ -35,14 +35,20 @@ impl<E: Entity> fmt::Debug for EntityApi<E> {
     }
 }
 
-/// A row as an upsert left it.
-#[derive(Debug)]
+/// A row as an upsert left it. `Debug` hides the row.
 #[non_exhaustive]
 pub struct Upserted<E> {
     /// The row.
     pub row: E,
-    /// Whether the upsert created it (status 201) or updated it (status 200).
-    pub created: bool,
+    /// Whether the upsert created it (status 201) or updated it (status 200). `None` where nobody knows: the row was
+    /// updated, and an earlier attempt of the same call, whose answer was lost, may have created it.
+    pub created: Option<bool>,
+}
+
+impl<E> fmt::Debug for Upserted<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Upserted").field("created", &self.created).finish_non_exhaustive()
+    }
 }
 
 impl<E: Entity> EntityApi<E> {
@@ -113,7 +119,8 @@ impl<E: Entity> EntityApi<E> {
     /// Cancel safe: it only reads; dropping the stream drops at most one request in flight.
     ///
     /// # Errors
-    /// A query that makes too long a URL, at once; everything else comes through the stream.
+    /// A query that makes too long a URL or compares with a text that holds control characters, at once; everything else
+    /// comes through the stream.
     pub fn list(&self, query: &Query) -> Result<impl Stream<Item = Result<Page<E>, Error>> + Send + use<E>, Error> {
         let filled;
         let query = if query.selected().is_empty() {
@@ -122,6 +129,7 @@ impl<E: Entity> EntityApi<E> {
         } else {
             query
         };
+        query.check()?;
         let url = self.client.url(&self.target(None, &query.to_query_string())?)?;
         let first = self.client.link(url.as_str())?;
         let mut prefer = Prefer::new();
@@ -159,9 +167,11 @@ impl<E: Entity> EntityApi<E> {
     /// Cancel safe: it only reads.
     ///
     /// # Errors
-    /// Whatever kept the request from succeeding.
+    /// A filter that compares with a text that holds control characters; whatever kept the request from succeeding.
     pub async fn count(&self, filter: Option<Filter>) -> Result<u64, Error> {
-        let query = filter.map_or_else(Query::new, |filter| Query::new().filter(filter)).to_query_string();
+        let query = filter.map_or_else(Query::new, |filter| Query::new().filter(filter));
+        query.check()?;
+        let query = query.to_query_string();
         let mark = if query.is_empty() { "" } else { "?" };
         let target = format!("{}/$count{mark}{query}", Name::try_from(E::entity_set(&self.def))?);
         let response = self.client.get(&target, "GET $count", None).await?;
@@ -182,6 +192,8 @@ impl<E: Entity> EntityApi<E> {
     }
 
     /// Creates a row and returns it as the service keeps it, with the columns of `select`.
+    ///
+    /// Not cancel safe: the row may or may not have been created.
     ///
     /// # Errors
     /// As [`create`](Self::create).
@@ -214,7 +226,8 @@ impl<E: Entity> EntityApi<E> {
 
     /// Changes columns of an existing row: `If-Match` goes along, so a row that has vanished is never created anew.
     ///
-    /// Repeatable: sending it twice has the effect of once.
+    /// Repeatable: sending it twice has the effect of once. Not cancel safe: the row may or may not have been changed;
+    /// with [`Expect::Any`] the same call can be made again.
     ///
     /// # Errors
     /// [`ErrorKind::NotFound`] when there is no such row, [`ErrorKind::PreconditionFailed`] when it is in another
@@ -232,7 +245,8 @@ impl<E: Entity> EntityApi<E> {
     /// Changes columns of a row or creates it, within the precondition. Returns the identifier where the service tells
     /// it: for a row addressed by an alternate key it does not.
     ///
-    /// Without a precondition it is repeatable: sending it twice has the effect of once.
+    /// Without a precondition it is repeatable: sending it twice has the effect of once. Not cancel safe: the row may or
+    /// may not have been created or changed; without a precondition the same call can be made again.
     ///
     /// # Errors
     /// [`ErrorKind::PreconditionFailed`] when the row is there and should not be, or is in another version;
@@ -251,6 +265,9 @@ impl<E: Entity> EntityApi<E> {
 
     /// As [`upsert`](Self::upsert), and returns the row, with the columns of `select`, and whether it was created.
     ///
+    /// Not cancel safe, as [`upsert`](Self::upsert) is not; a second call says that the row was updated although the
+    /// first may have created it.
+    ///
     /// # Errors
     /// As [`upsert`](Self::upsert).
     pub async fn upsert_returning(
@@ -263,7 +280,12 @@ impl<E: Entity> EntityApi<E> {
         let query = self.select(select)?.to_query_string();
         let prefer = Some(Prefer::new().return_representation());
         let response = self.patch(&key.into(), encode(body)?, condition_of(precondition), &query, prefer).await?;
-        Ok(Upserted { row: self.decode(&response.body)?, created: response.status == StatusCode::CREATED })
+        let created = match response.status {
+            StatusCode::CREATED => Some(true),
+            _ if response.maybe_applied_before => None,
+            _ => Some(false),
+        };
+        Ok(Upserted { row: self.decode(&response.body)?, created })
     }
 
     async fn patch(
@@ -297,6 +319,8 @@ impl<E: Entity> EntityApi<E> {
 
     /// Deletes a row. When an earlier attempt of the same call may have reached the service, a missing row counts as
     /// deleted.
+    ///
+    /// Not cancel safe: the row may or may not have been deleted; the same call can be made again.
     ///
     /// # Errors
     /// [`ErrorKind::NotFound`] when there is no such row, which a synchronisation may well treat as success;
@@ -366,6 +390,9 @@ fn condition_of(precondition: &Precondition) -> Condition<'_> {
 }
 
 fn encode(body: &(impl Serialize + ?Sized)) -> Result<Bytes, Error> {
+    if !is_finite(body) {
+        return Err(Error::validation("a value of a write is NaN or infinite"));
+    }
     // serde_json's text may quote values: it is dropped.
     serde_json::to_vec(body).map(Bytes::from).map_err(|_| Error::validation("a write cannot be written as JSON"))
 }

@@ -7,6 +7,7 @@ use serde::ser::SerializeMap as _;
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
+use super::is_finite;
 use crate::error::Error;
 use crate::odata::{EntityKey, Name};
 
@@ -39,12 +40,15 @@ impl EntityBody {
     /// Sets a column; a later value of the same column replaces an earlier one.
     ///
     /// # Errors
-    /// A name that is no identifier, or a value that JSON cannot say.
+    /// A name that is no identifier, or a value that JSON cannot say: NaN and the infinities are among them.
     pub fn set<N: TryInto<Name>>(self, column: N, value: impl Serialize) -> Result<Self, Error>
     where
         Error: From<N::Error>,
     {
         let column = column.try_into()?;
+        if !is_finite(&value) {
+            return Err(Error::validation("a value of a write is NaN or infinite"));
+        }
         let value = serde_json::value::to_raw_value(&value)
             .map_err(|_| Error::validation("a value of a write cannot be written as JSON"))?;
         Ok(self.put(column.to_string(), value))

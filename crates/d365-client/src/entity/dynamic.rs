@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 use super::{ETag, Entity};
 use crate::metadata::EntityDef;
+use crate::wire;
 
 /// The annotation that holds the label of a choice, a localised date, the name of a lookup's target.
 pub const FORMATTED_VALUE: &str = "OData.Community.Display.V1.FormattedValue";
@@ -154,12 +155,12 @@ impl DynamicEntity {
         })
     }
 
-    /// A whole number: integers, big integers, choices.
+    /// A whole number: integers, big integers, choices. `12.0` is one too.
     ///
     /// # Errors
     /// The value is no whole number of 64 bits.
     pub fn integer(&self, name: &str) -> Result<Option<i64>, ColumnError> {
-        self.read(name, "a whole number", |text| text.parse().ok())
+        self.read(name, "a whole number", wire::integer)
     }
 
     /// An exact decimal, read from the digits on the wire: decimals, money, whole numbers.
@@ -167,21 +168,15 @@ impl DynamicEntity {
     /// # Errors
     /// The value is no number, or one that a [`Decimal`] cannot hold exactly.
     pub fn decimal(&self, name: &str) -> Result<Option<Decimal>, ColumnError> {
-        self.read(name, "a decimal number", |text| {
-            if text.contains(['e', 'E']) {
-                Decimal::from_scientific(text).ok()
-            } else {
-                Decimal::from_str_exact(text).ok()
-            }
-        })
+        self.read(name, "a decimal number", wire::number)
     }
 
     /// A double.
     ///
     /// # Errors
-    /// The value is no number.
+    /// The value is no number, or none that a double can come near.
     pub fn double(&self, name: &str) -> Result<Option<f64>, ColumnError> {
-        self.get(name).map_err(|error| ColumnError { expected: "a number", ..error })
+        self.read(name, "a number", wire::double)
     }
 
     /// A boolean.
@@ -195,9 +190,9 @@ impl DynamicEntity {
     /// A GUID: identifiers and lookups (`_x_value`).
     ///
     /// # Errors
-    /// The value is no GUID.
+    /// The value is no GUID of the form with hyphens.
     pub fn guid(&self, name: &str) -> Result<Option<Uuid>, ColumnError> {
-        self.read(name, "a GUID", |text| Uuid::try_parse(text.strip_prefix('"')?.strip_suffix('"')?).ok())
+        self.read(name, "a GUID", wire::guid)
     }
 
     /// A calendar day: columns of date-only behaviour.
@@ -205,20 +200,16 @@ impl DynamicEntity {
     /// # Errors
     /// The value is no date of the form `1990-05-01`.
     pub fn date(&self, name: &str) -> Result<Option<NaiveDate>, ColumnError> {
-        self.read(name, "a date", |text| {
-            NaiveDate::parse_from_str(text.strip_prefix('"')?.strip_suffix('"')?, "%Y-%m-%d").ok()
-        })
+        self.read(name, "a date", wire::date)
     }
 
-    /// An instant. For columns of time-zone-independent behaviour the same form means a reading of the wall clock.
+    /// An instant, with `Z`, another offset, or none, which means UTC; a space may stand for the `T`. For columns of
+    /// time-zone-independent behaviour the same form means a reading of the wall clock.
     ///
     /// # Errors
-    /// The value is no date-time with an offset.
+    /// The value is no date-time.
     pub fn date_time(&self, name: &str) -> Result<Option<DateTime<Utc>>, ColumnError> {
-        self.read(name, "a date-time", |text| {
-            let inner = text.strip_prefix('"')?.strip_suffix('"')?;
-            DateTime::parse_from_rfc3339(inner).ok().map(|value| value.with_timezone(&Utc))
-        })
+        self.read(name, "a date-time", wire::instant)
     }
 
     /// The label that the service shows for the column's value, when annotations were asked for. Written in the calling

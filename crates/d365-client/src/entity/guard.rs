@@ -1,14 +1,25 @@
 //! Rows that may be of an unexpected shape.
 
+use std::fmt;
+
 use uuid::Uuid;
 
 use super::{DynamicEntity, Entity};
 
 /// A row, or what is left of one that could not be decoded: one bad row does not spoil its page.
 ///
-/// `EntityApi<Guarded<Contact>>` reads what `EntityApi<Contact>` reads and hands bad rows out one by one.
-#[derive(Debug)]
+/// `EntityApi<Guarded<Contact>>` reads what `EntityApi<Contact>` reads and hands bad rows out one by one. `Debug` hides a
+/// good row.
 pub struct Guarded<E>(pub Result<E, Undecodable>);
+
+impl<E> fmt::Debug for Guarded<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Ok(_) => f.write_str("Guarded(Ok(..))"),
+            Err(bad) => f.debug_tuple("Guarded").field(bad).finish(),
+        }
+    }
+}
 
 /// A row of an unexpected shape.
 #[derive(Debug)]

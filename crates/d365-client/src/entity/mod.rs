@@ -4,6 +4,7 @@ mod api;
 mod body;
 mod dynamic;
 mod etag;
+mod finite;
 mod guard;
 mod page;
 
@@ -11,6 +12,7 @@ pub use api::{EntityApi, Upserted};
 pub use body::EntityBody;
 pub use dynamic::{ASSOCIATED_NAVIGATION_PROPERTY, ColumnError, DynamicEntity, FORMATTED_VALUE, LOOKUP_LOGICAL_NAME};
 pub use etag::{ETag, Expect, Precondition};
+pub(crate) use finite::is_finite;
 pub use guard::{Guarded, Undecodable};
 pub(crate) use page::Envelope;
 pub use page::{Page, Reference, decode_page, decode_references};

@@ -4,14 +4,13 @@ use std::borrow::Cow;
 use std::fmt;
 
 use serde::de::{IgnoredAny, MapAccess, Visitor};
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
 use super::Entity;
 use crate::error::Error;
 
-/// One page of a list.
-#[derive(Debug)]
+/// One page of a list. `Debug` shows how much there is, not what: rows and links hold record data.
 #[non_exhaustive]
 pub struct Page<E> {
     /// The rows, in the service's order.
@@ -20,6 +19,16 @@ pub struct Page<E> {
     pub next: Option<String>,
     /// The number of matching rows if it was asked for; the service counts to 5000 at most.
     pub count: Option<u64>,
+}
+
+impl<E> fmt::Debug for Page<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Page")
+            .field("items", &self.items.len())
+            .field("next", &self.next.is_some())
+            .field("count", &self.count)
+            .finish()
+    }
 }
 
 /// The object around a collection: `value` and its `@odata.…` neighbours, in any order.
@@ -87,12 +96,19 @@ pub fn decode_page<E: Entity>(def: &E::Def, body: &[u8]) -> Result<Page<E>, Erro
     Ok(Page { items: decode_rows(def, &rows)?, next: envelope.next_link.map(Cow::into_owned), count: envelope.count })
 }
 
-/// A member of a `$ref` collection: the address of a row.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+/// A member of a `$ref` collection: the address of a row. `Debug` shows the identifier alone, since an address by an
+/// alternate key holds record data.
+#[derive(Clone, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Reference {
     /// The absolute URL of the row.
     #[serde(rename = "@odata.id")]
     pub url: String,
+}
+
+impl fmt::Debug for Reference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reference").field("id", &self.id()).finish_non_exhaustive()
+    }
 }
 
 impl Reference {

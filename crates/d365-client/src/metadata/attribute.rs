@@ -158,7 +158,9 @@ pub struct Attribute {
     pub required_level: Option<String>,
     /// Texts: the greatest number of characters.
     pub max_length: Option<u32>,
-    /// Decimals, doubles and money: digits after the point.
+    /// Decimals and doubles: digits after the point that the service keeps. Money: the same where the column has a
+    /// precision of its own; it may also follow the organisation or the currency, which this does not tell. Values on
+    /// the wire carry more digits, zeros mostly (`1234.5600000000`).
     pub precision: Option<u32>,
     /// Dates: what a value means.
     pub date_time_behavior: Option<DateTimeBehavior>,

@@ -166,7 +166,7 @@ impl Comparison {
     }
 }
 
-/// A condition on rows.
+/// A condition on rows. One that compares with a text that holds control characters is refused when it is sent.
 ///
 /// ```
 /// use d365_client::odata::{Column, Filter};
@@ -236,6 +236,19 @@ impl Filter {
         let mut out = String::new();
         self.write(&mut out);
         out
+    }
+
+    /// Whether a compared text holds control characters. Line breaks and their kind get lost or change on the way
+    /// through gateways and logs, so that the condition would not be the one that was meant.
+    pub(crate) fn has_control_characters(&self) -> bool {
+        let literal = |value: &Literal| matches!(value, Literal::Text(text) if text.contains(char::is_control));
+        match &self.0 {
+            Node::Compare(_, _, value) => literal(value),
+            Node::Text(_, _, text) => text.contains(char::is_control),
+            Node::In(_, values) => values.iter().any(literal),
+            Node::And(parts) | Node::Or(parts) => parts.iter().any(Self::has_control_characters),
+            Node::Not(inner) => inner.has_control_characters(),
+        }
     }
 
     fn write(&self, out: &mut String) {

@@ -51,8 +51,10 @@ impl Query {
         Self::default()
     }
 
-    /// Adds columns. Without any, the entity's own list of columns is asked for, never "all columns" by accident.
-    /// Lookups are selected as `_x_value`. The primary key and the etag come in any case.
+    /// Adds columns. Without any, the entity's own list of columns ([`Entity::columns`](crate::Entity::columns)) is asked
+    /// for, which for a struct is a choice; [`DynamicEntity`](crate::DynamicEntity) has no such list, so that a query
+    /// without columns reads all of them. Lookups are selected as `_x_value`. The primary key and
+    /// the etag come in any case.
     ///
     /// # Errors
     /// A name that is no identifier.
@@ -111,10 +113,11 @@ impl Query {
         self
     }
 
-    /// Rows per page, in place of the client's setting.
+    /// Rows per page, in place of the client's setting. Brought into the range from 1 to 5000: with a page size of 0 the
+    /// service would choose one of its own, and larger ones it reduces silently.
     #[must_use]
     pub fn page_size(mut self, rows: u32) -> Self {
-        self.page_size = Some(rows);
+        self.page_size = Some(rows.clamp(1, MAX_TOP));
         self
     }
 
@@ -129,6 +132,16 @@ impl Query {
     #[must_use]
     pub fn selected(&self) -> &[Name] {
         &self.select
+    }
+
+    /// Refuses what no text column holds, before anything is sent.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        match &self.filter {
+            Some(filter) if filter.has_control_characters() => {
+                Err(Error::validation("a condition compares with a text that holds control characters"))
+            }
+            _ => Ok(()),
+        }
     }
 
     pub(crate) fn limit(&self) -> Option<u32> {
@@ -228,6 +241,9 @@ mod tests {
         assert!(Query::new().top(0).is_err());
         assert!(Query::new().top(5001).is_err());
         assert_eq!(Query::new().top(5000).unwrap().limit(), Some(5000));
+        for (wanted, sent) in [(0, 1), (1, 1), (5000, 5000), (5001, 5000), (u32::MAX, 5000)] {
+            assert_eq!(Query::new().page_size(wanted).wanted_page_size(), Some(sent));
+        }
         assert!(Query::new().select(["a b"]).is_err());
         assert!(Query::new().order_by("a desc", Direction::Ascending).is_err());
     }

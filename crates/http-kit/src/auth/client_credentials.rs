@@ -1,8 +1,9 @@
 use std::fmt;
 use std::pin::Pin;
+use std::sync::{Mutex, PoisonError};
 
 use async_trait::async_trait;
-use http::{HeaderValue, Method, header};
+use http::{HeaderValue, Method, StatusCode, header};
 use oauth2::basic::{BasicClient, BasicErrorResponse};
 use oauth2::{
     AsyncHttpClient, AuthType, ClientId, ClientSecret, HttpRequest, HttpResponse, RequestTokenError, Scope,
@@ -86,29 +87,53 @@ impl ClientCredentials {
         Ok(answer)
     }
 
-    fn refusal(&self, answer: &BasicErrorResponse) -> Error {
+    fn refusal(&self, answer: &BasicErrorResponse, seen: Seen) -> Error {
         let secret = [self.secret.expose_secret()];
         let code = redact::scrub(answer.error().as_ref(), &secret);
         let code: String = code.chars().take(64).collect();
         let entra_code = answer.error_description().and_then(|text| entra_code(text)).map(|code| format!(" ({code})"));
-        Error::new(
-            ErrorKind::Auth,
-            format!("the identity provider refused the credentials: {code}{}", entra_code.unwrap_or_default()),
-        )
-        .with_delivery(Delivery::Refused)
-        .with_operation(OPERATION)
+        let message =
+            format!("the identity provider refused the credentials: {code}{}", entra_code.unwrap_or_default());
+        seen.add_to(Error::new(ErrorKind::Auth, message).with_delivery(Delivery::Refused).with_operation(OPERATION))
+    }
+}
+
+/// What tells one answer from another in a support case.
+#[derive(Default)]
+struct Seen {
+    status: Option<StatusCode>,
+    request_id: Option<String>,
+}
+
+impl Seen {
+    fn add_to(self, error: Error) -> Error {
+        let error = error.with_request_id(self.request_id.as_deref());
+        match self.status {
+            Some(status) => error.with_status(status),
+            None => error,
+        }
     }
 }
 
 /// Our client in the shape that the grant asks for.
-struct Exchange<'a>(&'a ClientCredentials);
+struct Exchange<'a> {
+    credentials: &'a ClientCredentials,
+    /// Of the last answer: the grant's own errors do not keep it.
+    seen: Mutex<Seen>,
+}
 
 impl<'c> AsyncHttpClient<'c> for Exchange<'_> {
     type Error = Error;
     type Future = Pin<Box<dyn Future<Output = Result<HttpResponse, Error>> + Send + 'c>>;
 
     fn call(&'c self, request: HttpRequest) -> Self::Future {
-        Box::pin(self.0.exchange(request))
+        Box::pin(async {
+            let answer = self.credentials.exchange(request).await?;
+            let request_id = redact::request_id(answer.headers()).map(str::to_owned);
+            *self.seen.lock().unwrap_or_else(PoisonError::into_inner) =
+                Seen { status: Some(answer.status()), request_id };
+            Ok(answer)
+        })
     }
 }
 
@@ -127,22 +152,25 @@ impl TokenSource for ClientCredentials {
             .set_client_secret(ClientSecret::new(self.secret.expose_secret().to_owned()))
             .set_token_uri(self.token_url.clone())
             .set_auth_type(AuthType::RequestBody);
-        let transport = Exchange(self);
+        let transport = Exchange { credentials: self, seen: Mutex::default() };
         let answer =
             grant.exchange_client_credentials().add_scopes(self.scopes.iter().cloned()).request_async(&transport);
-        match answer.await {
+        let answer = answer.await;
+        let seen = transport.seen.into_inner().unwrap_or_else(PoisonError::into_inner);
+        match answer {
             Ok(token) => Ok(AccessToken {
                 secret: SecretString::from(token.access_token().secret().clone()),
                 expires_in: token.expires_in(),
             }),
             Err(RequestTokenError::Request(error)) => Err(error),
-            Err(RequestTokenError::ServerResponse(answer)) => Err(self.refusal(&answer)),
+            Err(RequestTokenError::ServerResponse(answer)) => Err(self.refusal(&answer, seen)),
             // The body is not shown: it may hold the token.
             Err(RequestTokenError::Parse(..) | RequestTokenError::Other(_)) => {
-                Err(Error::new(ErrorKind::Auth, "the answer of the token endpoint could not be read")
+                let error = Error::new(ErrorKind::Auth, "the answer of the token endpoint could not be read")
                     .with_delivery(Delivery::Refused)
                     .with_operation(OPERATION)
-                    .with_remedy("check the address of the token endpoint"))
+                    .with_remedy("check the address of the token endpoint");
+                Err(seen.add_to(error))
             }
         }
     }

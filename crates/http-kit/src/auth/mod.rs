@@ -32,16 +32,19 @@ pub trait Authenticator: Debug + Send + Sync {
     /// Whether [`refresh`](Self::refresh) should run before the next request.
     fn is_due(&self) -> bool;
 
-    /// Gets fresh credentials, once for all callers that wait. While the old ones are valid, a failure
-    /// is no error. Cancel safe.
+    /// Gets fresh credentials, once for all callers that wait. While the old ones are valid it keeps nobody
+    /// waiting, and a failure is no error. Cancel safe: when the caller that asks is dropped, another one that
+    /// waits asks in its place.
     ///
     /// # Errors
     /// `Auth` if the credentials were refused, which does not pass by itself; other kinds for a failure
     /// of the way.
     async fn refresh(&self) -> Result<(), Error>;
 
-    /// Forgets the credentials of `grant`; those that came later stay.
-    fn invalidate(&self, grant: Grant);
+    /// Forgets the credentials of `grant`, which a server refused; those that came later stay. Says whether a
+    /// request sent again would carry others: `false` for credentials that never change, or that are so new that
+    /// still newer ones would be refused as well.
+    fn invalidate(&self, grant: Grant) -> bool;
 }
 
 /// A bearer token and its lifetime.

@@ -5,7 +5,7 @@ use secrecy::{ExposeSecret, SecretString};
 use super::{Authenticator, Grant};
 use crate::error::{Error, ErrorKind};
 
-/// One bearer token that somebody else looks after.
+/// One bearer token that somebody else looks after. A 401 is the caller's to handle: there is no other token to try.
 pub struct StaticToken {
     value: HeaderValue,
 }
@@ -41,7 +41,9 @@ impl Authenticator for StaticToken {
         Ok(())
     }
 
-    fn invalidate(&self, _grant: Grant) {}
+    fn invalidate(&self, _grant: Grant) -> bool {
+        false
+    }
 }
 
 pub(super) fn bearer(token: &SecretString) -> Result<HeaderValue, Error> {

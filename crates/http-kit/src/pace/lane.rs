@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use timing::SharedClock;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError};
 
 use crate::error::{Error, ErrorKind};
 
@@ -23,6 +23,8 @@ struct Shared {
     clock: SharedClock,
     limit: usize,
     permits: Arc<Semaphore>,
+    /// Has no permits ever: waiting for one ends when the lane is closed, and not before.
+    closed: Semaphore,
     interval: Option<Duration>,
     gate: Mutex<Gate>,
     pauses: AtomicU64,
@@ -74,8 +76,8 @@ impl Lane {
     fn build(name: Box<str>, in_flight: usize, interval: Option<Duration>, clock: SharedClock) -> Self {
         let limit = in_flight.clamp(1, Semaphore::MAX_PERMITS);
         let permits = Arc::new(Semaphore::new(limit));
-        let (gate, pauses) = (Mutex::default(), AtomicU64::new(0));
-        Self { shared: Arc::new(Shared { name, clock, limit, permits, interval, gate, pauses }) }
+        let (closed, gate, pauses) = (Semaphore::new(0), Mutex::default(), AtomicU64::new(0));
+        Self { shared: Arc::new(Shared { name, clock, limit, permits, closed, interval, gate, pauses }) }
     }
 
     /// The name.
@@ -121,9 +123,11 @@ impl Lane {
         self.shared.pauses.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Refuses everything that has not started, now and later; what is in flight goes on.
+    /// Refuses everything that has not started, now and later, and wakes what sleeps in a pause, in a pace or
+    /// before a repetition; what is in flight goes on.
     pub fn close(&self) {
         self.shared.permits.close();
+        self.shared.closed.close();
     }
 
     /// The lane at this moment.
@@ -150,33 +154,57 @@ impl Lane {
         loop {
             self.pass_gate(deadline).await?;
             if let Some(wait) = self.reserve_start(deadline)? {
-                clock.sleep(wait).await;
+                self.sleep(wait).await?;
                 self.pass_gate(deadline).await?;
             }
-            let slot = Arc::clone(&self.shared.permits).acquire_owned().await;
-            let slot = slot.map_err(|_| Error::new(ErrorKind::Cancelled, "the lane is closed"))?;
+            let slot = self.slot(deadline).await?;
             // A pause may have begun during the wait for a slot: the slot goes back before waiting.
             if self.pause_left().is_some() {
                 drop(slot);
                 continue;
             }
             if clock.monotonic() >= deadline {
-                return Err(Error::new(ErrorKind::Deadline, "no slot became free in time"));
+                return Err(too_late());
             }
             return Ok(Permit { _slot: slot });
+        }
+    }
+
+    /// Sleeps, unless the lane is closed before or meanwhile. Cancel safe.
+    pub(crate) async fn sleep(&self, wait: Duration) -> Result<(), Error> {
+        tokio::select! {
+            biased;
+            _never_a_permit = self.shared.closed.acquire() => Err(closed()),
+            () = self.shared.clock.sleep(wait) => Ok(()),
+        }
+    }
+
+    /// Waits for a slot no longer than to the deadline. Cancel safe.
+    async fn slot(&self, deadline: Duration) -> Result<OwnedSemaphorePermit, Error> {
+        let permits = &self.shared.permits;
+        match Arc::clone(permits).try_acquire_owned() {
+            Ok(slot) => return Ok(slot),
+            Err(TryAcquireError::Closed) => return Err(closed()),
+            Err(TryAcquireError::NoPermits) => {}
+        }
+        let left = deadline.saturating_sub(self.shared.clock.monotonic());
+        tokio::select! {
+            biased;
+            slot = Arc::clone(permits).acquire_owned() => slot.map_err(|_| closed()),
+            () = self.shared.clock.sleep(left) => Err(too_late()),
         }
     }
 
     async fn pass_gate(&self, deadline: Duration) -> Result<(), Error> {
         while let Some(left) = self.pause_left() {
             if self.shared.permits.is_closed() {
-                return Err(Error::new(ErrorKind::Cancelled, "the lane is closed"));
+                return Err(closed());
             }
             if self.shared.clock.monotonic().saturating_add(left) > deadline {
                 return Err(Error::new(ErrorKind::Throttled, "the lane pauses for longer than the call may wait")
                     .with_retry_after(left));
             }
-            self.shared.clock.sleep(left).await;
+            self.sleep(left).await?;
         }
         Ok(())
     }
@@ -196,6 +224,14 @@ impl Lane {
     fn gate(&self) -> MutexGuard<'_, Gate> {
         self.shared.gate.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn closed() -> Error {
+    Error::new(ErrorKind::Cancelled, "the lane is closed")
+}
+
+fn too_late() -> Error {
+    Error::new(ErrorKind::Deadline, "no slot became free in time")
 }
 
 impl fmt::Debug for Lane {

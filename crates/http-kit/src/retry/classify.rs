@@ -14,13 +14,17 @@ pub enum Verdict {
     Done,
     /// Hand it to the caller; the server did not act.
     Refused,
-    /// Pause the lane and send again, also what is not idempotent: the server did not act.
+    /// Pause the lane and send again, also what is not idempotent: the server did not act. Only for answers
+    /// that are documented to mean so.
     RetryThrottled {
         /// The pause; `None` if the server named none, which means a growing back-off.
         after: Option<Duration>,
     },
-    /// Send again if the request is idempotent, else hand the answer to the caller.
-    RetryTransient,
+    /// Send again if the request is idempotent, else hand the answer to the caller: the server may have acted.
+    RetryTransient {
+        /// The pause of the lane before anything is sent again; `None` if the server named none.
+        after: Option<Duration>,
+    },
 }
 
 /// A complete answer, as a classifier sees it.
@@ -68,8 +72,10 @@ pub trait Classify: Debug + Send + Sync {
 
 /// Reads an answer by its status alone.
 ///
-/// 429, and 503 with `Retry-After`, are throttling. 408, 500, 502, 503 and 504 are transient, with an
-/// unknown outcome. Every other status of 300 and above is a refusal; redirects are not followed.
+/// 429 is throttling: nothing was done. 408 and 500 to 599 without 501 and 505 are transient, with an unknown
+/// outcome. That holds for 503 with `Retry-After` as well: the header says when to come back, not that nothing
+/// was done, since gateways send it after they have passed a request on. Every other status of 300 and above is
+/// a refusal; redirects are not followed.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct StandardClassifier;
 
@@ -77,11 +83,8 @@ impl Classify for StandardClassifier {
     fn classify(&self, answer: &Answer<'_>) -> Verdict {
         match answer.status.as_u16() {
             429 => Verdict::RetryThrottled { after: answer.retry_after() },
-            503 => match answer.retry_after() {
-                Some(after) => Verdict::RetryThrottled { after: Some(after) },
-                None => Verdict::RetryTransient,
-            },
-            408 | 500 | 502 | 504 => Verdict::RetryTransient,
+            501 | 505 => Verdict::Refused,
+            408 | 500..=599 => Verdict::RetryTransient { after: answer.retry_after() },
             304 | ..300 => Verdict::Done,
             _ => Verdict::Refused,
         }

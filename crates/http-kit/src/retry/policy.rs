@@ -11,7 +11,8 @@ pub struct RetryPolicy {
     pub throttle_retries: u32,
     /// The waits between repetitions after failures. Default 0.5 s, doubled, at most 10 s, full jitter.
     pub backoff: Backoff,
-    /// The first pause after a throttling that names none; doubled each time. Default 1 s.
+    /// The first pause after a throttling that names none, or none worth the name; doubled each time. From the second
+    /// throttling of a call on it is also the least pause, whatever the server names. Default 1 s.
     pub throttle_base: Duration,
     /// The longest such pause. Default 5 min.
     pub throttle_cap: Duration,
