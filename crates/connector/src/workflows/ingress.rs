@@ -9,6 +9,7 @@ use mapping::{Plan, TableSpec};
 use sync_core::StreamId;
 use sync_core::traits::{Destination, Source, Transform};
 
+use crate::adapters::addressing::AddressingProof;
 use crate::adapters::campaign_destination::CampaignDestination;
 use crate::adapters::dataverse_source::DataverseSource;
 use crate::adapters::plan_transform::PlanTransform;
@@ -27,6 +28,8 @@ pub(crate) fn stream_id(table: &str) -> StreamId {
 /// A table whose both sides are known and whose mapping is compiled.
 #[derive(Debug)]
 pub(crate) struct MappedTable {
+    /// Its place in the configuration, such as `table[0]`.
+    place: String,
     spec: TableSpec,
     rank: u32,
     plan: Arc<Plan>,
@@ -74,7 +77,8 @@ impl MappedTable {
         let compiled = mapping::compile(spec, &dataverse_schema::schema(&def), &campaign_schema::schema(&meta));
         match compiled {
             Ok(plan) => {
-                Ok(Self { spec: spec.clone(), rank, plan: Arc::new(plan), def: def.shared(), resource: meta.resource })
+                let (plan, def, resource) = (Arc::new(plan), def.shared(), meta.resource);
+                Ok(Self { place, spec: spec.clone(), rank, plan, def, resource })
             }
             Err(problems) => Err(problems
                 .iter()
@@ -120,7 +124,8 @@ impl MappedTable {
                 )
                 .verify_key(self.spec.key.clone()),
         };
-        let destination = CampaignDestination::new(records, config.campaign.in_flight, config.campaign.settle);
+        let proof = AddressingProof::new(campaign.clone(), self.place, self.plan.key_attribute().to_string());
+        let destination = CampaignDestination::new(records, proof, config.campaign.in_flight, config.campaign.settle);
         Ok(StreamParts {
             id: stream_id(&self.spec.table),
             rank: self.rank,
