@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use campaign_client::CampaignClient;
 use d365_client::D365Client;
+use mapping::TableSpec;
 use sync_core::traits::{NoObserver, Observer, Store};
 use sync_core::{DeleteBrake, EngineOptions, RunMode, StreamConfig, Workflow, WorkflowHandle, WorkflowStatus};
 use sync_store_sqlite::{SqliteOptions, SqliteStore};
@@ -16,6 +17,7 @@ use crate::connect::{self, Services};
 use crate::control::store_error;
 use crate::error::{Error, ErrorKind, Problem};
 use crate::summary::{RunSummary, TableSummary, Traffic, WorkflowSummary};
+use crate::wire::Wire;
 use crate::workflows::ingress::{self, StreamParts};
 
 /// Builds a [`Connector`].
@@ -34,7 +36,10 @@ pub struct Connector {
     workflow: Workflow,
     dataverse: D365Client,
     campaign: CampaignClient,
+    dataverse_wire: Arc<Wire>,
+    campaign_wire: Arc<Wire>,
     clock: SharedClock,
+    /// Requests of both clients until here: definitions and discovery.
     set_up: Traffic,
     warnings: Vec<String>,
 }
@@ -81,7 +86,8 @@ impl ConnectorBuilder {
         let prepared = connect::prepare(&config)?;
         // A store that is there is opened before anybody is asked; a new one is made only once all else is in order.
         let existing = if config.store.sqlite.exists() { Some(open_store(&config)?) } else { None };
-        let Services { dataverse, campaign, tables, .. } = connect::services(&config, prepared, &clock).await?;
+        let Services { dataverse, campaign, dataverse_wire, campaign_wire, tables, .. } =
+            connect::services(&config, prepared, &clock).await?;
         let store = match existing {
             Some(store) => store,
             None => open_store(&config)?,
@@ -89,6 +95,7 @@ impl ConnectorBuilder {
         let beyond = mapping::Guardrails::none().review(&config.tables).unwrap_or_default();
         let table_warnings: Vec<String> =
             tables.iter().flat_map(|table| table.warnings()).chain(beyond.iter().map(ToString::to_string)).collect();
+        let duplicate_risk = duplicate_risk(&config);
         let streams = tables
             .into_iter()
             .map(|table| table.stream(&config, &dataverse, &campaign))
@@ -98,9 +105,10 @@ impl ConnectorBuilder {
             })?;
         let set_up = Traffic { dataverse: dataverse.stats().sent, campaign: campaign.stats().sent };
         let mut warnings = vec![format!("payloads in {} are not encrypted", config.store.sqlite.display())];
+        warnings.extend(duplicate_risk);
         warnings.extend(table_warnings);
         let workflow = workflow(&config, store, streams, observer, &clock)?;
-        Ok(Connector { config, workflow, dataverse, campaign, clock, set_up, warnings })
+        Ok(Connector { config, workflow, dataverse, campaign, dataverse_wire, campaign_wire, clock, set_up, warnings })
     }
 
     /// Checks everything that [`connect`](Self::connect) needs and answers what was found in order; opens no store.
@@ -111,6 +119,24 @@ impl ConnectorBuilder {
         let prepared = connect::prepare(&self.config)?;
         Ok(connect::services(&self.config, prepared, &self.clock).await?.checks)
     }
+}
+
+/// Tables whose rows are found by a filter: no metadata tells whether their key is unique in Campaign, so this is said instead of
+/// refused. Where it is unique, Campaign itself refuses a second row.
+fn duplicate_risk(config: &Config) -> Vec<String> {
+    if config.campaign.accept_duplicate_risk {
+        return Vec::new();
+    }
+    let filtered = config.tables.iter().enumerate().filter(|(_, spec)| spec.key_filter.is_some());
+    let warning = |(index, spec): (usize, &TableSpec)| {
+        format!(
+            "table[{index}].key_filter: nothing tells whether {} is a unique key of {}; where it is not, a write whose answer is \
+             lost may leave a row there twice. Make it unique in Campaign, and set campaign.accept_duplicate_risk = true to \
+             silence this warning.",
+            spec.key, spec.resource
+        )
+    };
+    filtered.map(warning).collect()
 }
 
 fn open_store(config: &Config) -> Result<Arc<dyn Store>, Error> {
@@ -207,7 +233,11 @@ impl Running {
                 dataverse: sent.dataverse - set_up.dataverse,
                 campaign: sent.campaign - set_up.campaign,
             },
-            setup_requests: set_up,
+            // Tokens are asked for throughout a run, and are set-up all the same.
+            setup_requests: Traffic {
+                dataverse: set_up.dataverse + connector.dataverse_wire.token_requests(),
+                campaign: set_up.campaign + connector.campaign_wire.token_requests(),
+            },
             elapsed_ms: u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX),
         }
     }

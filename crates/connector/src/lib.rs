@@ -15,6 +15,8 @@ mod error;
 mod plain_http;
 mod summary;
 pub mod template;
+mod trouble;
+mod wire;
 mod workflows;
 
 pub use config::{CampaignConfig, Config, DataverseConfig, DeleteBrake, SecretRef, StoreConfig, SyncConfig, TlsConfig};
