@@ -16,6 +16,7 @@ use crate::config::Config;
 use crate::connect::{self, Services};
 use crate::control::store_error;
 use crate::error::{Error, ErrorKind, Problem};
+use crate::reason;
 use crate::summary::{RunSummary, TableSummary, Traffic, WorkflowSummary};
 use crate::wire::Wire;
 use crate::workflows::ingress::{self, StreamParts};
@@ -141,7 +142,8 @@ fn duplicate_risk(config: &Config) -> Vec<String> {
 
 fn open_store(config: &Config) -> Result<Arc<dyn Store>, Error> {
     let options = SqliteOptions::default().cache_mib(config.store.cache_mib).max_page_count(config.store.max_pages);
-    let store: Arc<dyn Store> = SqliteStore::open(&config.store.sqlite, options).map_err(store_error)?;
+    let store: Arc<dyn Store> =
+        SqliteStore::open(&config.store.sqlite, options).map_err(|error| store_error(config, error))?;
     Ok(store)
 }
 
@@ -222,11 +224,13 @@ impl Running {
                 tally: tally.unwrap_or_default(),
             }
         });
+        let mut status = report.status;
+        status.reason = status.reason.map(|reason| reason::in_words_of(&connector.config, reason));
         let elapsed = connector.clock.monotonic().saturating_sub(started);
         RunSummary {
             workflows: vec![WorkflowSummary {
                 workflow: ingress::NAME.to_owned(),
-                status: report.status.into(),
+                status: status.into(),
                 tables: tables.collect(),
             }],
             requests: Traffic {

@@ -13,6 +13,7 @@ mod connector;
 pub mod control;
 mod error;
 mod plain_http;
+mod reason;
 mod summary;
 pub mod template;
 mod trouble;
