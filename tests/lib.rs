@@ -20,7 +20,11 @@ impl Stage {
     /// Starts a sandbox with so many contacts and this scenario.
     pub async fn new(contacts: u64, scenario: &str) -> Self {
         let scenario = Scenario::parse(scenario).unwrap_or_else(|error| panic!("{error}: {scenario}"));
-        let config = SandboxConfig { contacts, scenario, ..SandboxConfig::default() };
+        Self::with(SandboxConfig { contacts, scenario, ..SandboxConfig::default() }).await
+    }
+
+    /// Starts a sandbox with these settings.
+    pub async fn with(config: SandboxConfig) -> Self {
         Self {
             sandbox: Sandbox::start(config).await.unwrap(),
             dir: tempfile::tempdir().unwrap(),
@@ -41,13 +45,18 @@ impl Stage {
 
     /// The configuration for the given tables; `extra` goes into `[dataverse]`.
     pub fn config(&self, extra: &str, tables: &str) -> Config {
+        self.config_with(extra, "settle_seconds = 0", "", tables)
+    }
+
+    /// The configuration with further lines in `[dataverse]`, `[campaign]` and `[store]`, and whatever follows.
+    pub fn config_with(&self, dataverse: &str, campaign: &str, store: &str, rest: &str) -> Config {
         let info = self.info();
         let (d, c) = (&info["dataverse"], &info["campaign"]);
         let text = format!(
             "[dataverse]\nurl = {}\ntenant = {}\nauthority = {}\nclient_id = {}\nclient_secret = {{ plain = {} }}\n\
-             poll_seconds = 1\n{extra}\n\
+             poll_seconds = 1\n{dataverse}\n\
              [campaign]\nurl = {}\nims_url = {}\nclient_id = {}\nclient_secret = {{ plain = {} }}\norg_id = {}\n\
-             settle_seconds = 0\n[store]\nsqlite = \"sync.db\"\n{tables}",
+             {campaign}\n[store]\nsqlite = \"sync.db\"\n{store}\n{rest}",
             d["url"],
             d["tenant"],
             d["authority"],
@@ -60,6 +69,11 @@ impl Stage {
             c["org_id"],
         );
         Config::parse(&text, self.dir.path()).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// Runs a configuration until both sides are at rest.
+    pub async fn run_config(&self, config: Config) -> RunSummary {
+        Connector::builder(config).connect().await.unwrap().start(RunMode::UntilIdle).join().await
     }
 
     /// Rows from the control interface.
