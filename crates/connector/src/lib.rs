@@ -32,3 +32,8 @@ pub use sync_core::{RunMode, StatusReason, Tally, WorkflowState, WorkflowStatus}
 #[cfg(doctest)]
 #[doc = include_str!("../../../docs/embedding.md")]
 mod embedding_guide {}
+
+/// The program of the README, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+mod readme {}
