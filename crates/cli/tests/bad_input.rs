@@ -166,6 +166,19 @@ async fn certificates_that_are_none() {
 }
 
 #[tokio::test]
+async fn a_certificate_that_nobody_trusts() {
+    let authority = tempfile::tempdir().unwrap();
+    let tls = Some(authority.path().to_owned());
+    let world = World::with(SandboxConfig { contacts: 5, tls, ..SandboxConfig::default() }).await;
+    let config = world.config();
+    refused(&world, &config, 1, &["tls.ca_file:", "dataverse.authority", "campaign.ims_url"]).await;
+    let ca = authority.path().join("ca.pem");
+    let text = format!("{}[tls]\nca_file = \"{}\"\n{CONTACT_TABLE}", world.head(), ca.display());
+    assert_eq!(world.until_idle(&world.write("trusted.toml", &text)).await.code(), Some(0));
+    world.assert_equal().await;
+}
+
+#[tokio::test]
 async fn a_table_that_does_not_exist() {
     let world = populated().await;
     let config = changed(&world, "table = \"contact\"", "table = \"contakt\"");

@@ -8,7 +8,7 @@ mod support;
 use std::time::Duration;
 
 use sandbox::SandboxConfig;
-use support::{World, spawn, total};
+use support::{World, program, spawn, total};
 use tokio::time::{Instant, sleep};
 
 /// Kills while the table is loaded for the first time.
@@ -114,4 +114,10 @@ async fn twenty_five_kills_lose_and_double_nothing() {
     let ended = world.until_idle(&config).await;
     assert_eq!(ended.code(), Some(0), "{}", ended.stderr);
     world.assert_equal().await;
+    // Whatever a life read and did not settle, a later one settled: the counts of the store add up.
+    let status = program(&["status", "--format", "json", "--config", &path]).await;
+    let totals = &status.summary()["workflows"][0]["tables"][0]["totals"];
+    let others: u64 =
+        totals.as_object().unwrap().iter().filter(|(name, _)| *name != "read").filter_map(|(_, n)| n.as_u64()).sum();
+    assert_eq!(totals["read"].as_u64(), Some(others), "{totals}");
 }

@@ -140,10 +140,13 @@ fn duplicate_risk(config: &Config) -> Vec<String> {
     filtered.map(warning).collect()
 }
 
+fn store_options(config: &Config) -> SqliteOptions {
+    SqliteOptions::default().cache_mib(config.store.cache_mib).max_page_count(config.store.max_pages)
+}
+
 fn open_store(config: &Config) -> Result<Arc<dyn Store>, Error> {
-    let options = SqliteOptions::default().cache_mib(config.store.cache_mib).max_page_count(config.store.max_pages);
     let store: Arc<dyn Store> =
-        SqliteStore::open(&config.store.sqlite, options).map_err(|error| store_error(config, error))?;
+        SqliteStore::open(&config.store.sqlite, store_options(config)).map_err(|error| store_error(config, error))?;
     Ok(store)
 }
 
@@ -244,5 +247,25 @@ impl Running {
             },
             elapsed_ms: u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test that cannot go on ends there")]
+
+    use super::*;
+
+    /// The cache of a connection cannot be seen from outside.
+    #[test]
+    fn the_store_gets_its_settings() {
+        let text = crate::template::commented();
+        let with = |lines: &str| {
+            let text = text.replace("[sync]", &format!("{lines}\n[sync]"));
+            store_options(&Config::parse(&text, std::path::Path::new(".")).unwrap())
+        };
+        assert_eq!((with("").cache_mib, with("").max_page_count), (16, None));
+        let set = with("cache_mib = 3\nmax_pages = 500");
+        assert_eq!((set.cache_mib, set.max_page_count), (3, Some(500)));
     }
 }
