@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on ends there")]
 
-use d365_campaign::{RunSummary, WorkflowState};
+use d365_campaign::{Connector, RunSummary, WorkflowState};
 use end_to_end_tests::Stage;
 use serde_json::{Value, json};
 
@@ -80,6 +80,9 @@ async fn an_attribute_that_does_not_identify_fails_the_run_and_doubles_no_row() 
         assert_refused(&summary, "table[0].key", &["table[0].key", "identification key", "table[0].key_filter"]);
         assert_eq!(keys(&stage, "profile", "cusCrm").await, before, "rows were doubled");
     }
+    // A look beforehand finds it too.
+    let error = Connector::builder(stage.config("", BY_CUS_CRM)).check().await.unwrap_err();
+    assert_eq!(error.problems()[0].place, "table[0].key");
 }
 
 #[tokio::test]

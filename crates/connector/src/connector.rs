@@ -118,7 +118,12 @@ impl ConnectorBuilder {
     /// Everything that is wrong, with place and remedy.
     pub async fn check(self) -> Result<Vec<String>, Error> {
         let prepared = connect::prepare(&self.config)?;
-        Ok(connect::services(&self.config, prepared, &self.clock).await?.checks)
+        let Services { campaign, tables, checks, .. } = connect::services(&self.config, prepared, &self.clock).await?;
+        let mut problems = Vec::new();
+        for table in &tables {
+            problems.extend(table.prove_key(&campaign).await.err());
+        }
+        if problems.is_empty() { Ok(checks) } else { Err(Error::new(ErrorKind::Refused, problems)) }
     }
 }
 

@@ -5,9 +5,9 @@
 //! turns every change into a further row and loses every deletion. So the first 404 is believed only once a row that exists
 //! was reached by its key.
 
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 
-use campaign_client::{Addressing, CampaignClient, CustomRecord, Error, ErrorKind, ListQuery, RecordApi, RecordKey};
+use campaign_client::{Addressing, CampaignClient, CustomRecord, Error, ListQuery, RecordApi, RecordKey};
 use sync_core::{EndpointError, EndpointErrorKind};
 use tokio::sync::Mutex;
 
@@ -29,6 +29,7 @@ pub(crate) struct AddressingProof {
     /// Rows that this process created; a look that found no row is repeated only after another was created.
     created: AtomicU64,
     looked_at: AtomicU64,
+    doubted: AtomicBool,
     /// Held while a probe runs, so that requests in flight share one.
     probing: Mutex<()>,
 }
@@ -57,6 +58,7 @@ impl AddressingProof {
             state: AtomicU8::new(UNPROVEN),
             created: AtomicU64::new(0),
             looked_at: AtomicU64::new(NEVER),
+            doubted: AtomicBool::new(false),
             probing: Mutex::new(()),
         }
     }
@@ -69,6 +71,16 @@ impl AddressingProof {
     /// A row was created.
     pub(crate) fn created(&self) {
         self.created.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A create ended without an answer: it is going to be repeated, which doubles a row under a key that does not identify.
+    pub(crate) fn doubt(&self) {
+        self.doubted.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether a create ended without an answer before any row was reached.
+    pub(crate) fn is_doubted(&self) -> bool {
+        self.doubted.load(Ordering::Relaxed) && self.state.load(Ordering::Relaxed) == UNPROVEN
     }
 
     /// The refusal that holds for every further operation once the key was found to address nothing.
@@ -113,14 +125,23 @@ impl AddressingProof {
     /// in rising order too, because databases differ in where they sort what is empty.
     async fn sample(&self, records: &RecordApi, wanted: Option<&RecordKey>) -> Result<Option<RecordKey>, Error> {
         let query = || ListQuery::new(records.resource().clone()).line_count(SAMPLE);
-        // A nested attribute cannot stand in the order; the first rows have to do.
-        let orders = if self.key.contains('.') {
-            vec![query()]
-        } else {
-            vec![query().order_by_descending(self.key.as_str())?, query().order_by(self.key.as_str())?]
-        };
-        for order in orders {
-            let page = self.client.list::<CustomRecord>(&order).await?;
+        // A nested attribute cannot stand in the order, and a resource may refuse it: the first rows have to do then.
+        let mut orders = vec![query()];
+        if !self.key.contains('.') {
+            orders.push(query().order_by(self.key.as_str())?);
+            orders.push(query().order_by_descending(self.key.as_str())?);
+        }
+        let mut answered = false;
+        while let Some(order) = orders.pop() {
+            if answered && orders.is_empty() {
+                break;
+            }
+            let page = match self.client.list::<CustomRecord>(&order).await {
+                Ok(page) => page,
+                Err(error) if error.is_transient() || orders.is_empty() => return Err(error),
+                Err(_) => continue,
+            };
+            answered = true;
             let keys = page.content.iter().filter_map(|row| RecordKey::new(row.text(&self.key)?).ok());
             if let Some(key) = keys.into_iter().find(|key| wanted.is_none_or(|wanted| wanted == key)) {
                 return Ok(Some(key));
@@ -134,7 +155,8 @@ impl AddressingProof {
         match records.get::<CustomRecord>(key).await {
             Ok(Some(row)) => Ok(row.text(&self.key).as_deref() == Some(key.as_str())),
             Ok(None) => Ok(false),
-            Err(error) if error.kind() == ErrorKind::Ambiguous => Ok(false),
+            // Ambiguous, or a key that Campaign takes for something else.
+            Err(error) if error.kind().is_of_record() && !error.is_transient() => Ok(false),
             Err(error) => Err(error),
         }
     }

@@ -40,6 +40,12 @@ impl CampaignDestination {
         if let Some(refusal) = self.proof.refusal(&self.records) {
             return Err(refusal);
         }
+        if matches!(op.action, Action::Create(_)) && self.proof.is_doubted() {
+            match self.believe(Outcome::Missing).await? {
+                Outcome::Missing => {}
+                later => return Ok(later),
+            }
+        }
         let outcome = match self.write(op).await {
             Ok(outcome) => outcome,
             Err(error) => match meaning(error) {
@@ -53,29 +59,31 @@ impl CampaignDestination {
                 Ok(Outcome::Applied)
             }
             (Action::Create(_), Outcome::Unknown { code }) => {
-                // It is repeated, which doubles the row where the key does not identify: the repetition finds the verdict.
-                let _ = self.proof.settle(&self.records).await;
+                self.proof.doubt();
                 Ok(Outcome::Unknown { code })
             }
             (Action::Update(_) | Action::Delete, Outcome::Applied) => {
                 self.proof.reached();
                 Ok(Outcome::Applied)
             }
-            (Action::Update(_) | Action::Delete, Outcome::Missing) => self.missing().await,
+            (Action::Update(_) | Action::Delete, Outcome::Missing) => self.believe(Outcome::Missing).await,
             (_, outcome) => Ok(outcome),
         }
     }
 
-    /// A row was not found by its key: believed once the key is known to find rows.
-    async fn missing(&self) -> Result<Outcome, EndpointError> {
+    /// What follows from a key that found no row: believed once the key is known to find rows.
+    async fn believe(&self, outcome: Outcome) -> Result<Outcome, EndpointError> {
         match self.proof.settle(&self.records).await {
-            Ok(()) => Ok(Outcome::Missing),
+            Ok(()) => Ok(outcome),
             Err(Doubt::Refuted(refusal)) => Err(refusal),
             // Nobody knows of the key yet. The operation itself had no effect: it is tried again.
+            Err(Doubt::Unanswered(error)) if error.is_transient() => {
+                Ok(Outcome::Retry { after: error.retry_after(), code: UNPROVEN.to_owned() })
+            }
             Err(Doubt::Unanswered(error)) => match meaning(error) {
                 Meaning::Service(error) => Err(error),
-                Meaning::Of(Outcome::Retry { after, code }) => Ok(Outcome::Retry { after, code }),
-                Meaning::Of(_) => Ok(Outcome::Retry { after: None, code: UNPROVEN.to_owned() }),
+                // The resource cannot be listed: there will never be a proof, so that the 404 has to do.
+                Meaning::Of(_) => Ok(outcome),
             },
             Err(Doubt::Open) => Ok(Outcome::Retry { after: None, code: UNPROVEN.to_owned() }),
         }
@@ -140,7 +148,7 @@ impl Destination for CampaignDestination {
                     report.set(index, Outcome::Exists);
                 }
                 // What is missing is created next: believed under the same condition as the 404 of a write.
-                Ok(None) => report.set(index, self.missing().await?),
+                Ok(None) => report.set(index, self.believe(Outcome::Missing).await?),
                 Err(error) => match meaning(error) {
                     Meaning::Of(outcome) => report.set(index, outcome),
                     Meaning::Service(error) => return Err(error),
