@@ -83,7 +83,11 @@ async fn requests_per_second_bounds_the_pace() {
 #[tokio::test]
 async fn scopes_are_what_is_asked_for() {
     let stage = Stage::new(5, "").await;
-    let good = stage.config_with("", "scopes = [\"openid\", \"AdobeID\", \"campaign_sdk\"]", "", CONTACTS);
+    // What Campaign needs, without the scopes of the event APIs.
+    let scopes = "scopes = [\"AdobeID\", \"openid\", \"read_organizations\", \"additional_info.projectedProductContext\", \
+                  \"additional_info.roles\", \"adobeio_api\", \"campaign_sdk\", \"campaign_config_server_general\", \
+                  \"deliverability_service_general\"]";
+    let good = stage.config_with("", scopes, "", CONTACTS);
     assert_eq!(stage.run_config(good).await.total().inserted, 5);
     let bad = stage.config_with("", "scopes = [\"openid\", \"nonsense\"]", "", CONTACTS);
     let error = Connector::builder(bad).connect().await.unwrap_err();

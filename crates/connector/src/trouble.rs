@@ -79,7 +79,10 @@ pub(crate) fn dataverse(settings: &DataverseConfig, error: d365_client::Error) -
     let (place, remedy) = match error.kind() {
         _ if story.is_of_certificates() => {
             let at = if story.token { "dataverse.authority" } else { "dataverse.url" };
-            ("tls.ca_file", format!("Name the authority that signed its certificate in tls.ca_file, or correct {at}."))
+            (
+                "tls.ca_file",
+                format!("Name the authority that signed its TLS certificate in tls.ca_file, or correct {at}."),
+            )
         }
         _ if story.token && story.entra_code().is_some() => entra_remedy(story.entra_code().unwrap_or_default()),
         Kind::Auth => (
@@ -136,7 +139,7 @@ pub(crate) fn campaign(settings: &CampaignConfig, error: campaign_client::Error)
     let (place, remedy) = match error.kind() {
         _ if story.is_of_certificates() => {
             let at = if story.token { "campaign.ims_url" } else { "campaign.url" };
-            ("tls.ca_file", format!("Name the authority that signed its certificate in tls.ca_file, or correct {at}."))
+            ("tls.ca_file", format!("Name the authority that signed its TLS certificate in tls.ca_file, or correct {at}."))
         }
         Kind::Credentials if story.oauth_code() == Some("invalid_scope") => {
             ("campaign.scopes", "Ask only for scopes that the credential has in the Adobe Developer Console.".to_owned())
@@ -152,6 +155,12 @@ pub(crate) fn campaign(settings: &CampaignConfig, error: campaign_client::Error)
         Kind::Unauthorized => {
             ("campaign.ims_url", format!("Check campaign.ims_url; {}.", error.remedy().trim_end_matches('.')))
         }
+        Kind::ProfileNotValid if settings.scopes.is_some() => (
+            "campaign.url",
+            "Check host and organisation in campaign.url, that campaign.scopes holds the documented scopes, and that the \
+             technical account has a Campaign product profile of this organisation."
+                .to_owned(),
+        ),
         Kind::ProfileNotValid
         | Kind::UnknownOrganisation
         | Kind::UnknownResource
