@@ -39,8 +39,7 @@ impl Stage {
 
     /// Runs the given tables until both sides are at rest, with a store that lasts as long as the stage.
     pub async fn run(&self, extra: &str, tables: &str) -> RunSummary {
-        let connector = Connector::builder(self.config(extra, tables)).connect().await.unwrap();
-        connector.start(RunMode::UntilIdle).join().await
+        self.run_config(self.config(extra, tables)).await
     }
 
     /// The configuration for the given tables; `extra` goes into `[dataverse]`.
@@ -73,7 +72,10 @@ impl Stage {
 
     /// Runs a configuration until both sides are at rest.
     pub async fn run_config(&self, config: Config) -> RunSummary {
-        Connector::builder(config).connect().await.unwrap().start(RunMode::UntilIdle).join().await
+        let running = Connector::builder(config).connect().await.unwrap().start(RunMode::UntilIdle);
+        // A run that never comes to rest is a failure to be told, not a test that hangs.
+        let ended = tokio::time::timeout(std::time::Duration::from_secs(60), running.join()).await;
+        ended.unwrap_or_else(|_| panic!("the run did not come to rest"))
     }
 
     /// Rows from the control interface.
