@@ -20,7 +20,11 @@ impl Stage {
     /// Starts a sandbox with so many contacts and this scenario.
     pub async fn new(contacts: u64, scenario: &str) -> Self {
         let scenario = Scenario::parse(scenario).unwrap_or_else(|error| panic!("{error}: {scenario}"));
-        let config = SandboxConfig { contacts, scenario, ..SandboxConfig::default() };
+        Self::with(SandboxConfig { contacts, scenario, ..SandboxConfig::default() }).await
+    }
+
+    /// Starts a sandbox with these settings.
+    pub async fn with(config: SandboxConfig) -> Self {
         Self {
             sandbox: Sandbox::start(config).await.unwrap(),
             dir: tempfile::tempdir().unwrap(),
@@ -35,19 +39,23 @@ impl Stage {
 
     /// Runs the given tables until both sides are at rest, with a store that lasts as long as the stage.
     pub async fn run(&self, extra: &str, tables: &str) -> RunSummary {
-        let connector = Connector::builder(self.config(extra, tables)).connect().await.unwrap();
-        connector.start(RunMode::UntilIdle).join().await
+        self.run_config(self.config(extra, tables)).await
     }
 
     /// The configuration for the given tables; `extra` goes into `[dataverse]`.
     pub fn config(&self, extra: &str, tables: &str) -> Config {
+        self.config_with(extra, "settle_seconds = 0", "", tables)
+    }
+
+    /// The configuration with further lines in `[dataverse]`, `[campaign]` and `[store]`, and whatever follows.
+    pub fn config_with(&self, dataverse: &str, campaign: &str, store: &str, rest: &str) -> Config {
         let info = self.info();
         let (d, c) = (&info["dataverse"], &info["campaign"]);
         let text = format!(
             "[dataverse]\nurl = {}\ntenant = {}\nauthority = {}\nclient_id = {}\nclient_secret = {{ plain = {} }}\n\
-             poll_seconds = 1\n{extra}\n\
+             poll_seconds = 1\n{dataverse}\n\
              [campaign]\nurl = {}\nims_url = {}\nclient_id = {}\nclient_secret = {{ plain = {} }}\norg_id = {}\n\
-             settle_seconds = 0\n[store]\nsqlite = \"sync.db\"\n{tables}",
+             {campaign}\n[store]\nsqlite = \"sync.db\"\n{store}\n{rest}",
             d["url"],
             d["tenant"],
             d["authority"],
@@ -60,6 +68,14 @@ impl Stage {
             c["org_id"],
         );
         Config::parse(&text, self.dir.path()).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// Runs a configuration until both sides are at rest.
+    pub async fn run_config(&self, config: Config) -> RunSummary {
+        let running = Connector::builder(config).connect().await.unwrap().start(RunMode::UntilIdle);
+        // A run that never comes to rest is a failure to be told, not a test that hangs.
+        let ended = tokio::time::timeout(std::time::Duration::from_secs(60), running.join()).await;
+        ended.unwrap_or_else(|_| panic!("the run did not come to rest"))
     }
 
     /// Rows from the control interface.

@@ -86,11 +86,43 @@ async fn campaign_switches() {
         "accept_null = false",
         "line_count_cap = 10",
         "item_href = false",
-        "opt_out_prefix = \"denyList\"",
         "acs_id = true",
         "cold_organization = true",
     ] {
         works_with("campaign", switch).await;
+    }
+}
+
+/// D-4: the configuration may use any of the three names, and what travels is what the instance publishes.
+#[tokio::test]
+async fn opt_outs_arrive_whatever_the_instance_calls_them() {
+    for prefix in ["blackList", "denyList", "blockList"] {
+        for written in ["blackList", "denyList", "blockList"] {
+            let stage = Stage::new(30, &format!("[campaign.switches]\nopt_out_prefix = \"{prefix}\"\n")).await;
+            let tables = CONTACTS
+                .replace("fields = [", &format!("fields = [ {{ from = \"donotemail\", to = \"{written}Email\" }},"));
+            for seed in 0..2 {
+                if seed > 0 {
+                    for row in stage.records("dataverse", "contact").await.iter().take(12) {
+                        let id = row["contactid"].as_str().unwrap_or_default();
+                        let turned = json!({"donotemail": row["donotemail"] != true});
+                        stage.put(&format!("/records/dataverse/contact/{id}"), &turned).await;
+                    }
+                }
+                let summary = stage.run("", &tables).await;
+                assert_eq!(summary.workflows[0].status.reason, None, "{prefix}, written {written}");
+                assert_equal(&stage, prefix).await;
+                let profiles = stage.records("campaign", "profile").await;
+                let mut opted_out = 0;
+                for row in stage.records("dataverse", "contact").await.iter().filter(|row| row["statecode"] == 0) {
+                    let found = profiles.iter().find(|profile| profile["externalId"] == row["contactid"]);
+                    let found = found.map(|profile| &profile[format!("{prefix}Email")]);
+                    assert_eq!(found, Some(&json!(row["donotemail"] == true)), "{prefix}, written {written}");
+                    opted_out += u32::from(row["donotemail"] == true);
+                }
+                assert!(seed == 0 || opted_out > 0, "nobody opted out: nothing was proved");
+            }
+        }
     }
 }
 

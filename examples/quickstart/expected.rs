@@ -28,7 +28,7 @@ impl Expected {
             };
             let status = match contact["familystatuscode"].as_i64() {
                 Some(1) => "Single",
-                Some(2) => "Married",
+                Some(2) => "Spouse",
                 Some(3) => "Divorced",
                 Some(4) => "Widowed",
                 _ => "",
@@ -77,6 +77,10 @@ impl Expected {
                 ("cusLaunched", text(&boat["new_launched"])),
                 ("cusSurveyedAt", instant(&boat["new_surveyed"])),
                 ("cusKind", number("new_kind")),
+                ("cusCode", json!(digits(&boat["new_code"]))),
+                ("cusLengthText", decimals(&boat["new_length"])),
+                ("cusSailingNumber", json!(i32::from(boat["new_sailing"] == true))),
+                ("cusSurveyedOn", day(&boat["new_surveyed"])),
             ];
             self.rows.insert(id.to_owned(), row.into_iter().map(|(name, value)| (name.to_owned(), value)).collect());
         }
@@ -112,6 +116,10 @@ impl Expected {
 
 /// Numbers compare as numbers: the two services write the same amount with different numbers of zeros.
 fn same(wanted: &Value, have: &Value) -> bool {
+    if let Some(number) = wanted.get("text of").and_then(Value::as_f64) {
+        let text = have.as_str().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.'));
+        return text.and_then(|text| text.parse::<f64>().ok()).is_some_and(|have| (number - have).abs() < 1e-9);
+    }
     match (wanted.as_f64(), have.as_f64()) {
         (Some(wanted), Some(have)) => (wanted - have).abs() < 1e-9,
         _ => wanted == have,
@@ -120,6 +128,21 @@ fn same(wanted: &Value, have: &Value) -> bool {
 
 fn text(value: &Value) -> Value {
     json!(value.as_str().unwrap_or_default())
+}
+
+/// A text of digits as a number.
+fn digits(value: &Value) -> u64 {
+    value.as_str().unwrap_or_default().bytes().fold(0, |number, digit| number * 10 + u64::from(digit - b'0'))
+}
+
+/// A number as text. With how many zeros at its end is the service's affair, so that the text is compared as a number.
+fn decimals(value: &Value) -> Value {
+    value.as_f64().map_or_else(|| json!(""), |number| json!({ "text of": number }))
+}
+
+/// The day of a moment.
+fn day(value: &Value) -> Value {
+    json!(value.as_str().unwrap_or_default().chars().take(10).collect::<String>())
 }
 
 /// `2026-01-05T10:00:00Z` is `2026-01-05 10:00:00.000Z` in Campaign.

@@ -8,6 +8,7 @@ pub(crate) const SCENARIO: &str = r#"
 name = "new_boat"
 rows = 500
 columns = [
+  { name = "new_code", max_length = 40 },
   { name = "new_berths", type = "integer" },
   { name = "new_length", type = "decimal", min = 0, max = 100 },
   { name = "new_price", type = "money", min = 0, max = 1000000 },
@@ -40,6 +41,10 @@ fields = [
   { name = "cusLaunched", type = "date" },
   { name = "cusSurveyedAt", type = "datetime" },
   { name = "cusKind", type = "number" },
+  { name = "cusCode", type = "number" },
+  { name = "cusLengthText", length = 20 },
+  { name = "cusSailingNumber", type = "number" },
+  { name = "cusSurveyedOn", type = "date" },
 ]
 "#;
 
@@ -66,6 +71,7 @@ fields = [
 replacements = [
   { field = "gendercode", value = 1, with = "male" },
   { field = "gendercode", value = 2, with = "female" },
+  { field = "familystatuscode", value = "Married", with = "Spouse", label = true },
 ]
 [table.filter]
 operator = "and"
@@ -90,6 +96,10 @@ fields = [
   { from = "new_launched", to = "cusLaunched" },
   { from = "new_surveyed", to = "cusSurveyedAt" },
   { from = "new_kind", to = "cusKind" },
+  { from = "new_code", to = "cusCode" },
+  { from = "new_length", to = "cusLengthText" },
+  { from = "new_sailing", to = "cusSailingNumber" },
+  { from = "new_surveyed", to = "cusSurveyedOn" },
 ]
 [table.filter]
 operator = "or"

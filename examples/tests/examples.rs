@@ -25,10 +25,27 @@ fn the_quickstart_ends_with_both_sides_equal() {
     let said = said(&output);
     assert_eq!(output.status.code(), Some(0), "{said}");
     assert!(said.contains("both sides are equal"), "{said}");
-    for word in
-        ["inserted", "superseded", "POST /profileAndServicesExt/profile", "engine calls", "records/s", "peak memory"]
-    {
+    for word in ["POST /profileAndServicesExt/profile", "engine calls", "records/s", "peak memory"] {
         assert!(said.contains(word), "{word:?} is not in: {said}");
+    }
+    let line = |start: &str| -> Vec<String> {
+        let found = said.lines().find(|line| line.starts_with(start)).unwrap_or_else(|| panic!("{start}: {said}"));
+        found.strip_prefix(start).unwrap().split_whitespace().map(str::to_owned).collect()
+    };
+    let columns = ["read", "inserted", "updated", "deleted", "unchanged", "filtered", "superseded", "ignored", "dead"];
+    assert_eq!(line("table "), columns);
+    for (table, read) in [("contact -> profile", 400), ("new_boat -> cusBoat", 500)] {
+        let counts: Vec<u64> = line(table).iter().map(|count| count.parse().unwrap()).collect();
+        assert_eq!(counts.len(), columns.len());
+        assert_eq!(counts[0], counts[1..].iter().sum::<u64>(), "what was read is not what became of it: {said}");
+        assert!(counts[0] > read && counts[1] > 0 && counts[2] > 0 && counts[3] > 0 && counts[5] > 0, "{said}");
+        assert_eq!(counts[8], 0, "dead letters: {said}");
+    }
+    for kind in ["insert", "update", "delete", "read"] {
+        assert!(
+            said.lines().any(|line| line.trim_start().starts_with(kind) && line.starts_with(' ')),
+            "{kind}: {said}"
+        );
     }
 }
 

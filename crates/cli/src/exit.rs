@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use d365_campaign::{Error, ErrorKind};
 
-use crate::Format;
+use crate::{Format, output};
 
 /// How a command ended.
 #[derive(Debug)]
@@ -13,6 +13,8 @@ pub(crate) struct Exit {
     code: u8,
     problems: Vec<serde_json::Value>,
     text: String,
+    /// Whether the command wrote its summary itself.
+    summarised: bool,
 }
 
 impl Exit {
@@ -31,12 +33,13 @@ impl Exit {
 
     /// An end with nothing to say.
     pub(crate) fn code(code: u8) -> Self {
-        Self { code, problems: Vec::new(), text: String::new() }
+        Self { code, problems: Vec::new(), text: String::new(), summarised: false }
     }
 
     /// An end with a message.
     pub(crate) fn with_message(code: u8, message: &str) -> Self {
-        Self { code, problems: vec![serde_json::json!({ "message": message })], text: message.to_owned() }
+        let problems = vec![serde_json::json!({ "message": message })];
+        Self { code, problems, text: message.to_owned(), summarised: false }
     }
 
     /// A failure with a message.
@@ -67,7 +70,7 @@ impl Exit {
                 })
             })
             .collect();
-        Self { code, problems, text: error.to_string() }
+        Self { code, problems, text: error.to_string(), summarised: false }
     }
 
     /// The same problems under another code.
@@ -76,8 +79,22 @@ impl Exit {
         self
     }
 
-    /// Says it and ends.
+    /// The same of a command whose summary stands on standard output already.
+    pub(crate) fn summarised(mut self) -> Self {
+        self.summarised = true;
+        self
+    }
+
+    /// What is wrong, as objects.
+    pub(crate) fn problems(&self) -> &[serde_json::Value] {
+        &self.problems
+    }
+
+    /// Says it and ends. For programs the last line of standard output is a summary, however the command ended.
     pub(crate) fn finish(self, format: Format) -> ExitCode {
+        if format == Format::Json && !self.summarised {
+            output::json(&serde_json::json!({ "event": "summary", "exit_code": self.code, "problems": self.problems }));
+        }
         let mut err = std::io::stderr().lock();
         // Nobody is left to tell when standard error itself cannot be written.
         let _ = match format {

@@ -4,6 +4,7 @@ mod commands;
 mod exit;
 mod output;
 mod progress;
+mod signals;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -65,13 +66,45 @@ struct ConfigArgument {
 /// A command of a later version: its options are accepted, and it says that it is not there yet.
 #[derive(Debug, clap::Args)]
 struct Later {
-    /// Options.
-    #[arg(num_args = 0.., trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
-    _options: Vec<String>,
+    /// The configuration file.
+    #[arg(id = "config", long = "config", value_name = "FILE")]
+    _config: Option<PathBuf>,
+    /// The Dynamics 365 table.
+    #[arg(id = "table", long = "table", value_name = "NAME")]
+    _table: Option<String>,
+    /// The record's id.
+    #[arg(id = "id", long = "id", value_name = "ID")]
+    _id: Option<String>,
+    /// At once, instead of at the next start.
+    #[arg(id = "now", long = "now")]
+    _now: bool,
+}
+
+/// Reads the arguments; a mistake in them ends with a summary too, where one was asked for.
+fn arguments() -> Result<Arguments, ExitCode> {
+    let error = match Arguments::try_parse() {
+        Ok(arguments) => return Ok(arguments),
+        Err(error) => error,
+    };
+    // Nobody is left to tell when the message itself cannot be written.
+    let _ = error.print();
+    if !error.use_stderr() {
+        return Err(ExitCode::SUCCESS);
+    }
+    let mut given = std::env::args().skip_while(|argument| argument != "--format" && argument != "--format=json");
+    if given.next().is_some_and(|first| first == "--format=json" || given.next().as_deref() == Some("json")) {
+        output::json(&serde_json::json!({
+            "event": "summary", "exit_code": Exit::USAGE, "problems": [{ "message": error.kind().to_string() }],
+        }));
+    }
+    Err(ExitCode::from(Exit::USAGE))
 }
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = match arguments() {
+        Ok(arguments) => arguments,
+        Err(code) => return code,
+    };
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
         .with_env_filter(EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn")))
@@ -85,7 +118,7 @@ fn main() -> ExitCode {
     let format = arguments.format;
     let exit = runtime.block_on(async move {
         match arguments.command {
-            Command::Init(init) => commands::init::run(init).await,
+            Command::Init(init) => commands::init::run(init, format).await,
             Command::Preflight(at) => commands::preflight::run(&at.config, format).await,
             Command::Run(run) => commands::run::run(run, format).await,
             Command::Status(at) => commands::status::run(&at.config, format).await,

@@ -15,6 +15,16 @@ pub(crate) fn json(value: &impl serde::Serialize) {
     }
 }
 
+/// Writes the last object of a command: the fields of `value`, called a summary.
+pub(crate) fn summary(value: &impl serde::Serialize) {
+    let mut object = serde_json::json!({ "event": "summary" });
+    if let (Some(object), Ok(serde_json::Value::Object(fields))) = (object.as_object_mut(), serde_json::to_value(value))
+    {
+        object.extend(fields);
+    }
+    json(&object);
+}
+
 /// A table of text columns, the first left-aligned, the others right-aligned.
 pub(crate) fn table(header: &[&str], rows: &[Vec<String>]) -> String {
     let mut widths: Vec<usize> = header.iter().map(|cell| cell.chars().count()).collect();

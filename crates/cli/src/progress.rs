@@ -130,7 +130,7 @@ impl Observer for Progress {
                 "{stream}: the service no longer serves the position; the whole table is read again (generation {generation})"
             )),
             SyncEvent::DeleteBrake { stream, candidates, allowed } => self.note(&format!(
-                "{stream}: {candidates} records are missing at the source, more than the brake allows ({allowed}); none was deleted"
+                "{stream}: {candidates} records are missing at the source, more than sync.delete_brake allows ({allowed}); none was deleted"
             )),
             _ => {}
         }

@@ -7,26 +7,41 @@ mod support;
 
 use std::path::Path;
 
+use sandbox::SandboxConfig;
 use serde_json::json;
 use support::{CONTACT_TABLE, Ended, World, command, ended, program, spawn};
 
-/// Runs, expects the code and the words, and that nothing was written on either side.
+/// A world in step, whose store and Campaign are full, and with changes waiting: a run that goes too far would write them.
+async fn populated() -> World {
+    let world = World::new(40).await;
+    let ended = world.until_idle(&world.config()).await;
+    assert_eq!(ended.code(), Some(0), "{}", ended.stderr);
+    world.mutate(5, 10, 5, 11).await;
+    assert!(!world.records("campaign", "profile").await.is_empty());
+    world
+}
+
+/// Runs, expects the code and the words, and that both the store and Campaign are as they were.
 async fn refused(world: &World, config: &Path, code: i32, words: &[&str]) -> Ended {
+    let rows = world.records("campaign", "profile").await;
     let existed = world.store().exists();
-    let before = std::fs::read(world.store()).ok();
+    let content = existed.then(|| world.store_content());
     let ended = program(&["run", "--until-idle", "--format", "text", "--config", &config.display().to_string()]).await;
+    said(&ended, code, words);
+    assert!(rows == world.records("campaign", "profile").await, "something was written to Campaign");
+    match content {
+        Some(content) => assert!(content == world.store_content(), "the store was changed"),
+        None => assert!(!world.store().exists(), "a store was left behind"),
+    }
+    ended
+}
+
+fn said(ended: &Ended, code: i32, words: &[&str]) {
     assert_eq!(ended.code(), Some(code), "{}", ended.stderr);
     for word in words {
         assert!(ended.stderr.contains(word), "{word:?} is not in: {}", ended.stderr);
     }
     assert!(ended.stderr.contains("Remedy:"), "no remedy in: {}", ended.stderr);
-    assert!(world.records("campaign", "profile").await.is_empty(), "something was written to Campaign");
-    if existed {
-        assert_eq!(before, std::fs::read(world.store()).ok(), "the store was changed");
-    } else {
-        assert!(!world.store().exists(), "a store was left behind");
-    }
-    ended
 }
 
 /// The ordinary configuration with one text replaced by another.
@@ -36,77 +51,157 @@ fn changed(world: &World, from: &str, to: &str) -> std::path::PathBuf {
     world.write("connector.toml", &text.replacen(from, to, 1))
 }
 
+/// Scheme, host and port of one of the sandbox's addresses.
+fn origin(world: &World, side: &str, key: &str) -> String {
+    field(world, side, key).trim_matches('"').split('/').take(3).collect::<Vec<_>>().join("/")
+}
+
+/// An address on which nobody listens.
+async fn closed_port() -> String {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    format!("http://{}", listener.local_addr().unwrap())
+}
+
 fn field(world: &World, side: &str, key: &str) -> String {
     world.info()[side][key].to_string()
 }
 
 #[tokio::test]
 async fn a_wrong_dataverse_secret() {
-    let world = World::new(5).await;
+    let world = populated().await;
     let secret = field(&world, "dataverse", "client_secret");
     let config = changed(&world, &secret, "\"wrong-secret-canary\"");
-    let words = ["dataverse", "AADSTS7000215", "invalid_client", "status 401"];
-    let ended = refused(&world, &config, 1, &words).await;
+    let authority = origin(&world, "dataverse", "authority");
+    let ended = refused(&world, &config, 1, &["dataverse.client_secret:", "AADSTS7000215", &authority]).await;
     assert!(!ended.stderr.contains("wrong-secret-canary"));
 }
 
 #[tokio::test]
-async fn a_wrong_campaign_secret() {
-    let world = World::new(5).await;
+async fn a_wrong_tenant_or_client_id() {
+    let world = populated().await;
+    let tenant = field(&world, "dataverse", "tenant");
+    let config = changed(&world, &tenant, "\"nobody.example\"");
+    refused(&world, &config, 1, &["dataverse.tenant:", "AADSTS90002"]).await;
+    let id = field(&world, "dataverse", "client_id");
+    let config = changed(&world, &id, "\"00000000-0000-0000-0000-0000000000ff\"");
+    refused(&world, &config, 1, &["dataverse.client_id:", "AADSTS700016"]).await;
+}
+
+#[tokio::test]
+async fn a_wrong_campaign_secret_or_client_id() {
+    let world = populated().await;
     let secret = field(&world, "campaign", "client_secret");
     let config = changed(&world, &secret, "\"wrong-secret-canary\"");
-    let ended = refused(&world, &config, 1, &["campaign", "invalid_client", "status 40"]).await;
+    let ims = origin(&world, "campaign", "ims_url");
+    let words = ["campaign.client_secret:", "invalid_client", &ims, "campaign.client_id"];
+    let ended = refused(&world, &config, 1, &words).await;
     assert!(!ended.stderr.contains("wrong-secret-canary"));
+    let id = field(&world, "campaign", "client_id");
+    refused(&world, &changed(&world, &id, "\"nobody\""), 1, &["campaign.client_secret:", "campaign.client_id"]).await;
 }
 
 #[tokio::test]
-async fn a_wrong_tenant() {
-    let world = World::new(5).await;
-    let tenant = field(&world, "dataverse", "tenant");
-    refused(&world, &changed(&world, &tenant, "\"nobody.example\""), 1, &["dataverse", "AADSTS90002"]).await;
+async fn scopes_that_the_credential_does_not_have() {
+    let world = populated().await;
+    let config = changed(&world, "org_id =", "scopes = [\"nonsense\"]\norg_id =");
+    refused(&world, &config, 1, &["campaign.scopes:", "invalid_scope"]).await;
 }
 
 #[tokio::test]
-async fn a_wrong_url() {
-    let world = World::new(5).await;
-    let url = field(&world, "dataverse", "url");
-    refused(&world, &changed(&world, &url, "\"http://127.0.0.1:9\""), 1, &["dataverse"]).await;
-    refused(&world, &changed(&world, &url, "\"http://contoso.example\""), 2, &["dataverse.url", "loopback"]).await;
+async fn a_wrong_dataverse_url() {
+    let world = populated().await;
+    let url = format!("url = {}", field(&world, "dataverse", "url"));
+    let nobody = closed_port().await;
+    // Entra ID is asked for a token of the organisation first, and knows no such organisation.
+    refused(&world, &changed(&world, &url, &format!("url = \"{nobody}\"")), 1, &["dataverse.url:", "AADSTS70011"])
+        .await;
+    let config = changed(&world, &url, "url = \"http://contoso.example\"");
+    refused(&world, &config, 2, &["dataverse.url (line", "loopback"]).await;
+    let authority = format!("authority = {}", field(&world, "dataverse", "authority"));
+    let config = changed(&world, &authority, &format!("authority = \"{nobody}\""));
+    refused(&world, &config, 1, &["dataverse.authority:", &nobody]).await;
+}
+
+#[tokio::test]
+async fn a_wrong_campaign_url_or_identity_service() {
+    let world = populated().await;
+    let nobody = closed_port().await;
+    let url = field(&world, "campaign", "url");
+    let config = changed(&world, &url, &format!("\"{nobody}/acme\""));
+    refused(&world, &config, 1, &["campaign.url:", &nobody]).await;
+    let ims = format!("ims_url = {}", field(&world, "campaign", "ims_url"));
+    let config = changed(&world, &ims, &format!("ims_url = \"{nobody}\""));
+    refused(&world, &config, 1, &["campaign.ims_url:", &nobody]).await;
 }
 
 #[tokio::test]
 async fn a_wrong_campaign_organisation() {
-    let world = World::new(5).await;
+    let world = populated().await;
     let url = field(&world, "campaign", "url");
     let wrong = url.replace("/acme\"", "/nobody\"");
     assert_ne!(url, wrong);
-    refused(&world, &changed(&world, &url, &wrong), 1, &["campaign"]).await;
+    refused(&world, &changed(&world, &url, &wrong), 1, &["campaign.url:", "organisation"]).await;
+}
+
+#[tokio::test]
+async fn both_services_say_at_once_what_is_wrong() {
+    let world = populated().await;
+    let text = format!("{}{CONTACT_TABLE}", world.head())
+        .replace(&field(&world, "dataverse", "client_secret"), "\"wrong\"")
+        .replace("/acme\"", "/nobody\"");
+    let config = world.write("both.toml", &text);
+    refused(&world, &config, 1, &["dataverse.client_secret:", "campaign.url:"]).await;
+}
+
+#[tokio::test]
+async fn certificates_that_are_none() {
+    let world = populated().await;
+    world.write("junk.pem", "-----BEGIN CERTIFICATE-----\nnothing\n-----END CERTIFICATE-----\n");
+    world.write("empty.pem", "");
+    for file in ["junk.pem", "empty.pem", "no-such.pem"] {
+        let text = format!("{}[tls]\nca_file = \"{file}\"\n{CONTACT_TABLE}", world.head());
+        let config = world.write("tls.toml", &text);
+        refused(&world, &config, 2, &["tls.ca_file (line", file]).await;
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_that_nobody_trusts() {
+    let authority = tempfile::tempdir().unwrap();
+    let tls = Some(authority.path().to_owned());
+    let world = World::with(SandboxConfig { contacts: 5, tls, ..SandboxConfig::default() }).await;
+    let config = world.config();
+    refused(&world, &config, 1, &["tls.ca_file:", "dataverse.authority", "campaign.ims_url"]).await;
+    let ca = authority.path().join("ca.pem");
+    let text = format!("{}[tls]\nca_file = \"{}\"\n{CONTACT_TABLE}", world.head(), ca.display());
+    assert_eq!(world.until_idle(&world.write("trusted.toml", &text)).await.code(), Some(0));
+    world.assert_equal().await;
 }
 
 #[tokio::test]
 async fn a_table_that_does_not_exist() {
-    let world = World::new(5).await;
+    let world = populated().await;
     let config = changed(&world, "table = \"contact\"", "table = \"contakt\"");
     refused(&world, &config, 1, &["table[0].table", "contakt"]).await;
 }
 
 #[tokio::test]
 async fn a_column_that_does_not_exist() {
-    let world = World::new(5).await;
+    let world = populated().await;
     let config = changed(&world, "from = \"firstname\"", "from = \"fristname\"");
     refused(&world, &config, 1, &["table[0].fields[0].from", "fristname", "firstname"]).await;
 }
 
 #[tokio::test]
 async fn a_resource_that_does_not_exist() {
-    let world = World::new(5).await;
+    let world = populated().await;
     let config = changed(&world, "resource = \"profile\"", "resource = \"cusNothing\"");
     refused(&world, &config, 1, &["table[0].resource", "cusNothing"]).await;
 }
 
 #[tokio::test]
 async fn an_attribute_or_key_that_does_not_exist() {
-    let world = World::new(5).await;
+    let world = populated().await;
     let config = changed(&world, "to = \"firstName\"", "to = \"firsName\"");
     refused(&world, &config, 1, &["table[0].fields[0].to", "firsName"]).await;
     let config = changed(&world, "key = \"externalId\"", "key = \"crmId\"");
@@ -115,42 +210,55 @@ async fn an_attribute_or_key_that_does_not_exist() {
 
 #[tokio::test]
 async fn a_column_of_a_type_that_cannot_be_converted() {
-    let world = World::new(5).await;
+    let world = populated().await;
     let config = changed(&world, "from = \"firstname\"", "from = \"entityimage\"");
     refused(&world, &config, 1, &["table[0].fields[0].from", "entityimage"]).await;
 }
 
 #[tokio::test]
 async fn two_sources_for_one_target() {
-    let world = World::new(5).await;
+    let world = populated().await;
     let config = changed(&world, "to = \"lastName\"", "to = \"firstName\"");
     refused(&world, &config, 2, &["table[0].fields[1].to", "firstName", "line"]).await;
 }
 
 #[tokio::test]
 async fn a_missing_and_an_unreadable_secret() {
-    let world = World::new(5).await;
+    let world = populated().await;
     let literal = format!("{{ plain = {} }}", field(&world, "dataverse", "client_secret"));
     let config = changed(&world, &literal, "{ env = \"NO_SUCH_VARIABLE_ANYWHERE\" }");
-    refused(&world, &config, 2, &["dataverse.client_secret", "NO_SUCH_VARIABLE_ANYWHERE"]).await;
+    refused(&world, &config, 2, &["dataverse.client_secret (line 6)", "NO_SUCH_VARIABLE_ANYWHERE"]).await;
     let config = changed(&world, &literal, "{ file = \"no-such-file\" }");
-    refused(&world, &config, 2, &["dataverse.client_secret", "no-such-file"]).await;
-    let open = world.write("open-secret", "s3cr3t");
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        std::fs::set_permissions(&open, std::fs::Permissions::from_mode(0o644)).unwrap();
-        let config = changed(&world, &literal, "{ file = \"open-secret\" }");
-        refused(&world, &config, 2, &["dataverse.client_secret", "chmod 600"]).await;
-    }
+    refused(&world, &config, 2, &["dataverse.client_secret (line 6)", "no-such-file"]).await;
     let config = changed(&world, &literal, "\"a-literal-canary\"");
-    let ended = refused(&world, &config, 2, &["dataverse.client_secret"]).await;
+    let ended = refused(&world, &config, 2, &["dataverse.client_secret (line 6)"]).await;
     assert!(!ended.stderr.contains("a-literal-canary"));
+    // Together with what is wrong elsewhere.
+    let text = std::fs::read_to_string(changed(&world, &literal, "{ env = \"NO_SUCH_VARIABLE_ANYWHERE\" }")).unwrap();
+    let config = world.write("several.toml", &text.replace("apply_deletes", "aply_deletes"));
+    refused(&world, &config, 2, &["NO_SUCH_VARIABLE_ANYWHERE", "table[0].aply_deletes (line"]).await;
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_secret_that_others_can_read_is_warned_of() {
+    use std::os::unix::fs::PermissionsExt;
+    let world = World::new(5).await;
+    let literal = format!("{{ plain = {} }}", field(&world, "dataverse", "client_secret"));
+    let open = world.write("open-secret", field(&world, "dataverse", "client_secret").trim_matches('"'));
+    std::fs::set_permissions(&open, std::fs::Permissions::from_mode(0o644)).unwrap();
+    let config = changed(&world, &literal, "{ file = \"open-secret\" }");
+    let ended = world.until_idle(&config).await;
+    assert_eq!(ended.code(), Some(0), "{}", ended.stderr);
+    let warnings = ended.stderr.matches("chmod 600").count();
+    assert!(warnings == 1 && ended.stderr.contains("dataverse.client_secret"), "{}", ended.stderr);
+    std::fs::set_permissions(&open, std::fs::Permissions::from_mode(0o600)).unwrap();
+    assert!(!world.until_idle(&config).await.stderr.contains("chmod 600"));
 }
 
 #[tokio::test]
 async fn unknown_keys_are_all_reported_with_path_and_line() {
-    let world = World::new(5).await;
+    let world = populated().await;
     let text = format!("{}{CONTACT_TABLE}", world.head())
         .replace("poll_seconds = 1", "pol_seconds = 1")
         .replace("sqlite =", "sqlight =");
@@ -160,12 +268,22 @@ async fn unknown_keys_are_all_reported_with_path_and_line() {
 
 #[tokio::test]
 async fn a_section_of_a_later_version() {
-    let world = World::new(5).await;
+    let world = populated().await;
     let text = format!("{}{CONTACT_TABLE}\n[events]\nsends = true\n", world.head());
     refused(&world, &world.write("connector.toml", &text), 2, &["events", "not available yet"]).await;
     let off =
         format!("{}{CONTACT_TABLE}\n[events]\nsends = false\n[opt_out]\ndirection = \"disabled\"\n", world.head());
     assert_eq!(world.until_idle(&world.write("connector.toml", &off)).await.code(), Some(0));
+}
+
+/// A store that cannot be used is left byte by byte as it is.
+async fn unusable_store(world: &World, words: &[&str]) {
+    let before = std::fs::read(world.store()).unwrap();
+    let config = world.config().display().to_string();
+    let ended = program(&["run", "--until-idle", "--config", &config]).await;
+    said(&ended, 2, words);
+    assert!(before == std::fs::read(world.store()).unwrap(), "the store was changed");
+    assert!(world.records("campaign", "profile").await.is_empty(), "something was written to Campaign");
 }
 
 #[tokio::test]
@@ -176,14 +294,14 @@ async fn a_store_of_a_newer_version() {
         .execute_batch("PRAGMA application_id = 0x53594E43; PRAGMA user_version = 9999; CREATE TABLE t(x);")
         .unwrap();
     drop(connection);
-    refused(&world, &world.config(), 2, &["store.sqlite", "newer"]).await;
+    unusable_store(&world, &["store.sqlite", "sync.db", "newer"]).await;
 }
 
 #[tokio::test]
 async fn a_file_that_is_no_store() {
     let world = World::new(5).await;
     world.write("sync.db", &"this is not a database. ".repeat(1000));
-    refused(&world, &world.config(), 2, &["store.sqlite"]).await;
+    unusable_store(&world, &["store.sqlite", "sync.db"]).await;
 }
 
 #[tokio::test]
@@ -216,11 +334,61 @@ async fn a_full_disk() {
     let text = format!("{}max_pages = 40\n{CONTACT_TABLE}", world.head());
     let config = world.write("small.toml", &text);
     let ended = program(&["run", "--until-idle", "--config", &config.display().to_string()]).await;
-    assert_eq!(ended.code(), Some(1), "{}", ended.stderr);
-    assert!(ended.stderr.contains("full") && ended.stderr.contains("Remedy:"), "{}", ended.stderr);
+    said(&ended, 1, &["full", "store.sqlite", "sync.db", "store.max_pages"]);
     // The page that did not fit was not taken: nothing of it was written.
     assert!(world.records("campaign", "profile").await.is_empty());
     // With room again the same store goes on.
+    assert_eq!(world.until_idle(&world.config()).await.code(), Some(0));
+    world.assert_equal().await;
+}
+
+#[tokio::test]
+async fn a_disk_that_fills_up_under_a_store_in_use() {
+    let world = World::new(300).await;
+    assert_eq!(world.until_idle(&world.config()).await.code(), Some(0));
+    let pages: u32 = {
+        let connection = rusqlite::Connection::open(world.store()).unwrap();
+        connection.query_row("PRAGMA page_count", [], |row| row.get(0)).unwrap()
+    };
+    world.mutate(2000, 100, 50, 3).await;
+    let rows = world.records("campaign", "profile").await;
+    let text = format!("{}max_pages = {}\n{CONTACT_TABLE}", world.head(), pages.max(16));
+    let config = world.write("full.toml", &text).display().to_string();
+    let ended = program(&["run", "--until-idle", "--config", &config]).await;
+    said(&ended, 1, &["full", "store.sqlite", "sync.db", "store.max_pages"]);
+    assert!(rows == world.records("campaign", "profile").await, "something was written without being noted");
+    assert_eq!(world.until_idle(&world.config()).await.code(), Some(0));
+    world.assert_equal().await;
+}
+
+#[tokio::test]
+async fn an_attribute_that_is_no_identification_key() {
+    let scenario = "[[campaign.resources]]\nname = \"profile\"\nfields = [ { name = \"cusCrm\", length = 100 } ]\n";
+    let scenario = sandbox::scenario::Scenario::parse(scenario).unwrap();
+    let world = World::with(SandboxConfig { contacts: 40, scenario, ..SandboxConfig::default() }).await;
+    let config = changed(&world, "key = \"externalId\"", "key = \"cusCrm\"");
+    assert_eq!(world.until_idle(&config).await.code(), Some(0));
+    let rows = world.records("campaign", "profile").await;
+    world.mutate(0, 20, 0, 5).await;
+    let ended = program(&["run", "--until-idle", "--config", &config.display().to_string()]).await;
+    said(&ended, 1, &["table[0].key", "identification key", "table[0].key_filter"]);
+    assert!(rows == world.records("campaign", "profile").await, "rows were doubled");
+}
+
+#[tokio::test]
+async fn a_permanent_refusal_by_campaign() {
+    let world = populated().await;
+    let rows = world.records("campaign", "profile").await;
+    world
+        .faults(json!([{
+            "side": "campaign", "fault": "status", "status": 403, "nth": 1, "times": 10_000, "body": {"error_code": "403025", "message": "Profile is not valid"},
+        }]))
+        .await;
+    let config = world.config().display().to_string();
+    let ended = program(&["run", "--until-idle", "--config", &config]).await;
+    said(&ended, 1, &["Campaign", "product profile"]);
+    assert!(rows == world.records("campaign", "profile").await, "something was written");
+    world.clear_faults().await;
     assert_eq!(world.until_idle(&world.config()).await.code(), Some(0));
     world.assert_equal().await;
 }

@@ -4,7 +4,9 @@
 
 mod support;
 
-use support::{World, program};
+use sandbox::SandboxConfig;
+use serde_json::json;
+use support::{Ended, World, program};
 
 #[tokio::test]
 async fn init_from_a_sandbox_writes_a_configuration_that_runs() {
@@ -59,9 +61,7 @@ async fn signals_stop_in_good_order() {
             assert!(started.elapsed().as_secs() < 20, "nothing was written");
             tokio::time::sleep(std::time::Duration::from_millis(20)).await;
         }
-        let id = child.id().unwrap().to_string();
-        let sent = tokio::process::Command::new("kill").args([format!("-{signal}"), id]).status().await.unwrap();
-        assert!(sent.success());
+        support::signal(&child, signal).await;
         let output = child.wait_with_output().await.unwrap();
         assert_eq!(output.status.code(), Some(code));
         let text = String::from_utf8(output.stdout).unwrap();
@@ -72,10 +72,94 @@ async fn signals_stop_in_good_order() {
 }
 
 #[tokio::test]
+async fn a_signal_during_the_start_stops_it() {
+    let latency = std::time::Duration::from_millis(300);
+    let world = World::with(SandboxConfig { contacts: 5, campaign_latency: latency, ..SandboxConfig::default() }).await;
+    let config = world.config().display().to_string();
+    let child = support::spawn(&["run", "--format", "json", "--config", &config]);
+    let started = tokio::time::Instant::now();
+    while world.counters().await["dataverse"]["setup_requests"].as_object().is_none_or(|requests| requests.is_empty()) {
+        assert!(started.elapsed().as_secs() < 20, "nothing was asked");
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    support::signal(&child, "INT").await;
+    let ended = Ended::of(child.wait_with_output().await.unwrap());
+    assert_eq!(ended.code(), Some(130), "{}", ended.stderr);
+    assert_eq!(ended.summary()["event"], "summary");
+}
+
+#[tokio::test]
 async fn what_is_not_there_yet_says_so() {
     for arguments in [["replay", "--table"], ["preview", "--id"], ["explain", "--id"]] {
-        let ended = program(&[arguments[0], arguments[1], "x"]).await;
+        let ended = program(&[arguments[0], arguments[1], "x", "--format", "json"]).await;
         assert_eq!(ended.code(), Some(2));
         assert!(ended.stderr.contains("not available yet"), "{}", ended.stderr);
+        assert_summary(&ended, 2);
     }
+}
+
+/// Every line of standard output is an object, and the last one the summary.
+fn assert_objects(ended: &Ended) {
+    assert_eq!(ended.lines.len(), ended.stdout.lines().count(), "{}", ended.stdout);
+    let summaries = ended.lines.iter().filter(|line| line["event"] == "summary").count();
+    assert_eq!((summaries, &ended.summary()["event"]), (1, &json!("summary")), "{}", ended.stdout);
+}
+
+/// A summary of a command that did not do what it was asked for.
+fn assert_summary(ended: &Ended, code: i32) {
+    assert_objects(ended);
+    assert_eq!(ended.code(), Some(code), "{}", ended.stderr);
+    assert_eq!(ended.summary()["exit_code"], code);
+    assert!(!ended.summary()["problems"].as_array().unwrap().is_empty(), "{}", ended.summary());
+}
+
+#[tokio::test]
+async fn every_command_answers_programs_with_objects_and_a_summary() {
+    let world = World::new(20).await;
+    let config = world.config().display().to_string();
+    let json = |arguments: &[&str]| {
+        let mut all: Vec<String> = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+        all.extend(["--format".to_owned(), "json".to_owned()]);
+        async move { program(&all.iter().map(String::as_str).collect::<Vec<_>>()).await }
+    };
+    let printed = json(&["init"]).await;
+    assert_objects(&printed);
+    assert!(printed.summary()["configuration"].as_str().unwrap().contains("[dataverse]"));
+    let file = world.path("written.toml").display().to_string();
+    let written = json(&["init", "--output", &file]).await;
+    assert_objects(&written);
+    assert_eq!(written.summary()["written"], file);
+    assert_summary(&json(&["init", "--output", &file]).await, 2);
+
+    // Before the first run there is no store: nothing runs, and nothing is put aside.
+    let status = json(&["status", "--config", &config]).await;
+    assert_objects(&status);
+    assert_eq!(status.summary()["workflows"][0]["status"], "STOPPED");
+    let letters = json(&["dead-letters", "list", "--config", &config]).await;
+    assert_objects(&letters);
+    assert_eq!((letters.code(), &letters.summary()["dead_letters"]), (Some(0), &serde_json::json!(0)));
+    let letters = program(&["dead-letters", "list", "--config", &config]).await;
+    assert_eq!((letters.code(), letters.stdout.trim()), (Some(0), "no dead letters"));
+    assert!(!world.store().exists(), "looking made a store");
+
+    let preflight = json(&["preflight", "--config", &config]).await;
+    assert_objects(&preflight);
+    assert_eq!((preflight.code(), &preflight.summary()["passed"]), (Some(0), &serde_json::json!(true)));
+    let run = json(&["run", "--until-idle", "--config", &config]).await;
+    assert_objects(&run);
+    assert_eq!(run.summary()["workflows"][0]["tables"][0]["read"], 20);
+
+    let text = format!("{}{}", world.head(), support::CONTACT_TABLE);
+    let broken = world.write("broken.toml", &text.replace("firstName", "fristName")).display().to_string();
+    let preflight = json(&["preflight", "--config", &broken]).await;
+    assert_objects(&preflight);
+    assert_eq!((preflight.code(), &preflight.summary()["passed"]), (Some(3), &serde_json::json!(false)));
+    assert_eq!(preflight.summary()["problems"][0]["place"], "table[0].fields[0].to");
+    assert_summary(&json(&["run", "--config", &broken]).await, 1);
+    let wrong = world.write("wrong.toml", &text.replace("key =", "kee =")).display().to_string();
+    let run = json(&["run", "--config", &wrong]).await;
+    assert_summary(&run, 2);
+    assert!(run.summary()["problems"][0]["line"].as_u64() > Some(0), "{}", run.summary());
+    assert_summary(&json(&["status", "--config", &wrong]).await, 2);
+    assert_summary(&json(&["run", "--no-such-option"]).await, 2);
 }

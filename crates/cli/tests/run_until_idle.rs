@@ -4,8 +4,9 @@
 
 mod support;
 
+use sandbox::SandboxConfig;
 use serde_json::json;
-use support::{World, engine_calls, total};
+use support::{Ended, World, engine_calls, signal, spawn, total};
 
 #[tokio::test]
 async fn the_initial_load_costs_one_call_per_record_and_leaves_both_sides_equal() {
@@ -96,17 +97,101 @@ async fn k_changes_cost_k_calls_and_d_deletes_cost_d() {
 #[tokio::test]
 async fn live_creates_updates_and_deletes_arrive_while_it_runs() {
     let world = World::new(200).await;
-    let config = world.config();
-    for seed in 1..=4 {
+    let config = world.config().display().to_string();
+    let child = spawn(&["run", "--format", "json", "--config", &config]);
+    world.until_equal().await;
+    for seed in 1..=3 {
         world.mutate(30, 60, 20, seed).await;
-        let ended = world.until_idle(&config).await;
-        assert_eq!(ended.code(), Some(0), "{}", ended.stderr);
-        world.assert_equal().await;
-        let counts = ended.table("contact");
-        let others: u64 = ["inserted", "updated", "deleted", "unchanged", "filtered", "superseded", "ignored", "dead"]
-            .iter()
-            .map(|name| counts[*name].as_u64().unwrap())
-            .sum();
-        assert_eq!(counts["read"].as_u64().unwrap(), others, "{counts}");
+        // It polls once a second; nothing is started again.
+        world.until_equal().await;
     }
+    signal(&child, "TERM").await;
+    let ended = Ended::of(child.wait_with_output().await.unwrap());
+    assert_eq!(ended.code(), Some(0), "{}", ended.stderr);
+    world.assert_equal().await;
+    let counts = ended.table("contact");
+    let others: u64 = ["inserted", "updated", "deleted", "unchanged", "filtered", "superseded", "ignored", "dead"]
+        .iter()
+        .map(|name| counts[*name].as_u64().unwrap())
+        .sum();
+    assert_eq!(counts["read"].as_u64().unwrap(), others, "{counts}");
+    assert!(counts["updated"].as_u64() > Some(0) && counts["deleted"].as_u64() > Some(0), "{counts}");
+}
+
+#[tokio::test]
+async fn a_quiet_run_over_several_tables_costs_one_request_each() {
+    let scenario = r#"
+[[campaign.resources]]
+name = "cusAccount"
+unique_keys = [["cusAccountId"]]
+fields = [ { name = "cusAccountId", length = 100 }, { name = "cusName" } ]
+"#;
+    let scenario = sandbox::scenario::Scenario::parse(scenario).unwrap();
+    let world = World::with(SandboxConfig { contacts: 60, scenario, ..SandboxConfig::default() }).await;
+    let more = r#"
+[[table]]
+table = "account"
+resource = "cusAccount"
+key = "cusAccountId"
+fields = [ { from = "name", to = "cusName" } ]
+[[table]]
+table = "new_vehicle"
+resource = "cusVehicle"
+key = "cusVehicleId"
+fields = [ { from = "new_name", to = "cusName" } ]
+"#;
+    let config = world.write("tables.toml", &format!("{}{}{more}", world.head(), support::CONTACT_TABLE));
+    let ended = world.until_idle(&config).await;
+    assert_eq!(ended.code(), Some(0), "{}", ended.stderr);
+    world.reset_counters().await;
+    let ended = world.until_idle(&config).await;
+    assert_eq!(ended.code(), Some(0), "{}", ended.stderr);
+    let counters = world.counters().await;
+    assert_eq!(total(&counters, "campaign", ""), 0);
+    assert_eq!((total(&counters, "dataverse", ""), &counters["dataverse"]["rows"]), (3, &json!(0)));
+    assert_eq!(ended.summary()["requests"], json!({"dataverse": 3, "campaign": 0}));
+}
+
+#[tokio::test]
+async fn a_change_of_what_is_written_once_only_costs_no_call() {
+    let world = World::new(100).await;
+    let table =
+        support::CONTACT_TABLE.replace("to = \"location.city\" }", "to = \"location.city\", apply_updates = false }");
+    let config = world.write("once.toml", &format!("{}{table}", world.head()));
+    assert_eq!(world.until_idle(&config).await.code(), Some(0));
+    world.reset_counters().await;
+    let contacts = world.records("dataverse", "contact").await;
+    let active = contacts.iter().filter(|contact| contact["statecode"] == 0).take(12);
+    for contact in active {
+        let id = contact["contactid"].as_str().unwrap();
+        // A row is put as a whole.
+        let mut row = contact.clone();
+        row["address1_city"] = json!("Elsewhere");
+        world.put(&format!("/records/dataverse/contact/{id}"), &row).await;
+    }
+    let ended = world.until_idle(&config).await;
+    assert_eq!(ended.code(), Some(0), "{}", ended.stderr);
+    let counts = ended.table("contact");
+    assert_eq!((&counts["read"], &counts["unchanged"]), (&json!(12), &json!(12)), "{counts}");
+    let counters = world.counters().await;
+    assert_eq!(total(&counters, "campaign", ""), 0);
+    assert_eq!(counters["dataverse"]["rows"], 12);
+}
+
+#[tokio::test]
+async fn set_up_does_not_grow_with_the_records() {
+    let mut told = Vec::new();
+    for contacts in [20, 1500] {
+        let world = World::new(contacts).await;
+        let ended = world.until_idle(&world.config()).await;
+        assert_eq!(ended.code(), Some(0), "{}", ended.stderr);
+        let counters = world.counters().await;
+        for side in ["dataverse", "campaign"] {
+            let counted: u64 =
+                counters[side]["setup_requests"].as_object().unwrap().values().filter_map(|count| count.as_u64()).sum();
+            assert_eq!(ended.summary()["setup_requests"][side], counted, "{side}: {counters}");
+        }
+        told.push(ended.summary()["setup_requests"].clone());
+    }
+    assert_eq!(told[0], told[1]);
 }

@@ -1,19 +1,28 @@
 //! From a configuration to clients, store and compiled mappings; every problem with its place and remedy.
 
+use std::sync::Arc;
+
 use campaign_client::CampaignClient;
 use d365_client::D365Client;
 use secrecy::SecretString;
 use timing::SharedClock;
 
-use crate::config::Config;
+use crate::config::{Config, certificates};
 use crate::error::{Error, ErrorKind, Problem};
+use crate::trouble;
+use crate::wire::{Wire, WireOptions};
 use crate::workflows::ingress::{self, MappedTable};
+
+/// How the connector calls itself to both services.
+const AGENT: &str = concat!("d365-campaign/", env!("CARGO_PKG_VERSION"));
 
 /// Both services, asked and found in order.
 #[derive(Debug)]
 pub(crate) struct Services {
     pub(crate) dataverse: D365Client,
     pub(crate) campaign: CampaignClient,
+    pub(crate) dataverse_wire: Arc<Wire>,
+    pub(crate) campaign_wire: Arc<Wire>,
     pub(crate) tables: Vec<MappedTable>,
     pub(crate) checks: Vec<String>,
 }
@@ -37,15 +46,11 @@ pub(crate) fn prepare(config: &Config) -> Result<Prepared, Error> {
     };
     let dataverse = keep(config.dataverse.client_secret.read("dataverse.client_secret"));
     let campaign = keep(config.campaign.client_secret.read("campaign.client_secret"));
-    let ca_pem = match config.tls.ca_file.as_ref().map(|file| (file, std::fs::read(file))) {
+    let ca_pem = match config.tls.ca_file.as_ref().map(|file| certificates(file, "tls.ca_file")) {
         None => None,
-        Some((_, Ok(pem))) => Some(pem),
-        Some((file, Err(error))) => {
-            problems.push(Problem::new(
-                "tls.ca_file",
-                format!("The certificates in {} cannot be read: {}.", file.display(), error.kind()),
-                "Name a readable PEM file.",
-            ));
+        Some(Ok(pem)) => Some(pem),
+        Some(Err(problem)) => {
+            problems.push(problem);
             None
         }
     };
@@ -59,13 +64,26 @@ pub(crate) fn prepare(config: &Config) -> Result<Prepared, Error> {
 
 /// Builds both clients, proves their credentials, and compiles every mapping against the schemas of both sides.
 pub(crate) async fn services(config: &Config, prepared: Prepared, clock: &SharedClock) -> Result<Services, Error> {
-    let dataverse = dataverse_client(config, &prepared, clock)?;
-    let campaign = campaign_client(config, &prepared, clock)?;
+    let (dataverse, campaign) =
+        match (dataverse_client(config, &prepared, clock), campaign_client(config, &prepared, clock)) {
+            (Ok(dataverse), Ok(campaign)) => (dataverse, campaign),
+            (dataverse, campaign) => return Err(together([dataverse.err(), campaign.err()])),
+        };
+    let ((dataverse, dataverse_wire), (campaign, campaign_wire)) = (dataverse, campaign);
     let mut checks = Vec::new();
-    let who = dataverse.who_am_i().await.map_err(|error| dataverse_error("dataverse", error))?;
-    checks.push(format!("Dynamics 365 answers; organisation {}", who.organization_id));
-    campaign.find_resource("profile").await.map_err(|error| campaign_error("campaign", error))?;
-    checks.push("Campaign answers and publishes the profile".to_owned());
+    // Both are asked although one may refuse, so that everything that is wrong is told at once.
+    match tokio::join!(dataverse.who_am_i(), campaign.find_resource("profile")) {
+        (Ok(who), Ok(_)) => {
+            checks.push(format!("Dynamics 365 answers; organisation {}", who.organization_id));
+            checks.push("Campaign answers and publishes the profile".to_owned());
+        }
+        (who, profile) => {
+            return Err(together([
+                who.err().map(|error| trouble::dataverse(&config.dataverse, error)),
+                profile.err().map(|error| trouble::campaign(&config.campaign, error)),
+            ]));
+        }
+    }
     let mut tables = Vec::new();
     let mut problems = Vec::new();
     for (index, (spec, rank)) in config.tables.iter().zip(ingress::ranks(&config.tables)).enumerate() {
@@ -80,11 +98,30 @@ pub(crate) async fn services(config: &Config, prepared: Prepared, clock: &Shared
     if !problems.is_empty() {
         return Err(Error::new(ErrorKind::Refused, problems));
     }
-    Ok(Services { dataverse, campaign, tables, checks })
+    Ok(Services { dataverse, campaign, dataverse_wire, campaign_wire, tables, checks })
 }
 
-fn dataverse_client(config: &Config, prepared: &Prepared, clock: &SharedClock) -> Result<D365Client, Error> {
+/// The problems of both sides as one error; a refusal weighs more than a service that is away.
+fn together(errors: [Option<Error>; 2]) -> Error {
+    let errors: Vec<Error> = errors.into_iter().flatten().collect();
+    let weight = |kind: ErrorKind| match kind {
+        ErrorKind::Configuration => 3,
+        ErrorKind::Store => 2,
+        ErrorKind::Refused => 1,
+        ErrorKind::Unavailable => 0,
+    };
+    let kind = errors.iter().map(Error::kind).max_by_key(|kind| weight(*kind)).unwrap_or(ErrorKind::Refused);
+    Error::new(kind, errors.iter().flat_map(|error| error.problems().to_vec()).collect())
+}
+
+type Client<C> = Result<(C, Arc<Wire>), Error>;
+
+fn dataverse_client(config: &Config, prepared: &Prepared, clock: &SharedClock) -> Client<D365Client> {
     let settings = &config.dataverse;
+    let refused = |error: d365_client::Error| {
+        Error::one(ErrorKind::Configuration, Problem::new("dataverse", format!("{error}."), error.remedy().to_owned()))
+            .with_source(error)
+    };
     let mut wire = d365_client::D365Config::new(
         settings.url.as_str(),
         settings.tenant.as_str(),
@@ -99,15 +136,26 @@ fn dataverse_client(config: &Config, prepared: &Prepared, clock: &SharedClock) -
     if let Some(timeout) = settings.timeout {
         wire.attempt_timeout = timeout;
     }
-    wire.ca_pem.clone_from(&prepared.ca_pem);
-    D365Client::builder(wire).clock(clock.clone()).build().map_err(|error| {
-        Error::one(ErrorKind::Configuration, Problem::new("dataverse", format!("{error}."), error.remedy().to_owned()))
-            .with_source(error)
+    let identity = url::Url::parse(&wire.authority).unwrap_or_else(|_| settings.url.clone());
+    let network = Wire::new(&WireOptions {
+        service: &settings.url,
+        identity: &identity,
+        attempt: wire.attempt_timeout,
+        in_flight: wire.in_flight,
+        ca_pem: prepared.ca_pem.as_ref(),
+        user_agent: AGENT,
     })
+    .map_err(|error| refused(error.into()))?;
+    let client = D365Client::builder(wire).clock(clock.clone()).transport(network.clone()).build().map_err(refused)?;
+    Ok((client, network))
 }
 
-fn campaign_client(config: &Config, prepared: &Prepared, clock: &SharedClock) -> Result<CampaignClient, Error> {
+fn campaign_client(config: &Config, prepared: &Prepared, clock: &SharedClock) -> Client<CampaignClient> {
     let settings = &config.campaign;
+    let refused = |error: campaign_client::Error| {
+        Error::one(ErrorKind::Configuration, Problem::new("campaign", format!("{error}."), error.remedy().to_owned()))
+            .with_source(error)
+    };
     let mut wire = campaign_client::CampaignConfig::new(
         settings.url.as_str(),
         settings.client_id.as_str(),
@@ -125,21 +173,17 @@ fn campaign_client(config: &Config, prepared: &Prepared, clock: &SharedClock) ->
         wire.attempt_timeout = timeout;
     }
     wire.requests_per_second = settings.requests_per_second.map(f64::from);
-    wire.ca_pem.clone_from(&prepared.ca_pem);
-    CampaignClient::builder(wire).clock(clock.clone()).build().map_err(|error| {
-        Error::one(ErrorKind::Configuration, Problem::new("campaign", format!("{error}."), error.remedy().to_owned()))
-            .with_source(error)
+    let identity = url::Url::parse(&wire.ims_url).unwrap_or_else(|_| settings.url.clone());
+    let network = Wire::new(&WireOptions {
+        service: &settings.url,
+        identity: &identity,
+        attempt: wire.attempt_timeout,
+        in_flight: wire.in_flight,
+        ca_pem: prepared.ca_pem.as_ref(),
+        user_agent: AGENT,
     })
-}
-
-fn dataverse_error(place: &str, error: d365_client::Error) -> Error {
-    let kind = if error.is_permanent() { ErrorKind::Refused } else { ErrorKind::Unavailable };
-    let problem = Problem::new(place, format!("Dynamics 365: {error}."), error.remedy().to_owned());
-    Error::one(kind, problem).with_source(error)
-}
-
-fn campaign_error(place: &str, error: campaign_client::Error) -> Error {
-    let kind = if error.is_transient() { ErrorKind::Unavailable } else { ErrorKind::Refused };
-    let problem = Problem::new(place, format!("Campaign: {error}."), error.remedy().to_owned());
-    Error::one(kind, problem).with_source(error)
+    .map_err(|error| refused(error.into()))?;
+    let client =
+        CampaignClient::builder(wire).clock(clock.clone()).transport(network.clone()).build().map_err(refused)?;
+    Ok((client, network))
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use campaign_client::CampaignClient;
 use d365_client::D365Client;
+use mapping::TableSpec;
 use sync_core::traits::{NoObserver, Observer, Store};
 use sync_core::{DeleteBrake, EngineOptions, RunMode, StreamConfig, Workflow, WorkflowHandle, WorkflowStatus};
 use sync_store_sqlite::{SqliteOptions, SqliteStore};
@@ -15,7 +16,9 @@ use crate::config::Config;
 use crate::connect::{self, Services};
 use crate::control::store_error;
 use crate::error::{Error, ErrorKind, Problem};
+use crate::reason;
 use crate::summary::{RunSummary, TableSummary, Traffic, WorkflowSummary};
+use crate::wire::Wire;
 use crate::workflows::ingress::{self, StreamParts};
 
 /// Builds a [`Connector`].
@@ -34,7 +37,10 @@ pub struct Connector {
     workflow: Workflow,
     dataverse: D365Client,
     campaign: CampaignClient,
+    dataverse_wire: Arc<Wire>,
+    campaign_wire: Arc<Wire>,
     clock: SharedClock,
+    /// Requests of both clients until here: definitions and discovery.
     set_up: Traffic,
     warnings: Vec<String>,
 }
@@ -81,7 +87,8 @@ impl ConnectorBuilder {
         let prepared = connect::prepare(&config)?;
         // A store that is there is opened before anybody is asked; a new one is made only once all else is in order.
         let existing = if config.store.sqlite.exists() { Some(open_store(&config)?) } else { None };
-        let Services { dataverse, campaign, tables, .. } = connect::services(&config, prepared, &clock).await?;
+        let Services { dataverse, campaign, dataverse_wire, campaign_wire, tables, .. } =
+            connect::services(&config, prepared, &clock).await?;
         let store = match existing {
             Some(store) => store,
             None => open_store(&config)?,
@@ -89,6 +96,7 @@ impl ConnectorBuilder {
         let beyond = mapping::Guardrails::none().review(&config.tables).unwrap_or_default();
         let table_warnings: Vec<String> =
             tables.iter().flat_map(|table| table.warnings()).chain(beyond.iter().map(ToString::to_string)).collect();
+        let duplicate_risk = duplicate_risk(&config);
         let streams = tables
             .into_iter()
             .map(|table| table.stream(&config, &dataverse, &campaign))
@@ -98,9 +106,10 @@ impl ConnectorBuilder {
             })?;
         let set_up = Traffic { dataverse: dataverse.stats().sent, campaign: campaign.stats().sent };
         let mut warnings = vec![format!("payloads in {} are not encrypted", config.store.sqlite.display())];
+        warnings.extend(duplicate_risk);
         warnings.extend(table_warnings);
         let workflow = workflow(&config, store, streams, observer, &clock)?;
-        Ok(Connector { config, workflow, dataverse, campaign, clock, set_up, warnings })
+        Ok(Connector { config, workflow, dataverse, campaign, dataverse_wire, campaign_wire, clock, set_up, warnings })
     }
 
     /// Checks everything that [`connect`](Self::connect) needs and answers what was found in order; opens no store.
@@ -109,13 +118,40 @@ impl ConnectorBuilder {
     /// Everything that is wrong, with place and remedy.
     pub async fn check(self) -> Result<Vec<String>, Error> {
         let prepared = connect::prepare(&self.config)?;
-        Ok(connect::services(&self.config, prepared, &self.clock).await?.checks)
+        let Services { campaign, tables, checks, .. } = connect::services(&self.config, prepared, &self.clock).await?;
+        let mut problems = Vec::new();
+        for table in &tables {
+            problems.extend(table.prove_key(&campaign).await.err());
+        }
+        if problems.is_empty() { Ok(checks) } else { Err(Error::new(ErrorKind::Refused, problems)) }
     }
 }
 
+/// Tables whose rows are found by a filter: no metadata tells whether their key is unique in Campaign, so this is said instead of
+/// refused. Where it is unique, Campaign itself refuses a second row.
+fn duplicate_risk(config: &Config) -> Vec<String> {
+    if config.campaign.accept_duplicate_risk {
+        return Vec::new();
+    }
+    let filtered = config.tables.iter().enumerate().filter(|(_, spec)| spec.key_filter.is_some());
+    let warning = |(index, spec): (usize, &TableSpec)| {
+        format!(
+            "table[{index}].key_filter: nothing tells whether {} is a unique key of {}; where it is not, a write whose answer is \
+             lost may leave a row there twice. Make it unique in Campaign, and set campaign.accept_duplicate_risk = true to \
+             silence this warning.",
+            spec.key, spec.resource
+        )
+    };
+    filtered.map(warning).collect()
+}
+
+fn store_options(config: &Config) -> SqliteOptions {
+    SqliteOptions::default().cache_mib(config.store.cache_mib).max_page_count(config.store.max_pages)
+}
+
 fn open_store(config: &Config) -> Result<Arc<dyn Store>, Error> {
-    let options = SqliteOptions::default().cache_mib(config.store.cache_mib).max_page_count(config.store.max_pages);
-    let store: Arc<dyn Store> = SqliteStore::open(&config.store.sqlite, options).map_err(store_error)?;
+    let store: Arc<dyn Store> =
+        SqliteStore::open(&config.store.sqlite, store_options(config)).map_err(|error| store_error(config, error))?;
     Ok(store)
 }
 
@@ -196,19 +232,45 @@ impl Running {
                 tally: tally.unwrap_or_default(),
             }
         });
+        let mut status = report.status;
+        status.reason = status.reason.map(|reason| reason::in_words_of(&connector.config, reason));
         let elapsed = connector.clock.monotonic().saturating_sub(started);
         RunSummary {
             workflows: vec![WorkflowSummary {
                 workflow: ingress::NAME.to_owned(),
-                status: report.status.into(),
+                status: status.into(),
                 tables: tables.collect(),
             }],
             requests: Traffic {
                 dataverse: sent.dataverse - set_up.dataverse,
                 campaign: sent.campaign - set_up.campaign,
             },
-            setup_requests: set_up,
+            // Tokens are asked for throughout a run, and are set-up all the same.
+            setup_requests: Traffic {
+                dataverse: set_up.dataverse + connector.dataverse_wire.token_requests(),
+                campaign: set_up.campaign + connector.campaign_wire.token_requests(),
+            },
             elapsed_ms: u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test that cannot go on ends there")]
+
+    use super::*;
+
+    /// The cache of a connection cannot be seen from outside.
+    #[test]
+    fn the_store_gets_its_settings() {
+        let text = crate::template::commented();
+        let with = |lines: &str| {
+            let text = text.replace("[sync]", &format!("{lines}\n[sync]"));
+            store_options(&Config::parse(&text, std::path::Path::new(".")).unwrap())
+        };
+        assert_eq!((with("").cache_mib, with("").max_page_count), (16, None));
+        let set = with("cache_mib = 3\nmax_pages = 500");
+        assert_eq!((set.cache_mib, set.max_page_count), (3, Some(500)));
     }
 }

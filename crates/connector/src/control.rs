@@ -8,6 +8,7 @@ use timing::{Clock, SystemClock};
 
 use crate::config::Config;
 use crate::error::{Error, ErrorKind, Problem};
+use crate::reason;
 use crate::workflows::ingress;
 
 /// What `status` shows.
@@ -111,14 +112,14 @@ pub async fn status(config: &Config) -> Result<StatusReport, Error> {
         };
         if let Some(store) = &store {
             let stream = ingress::stream_id(&spec.table);
-            if let Some(checkpoint) = store.load(&stream).await.map_err(store_error)? {
+            if let Some(checkpoint) = store.load(&stream).await.map_err(|error| store_error(config, error))? {
                 report.phase = match checkpoint.phase {
                     Phase::Snapshot => "initial load",
                     Phase::Incremental => "live",
                 };
                 report.totals = checkpoint.totals;
             }
-            let stats = store.stats(&stream).await.map_err(store_error)?;
+            let stats = store.stats(&stream).await.map_err(|error| store_error(config, error))?;
             report.backlog = stats.depth();
             report.dead_letters = stats.dead;
             report.oldest_age_seconds =
@@ -138,7 +139,7 @@ pub async fn status(config: &Config) -> Result<StatusReport, Error> {
 
 /// The state last written, corrected by whether anybody holds the store: a process that was killed cannot write STOPPED.
 async fn last_status(store: &SqliteStore, config: &Config) -> Result<(WorkflowStateText, Option<StatusReason>), Error> {
-    let written = store.get(&format!("status/{}", ingress::NAME)).await.map_err(store_error)?;
+    let written = store.get(&format!("status/{}", ingress::NAME)).await.map_err(|error| store_error(config, error))?;
     let written = written.and_then(|bytes| serde_json::from_slice::<WorkflowStatus>(&bytes).ok());
     let Some(WorkflowStatus { state, reason }) = written else { return Ok(("STOPPED", None)) };
     let state = match state {
@@ -148,13 +149,13 @@ async fn last_status(store: &SqliteStore, config: &Config) -> Result<(WorkflowSt
         WorkflowState::Starting => "STARTING",
         WorkflowState::Stopped => "STOPPED",
     };
-    Ok((state, reason))
+    Ok((state, reason.map(|reason| reason::in_words_of(config, reason))))
 }
 
 /// Lists dead letters, oldest first, without their data.
 ///
 /// # Errors
-/// When the store cannot be read, or the table is not configured.
+/// When the store exists and cannot be read, or the table is not configured. A store that does not exist yet holds none.
 pub async fn dead_letters(config: &Config, filter: &DeadLetterFilter) -> Result<Vec<DeadLetterView>, Error> {
     if let Some(table) = &filter.table
         && !config.tables.iter().any(|spec| spec.table == *table)
@@ -163,6 +164,9 @@ pub async fn dead_letters(config: &Config, filter: &DeadLetterFilter) -> Result<
             ErrorKind::Configuration,
             Problem::new("--table", format!("The table {table} is not configured."), "Name a configured table."),
         ));
+    }
+    if !config.store.sqlite.exists() {
+        return Ok(Vec::new());
     }
     let store = open(config)?;
     let mut query = DeadLetterQuery {
@@ -174,7 +178,7 @@ pub async fn dead_letters(config: &Config, filter: &DeadLetterFilter) -> Result<
     };
     let mut views = Vec::new();
     loop {
-        let letters = store.dead_letters(&query).await.map_err(store_error)?;
+        let letters = store.dead_letters(&query).await.map_err(|error| store_error(config, error))?;
         let Some(last) = letters.last() else { return Ok(views) };
         query.after = Some(last.id);
         views.extend(letters.into_iter().map(|letter| DeadLetterView {
@@ -195,17 +199,21 @@ fn table_of(stream: &StreamId) -> &str {
 }
 
 fn open(config: &Config) -> Result<SqliteStore, Error> {
-    SqliteStore::open_read_only(&config.store.sqlite).map_err(store_error)
+    SqliteStore::open_read_only(&config.store.sqlite).map_err(|error| store_error(config, error))
 }
 
 /// A store's error as the connector's: what can be seen before anything starts is a matter of configuration.
-pub(crate) fn store_error(error: StoreError) -> Error {
+pub(crate) fn store_error(config: &Config, error: StoreError) -> Error {
     let kind = match error.kind() {
         StoreErrorKind::InUse | StoreErrorKind::TooNew | StoreErrorKind::Corrupt | StoreErrorKind::Unavailable => {
             ErrorKind::Store
         }
         _ => ErrorKind::Refused,
     };
-    let problem = Problem::new("store.sqlite", error.to_string(), error.remedy().to_owned());
+    let problem = Problem::new(
+        "store.sqlite",
+        format!("{} ({})", error, config.store.sqlite.display()),
+        error.remedy().to_owned(),
+    );
     Error::one(kind, problem).with_source(error)
 }

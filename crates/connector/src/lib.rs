@@ -13,8 +13,11 @@ mod connector;
 pub mod control;
 mod error;
 mod plain_http;
+mod reason;
 mod summary;
 pub mod template;
+mod trouble;
+mod wire;
 mod workflows;
 
 pub use config::{CampaignConfig, Config, DataverseConfig, DeleteBrake, SecretRef, StoreConfig, SyncConfig, TlsConfig};
@@ -29,3 +32,8 @@ pub use sync_core::{RunMode, StatusReason, Tally, WorkflowState, WorkflowStatus}
 #[cfg(doctest)]
 #[doc = include_str!("../../../docs/embedding.md")]
 mod embedding_guide {}
+
+/// The program of the README, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+mod readme {}

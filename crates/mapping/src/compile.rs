@@ -8,7 +8,7 @@ use crate::body::Place;
 use crate::comparison::{selected, typed};
 use crate::convert::{Options, Target};
 use crate::filter::{COMPARISONS, Filter, Rule, allowed, lower};
-use crate::opt_out::{is_opt_out, wire_name};
+use crate::opt_out::{is_opt_out, published_name, wire_name};
 use crate::plan::{Field, Matcher, Replacement, Role, Slot, is_nothing};
 use crate::validate::alone;
 use crate::{Compare, Literal, NullPolicy, Operator, Plan, Problem, ProblemKind, Problems, SourceColumn, TableSpec};
@@ -108,7 +108,7 @@ impl<'s> Compiler<'s> {
         if let Some(column) = source {
             self.column(column);
         }
-        let name = wire_name(&self.spec.key);
+        let name = published_name(&self.spec.key, self.target);
         let attribute = self.attribute("key", &name)?;
         let wanted = if source.is_some_and(|column| column.kind == ValueKind::Guid) { 36 } else { 1 };
         let fault = match (attribute.kind, attribute.max_length) {
@@ -136,7 +136,7 @@ impl<'s> Compiler<'s> {
         let mut slots = Vec::new();
         for (f, field) in spec.fields.iter().enumerate() {
             let path = format!("fields[{f}]");
-            let to = wire_name(&field.to);
+            let to = published_name(&field.to, self.target);
             let source = self.source_column(&format!("{path}.from"), &field.from);
             let attribute = self.attribute(&format!("{path}.to"), &to);
             let (Some(source), Some(attribute)) = (source, attribute) else { continue };
@@ -157,7 +157,7 @@ impl<'s> Compiler<'s> {
         for (l, link) in spec.links.iter().enumerate() {
             let path = format!("links[{l}]");
             let source = self.source_column(&format!("{path}.from"), &link.from);
-            let attribute = self.attribute(&format!("{path}.to"), &wire_name(&link.to));
+            let attribute = self.attribute(&format!("{path}.to"), &published_name(&link.to, self.target));
             let (Some(source), Some(attribute)) = (source, attribute) else { continue };
             let fault = if !matches!(source.kind, ValueKind::Reference | ValueKind::Guid) {
                 Some((".from", format!("`{}` is of type {}, a link needs a lookup", source.name, source.type_name)))

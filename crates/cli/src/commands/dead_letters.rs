@@ -72,5 +72,5 @@ pub(crate) async fn run(command: DeadLetters, format: Format) -> Exit {
             }
         }
     }
-    Exit::code(Exit::DONE)
+    Exit::code(Exit::DONE).summarised()
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use d365_campaign::template;
 
 use crate::exit::Exit;
-use crate::output;
+use crate::{Format, output};
 
 /// Writes a commented configuration to start from.
 #[derive(Debug, clap::Args)]
@@ -17,7 +17,7 @@ pub(crate) struct Init {
     output: Option<PathBuf>,
 }
 
-pub(crate) async fn run(arguments: Init) -> Exit {
+pub(crate) async fn run(arguments: Init, format: Format) -> Exit {
     let text = match &arguments.from_sandbox {
         Some(control) => match template::from_sandbox(control).await {
             Ok(text) => text,
@@ -26,8 +26,11 @@ pub(crate) async fn run(arguments: Init) -> Exit {
         None => template::commented(),
     };
     let Some(file) = arguments.output else {
-        output::line(text.trim_end());
-        return Exit::code(Exit::DONE);
+        match format {
+            Format::Json => output::json(&serde_json::json!({ "event": "summary", "configuration": text })),
+            Format::Text => output::line(text.trim_end()),
+        }
+        return Exit::code(Exit::DONE).summarised();
     };
     let written = std::fs::OpenOptions::new()
         .write(true)
@@ -36,8 +39,11 @@ pub(crate) async fn run(arguments: Init) -> Exit {
         .and_then(|mut handle| handle.write_all(text.as_bytes()));
     match written {
         Ok(()) => {
-            output::line(&format!("wrote {}", file.display()));
-            Exit::code(Exit::DONE)
+            match format {
+                Format::Json => output::json(&serde_json::json!({ "event": "summary", "written": file })),
+                Format::Text => output::line(&format!("wrote {}", file.display())),
+            }
+            Exit::code(Exit::DONE).summarised()
         }
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Exit::with_message(
             Exit::USAGE,

@@ -6,22 +6,25 @@ use crate::exit::Exit;
 use crate::{Format, output};
 
 pub(crate) async fn run(file: &Path, format: Format) -> Exit {
-    let config = match Config::load(file) {
+    let config = match Config::load_with_references(file) {
         Ok(config) => config,
         Err(error) => return Exit::from_error(&error),
     };
-    match Connector::builder(config).check().await {
-        Ok(checks) => {
-            for check in checks {
-                match format {
-                    Format::Json => {
-                        output::json(&serde_json::json!({ "event": "check", "passed": true, "check": check }))
-                    }
-                    Format::Text => output::line(&format!("ok  {check}")),
-                }
-            }
-            Exit::code(Exit::DONE)
+    let (checks, exit) = match Connector::builder(config).check().await {
+        Ok(checks) => (checks, Exit::code(Exit::DONE)),
+        Err(error) => (Vec::new(), Exit::from_error(&error).recoded(Exit::PREFLIGHT)),
+    };
+    for check in &checks {
+        match format {
+            Format::Json => output::json(&serde_json::json!({ "event": "check", "passed": true, "check": check })),
+            Format::Text => output::line(&format!("ok  {check}")),
         }
-        Err(error) => Exit::from_error(&error).recoded(Exit::PREFLIGHT),
     }
+    if format == Format::Json {
+        let problems = exit.problems();
+        output::json(&serde_json::json!({
+            "event": "summary", "passed": problems.is_empty(), "checks": checks.len(), "problems": problems,
+        }));
+    }
+    exit.summarised()
 }

@@ -5,6 +5,7 @@ use d365_campaign::{Config, Connector, RunMode, RunSummary, WorkflowState};
 
 use crate::exit::Exit;
 use crate::progress::Progress;
+use crate::signals::{Signal, Signals};
 use crate::{Format, output};
 
 /// Runs the workflows.
@@ -21,26 +22,19 @@ pub(crate) struct Run {
     until_idle: bool,
 }
 
-/// How the run was asked to end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Signal {
-    Terminate,
-    Interrupt,
-}
-
 pub(crate) async fn run(arguments: Run, format: Format) -> Exit {
     if let Some(later) = arguments.workflow.iter().find(|name| *name != "ingress") {
         return Exit::with_message(Exit::USAGE, &format!("The workflow {later} is not available yet."));
     }
-    let config = match Config::load(&arguments.config) {
-        Ok(config) => config,
-        Err(error) => return Exit::from_error(&error),
-    };
-    let progress = Arc::new(Progress::new(format));
     let mut signals = match Signals::listen() {
         Ok(signals) => signals,
         Err(error) => return Exit::failed(&format!("Signals cannot be received: {error}.")),
     };
+    let config = match Config::load_with_references(&arguments.config) {
+        Ok(config) => config,
+        Err(error) => return Exit::from_error(&error),
+    };
+    let progress = Arc::new(Progress::new(format));
     let connecting = Connector::builder(config).observer(progress.clone()).connect();
     let connector = tokio::select! {
         connected = connecting => match connected {
@@ -70,7 +64,7 @@ pub(crate) async fn run(arguments: Run, format: Format) -> Exit {
     };
     progress.finish();
     report(&summary, format);
-    finish(&summary, signal)
+    finish(&summary, signal).summarised()
 }
 
 fn stopped(signal: Signal) -> u8 {
@@ -106,15 +100,7 @@ fn finish(summary: &RunSummary, signal: Option<Signal>) -> Exit {
 
 fn report(summary: &RunSummary, format: Format) {
     match format {
-        Format::Json => {
-            let mut object = serde_json::json!({ "event": "summary" });
-            if let (Some(object), Ok(serde_json::Value::Object(fields))) =
-                (object.as_object_mut(), serde_json::to_value(summary))
-            {
-                object.extend(fields);
-            }
-            output::json(&object);
-        }
+        Format::Json => output::summary(summary),
         Format::Text => output::line(&text(summary)),
     }
 }
@@ -143,30 +129,4 @@ fn text(summary: &RunSummary) -> String {
         summary.setup_requests.campaign,
         summary.elapsed_ms as f64 / 1000.0,
     )
-}
-
-/// SIGTERM and SIGINT.
-struct Signals {
-    #[cfg(unix)]
-    terminate: tokio::signal::unix::Signal,
-}
-
-impl Signals {
-    fn listen() -> std::io::Result<Self> {
-        Ok(Self {
-            #[cfg(unix)]
-            terminate: tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?,
-        })
-    }
-
-    async fn next(&mut self) -> Signal {
-        #[cfg(unix)]
-        let terminate = self.terminate.recv();
-        #[cfg(not(unix))]
-        let terminate = std::future::pending::<Option<()>>();
-        tokio::select! {
-            _ = terminate => Signal::Terminate,
-            _ = tokio::signal::ctrl_c() => Signal::Interrupt,
-        }
-    }
 }

@@ -15,8 +15,8 @@ pub(crate) async fn run(file: &Path, format: Format) -> Exit {
         Err(error) => return Exit::from_error(&error),
     };
     if format == Format::Json {
-        output::json(&status);
-        return Exit::code(Exit::DONE);
+        output::summary(&status);
+        return Exit::code(Exit::DONE).summarised();
     }
     for workflow in &status.workflows {
         output::line(&format!("{}: {}, backlog {}", workflow.workflow, workflow.state, workflow.backlog));

@@ -30,6 +30,13 @@ pub(crate) struct Ended {
 }
 
 impl Ended {
+    pub(crate) fn of(output: std::process::Output) -> Self {
+        let stdout = String::from_utf8(output.stdout).unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        let lines = stdout.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+        Self { status: output.status, lines, stdout, stderr }
+    }
+
     pub(crate) fn code(&self) -> Option<i32> {
         self.status.code()
     }
@@ -128,6 +135,34 @@ impl World {
         self.write("connector.toml", &format!("{}{CONTACT_TABLE}", self.head()))
     }
 
+    /// Everything that the store holds, row by row, read from a copy: an open store may move bytes between its files without
+    /// changing what it holds.
+    pub(crate) fn store_content(&self) -> Vec<String> {
+        let copy = tempfile::tempdir().unwrap();
+        for suffix in ["", "-wal"] {
+            let from = self.path(&format!("sync.db{suffix}"));
+            if from.exists() {
+                std::fs::copy(from, copy.path().join(format!("sync.db{suffix}"))).unwrap();
+            }
+        }
+        let connection = rusqlite::Connection::open(copy.path().join("sync.db")).unwrap();
+        let mut statement = connection.prepare("SELECT name FROM sqlite_master WHERE type = 'table'").unwrap();
+        let tables: Vec<String> = statement.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
+        let mut content = Vec::new();
+        for table in tables {
+            let mut statement = connection.prepare(&format!("SELECT * FROM \"{table}\"")).unwrap();
+            let columns = statement.column_count();
+            let mut rows = statement.query([]).unwrap();
+            while let Some(row) = rows.next().unwrap() {
+                let cells: Vec<_> =
+                    (0..columns).map(|cell| row.get::<_, rusqlite::types::Value>(cell).unwrap()).collect();
+                content.push(format!("{table}: {cells:?}"));
+            }
+        }
+        content.sort();
+        content
+    }
+
     pub(crate) async fn until_idle(&self, config: &Path) -> Ended {
         program(&["run", "--until-idle", "--format", "json", "--config", &config.display().to_string()]).await
     }
@@ -193,11 +228,28 @@ impl World {
         self.http.get(self.control("/faults")).send().await.unwrap().json().await.unwrap()
     }
 
+    async fn differences(&self) -> Vec<String> {
+        let contacts = self.records("dataverse", "contact").await;
+        oracle::differences(&contacts, &self.records("campaign", "profile").await)
+    }
+
+    /// Waits until a running program has brought both sides in step.
+    pub(crate) async fn until_equal(&self) {
+        let started = tokio::time::Instant::now();
+        loop {
+            let differences = self.differences().await;
+            if differences.is_empty() {
+                return;
+            }
+            let late = started.elapsed().as_secs() > 30;
+            assert!(!late, "still {} differences, the first: {:?}", differences.len(), &differences[..1]);
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    }
+
     /// Asserts that Campaign holds exactly what the mapping of [`CONTACT_TABLE`] defines.
     pub(crate) async fn assert_equal(&self) {
-        let contacts = self.records("dataverse", "contact").await;
-        let profiles = self.records("campaign", "profile").await;
-        let differences = oracle::differences(&contacts, &profiles);
+        let differences = self.differences().await;
         assert!(differences.is_empty(), "{} differences, the first: {:?}", differences.len(), &differences[..1]);
     }
 }
@@ -220,6 +272,12 @@ pub(crate) fn command(arguments: &[&str]) -> Command {
     command
 }
 
+/// Sends a signal to a process that a test started.
+pub(crate) async fn signal(child: &Child, name: &str) {
+    let id = child.id().unwrap().to_string();
+    assert!(Command::new("kill").args([format!("-{name}"), id]).status().await.unwrap().success());
+}
+
 pub(crate) fn spawn(arguments: &[&str]) -> Child {
     command(arguments).spawn().unwrap()
 }
@@ -229,9 +287,5 @@ pub(crate) async fn program(arguments: &[&str]) -> Ended {
 }
 
 pub(crate) async fn ended(mut command: Command) -> Ended {
-    let output = command.output().await.unwrap();
-    let stdout = String::from_utf8(output.stdout).unwrap();
-    let stderr = String::from_utf8(output.stderr).unwrap();
-    let lines = stdout.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
-    Ended { status: output.status, lines, stdout, stderr }
+    Ended::of(command.output().await.unwrap())
 }

@@ -8,10 +8,16 @@ use serde::de::IgnoredAny;
 use sync_core::traits::{Action, Attempt, Destination, DestinationCaps, Outcome, Rejection, Report, WriteOp};
 use sync_core::{EndpointError, EndpointErrorKind};
 
+use super::addressing::{AddressingProof, Doubt};
+
+/// A 404 came before any row was reached by its key, and the key could not be tried.
+const UNPROVEN: &str = "campaign-key-unproven";
+
 /// Writes one resource.
 #[derive(Debug)]
 pub(crate) struct CampaignDestination {
     records: RecordApi,
+    proof: AddressingProof,
     in_flight: usize,
     settle: Duration,
 }
@@ -25,8 +31,62 @@ enum Meaning {
 }
 
 impl CampaignDestination {
-    pub(crate) fn new(records: RecordApi, in_flight: usize, settle: Duration) -> Self {
-        Self { records, in_flight, settle }
+    pub(crate) fn new(records: RecordApi, proof: AddressingProof, in_flight: usize, settle: Duration) -> Self {
+        Self { records, proof, in_flight, settle }
+    }
+
+    /// One operation. `Err` means that it certainly had no effect, and why nothing else may be sent.
+    async fn perform(&self, op: &WriteOp) -> Result<Outcome, EndpointError> {
+        if let Some(refusal) = self.proof.refusal(&self.records) {
+            return Err(refusal);
+        }
+        if matches!(op.action, Action::Create(_)) && self.proof.is_doubted() {
+            match self.believe(Outcome::Missing).await? {
+                Outcome::Missing => {}
+                later => return Ok(later),
+            }
+        }
+        let outcome = match self.write(op).await {
+            Ok(outcome) => outcome,
+            Err(error) => match meaning(error) {
+                Meaning::Of(outcome) => outcome,
+                Meaning::Service(error) => return Err(error),
+            },
+        };
+        match (&op.action, outcome) {
+            (Action::Create(_), Outcome::Applied) => {
+                self.proof.created();
+                Ok(Outcome::Applied)
+            }
+            (Action::Create(_), Outcome::Unknown { code }) => {
+                self.proof.doubt();
+                Ok(Outcome::Unknown { code })
+            }
+            (Action::Update(_) | Action::Delete, Outcome::Applied) => {
+                self.proof.reached();
+                Ok(Outcome::Applied)
+            }
+            (Action::Update(_) | Action::Delete, Outcome::Missing) => self.believe(Outcome::Missing).await,
+            (_, outcome) => Ok(outcome),
+        }
+    }
+
+    /// What follows from a key that found no row: believed once the key is known to find rows.
+    async fn believe(&self, outcome: Outcome) -> Result<Outcome, EndpointError> {
+        match self.proof.settle(&self.records).await {
+            Ok(()) => Ok(outcome),
+            Err(Doubt::Refuted(refusal)) => Err(refusal),
+            // Nobody knows of the key yet. The operation itself had no effect: it is tried again.
+            Err(Doubt::Unanswered(error)) if error.is_transient() => {
+                Ok(Outcome::Retry { after: error.retry_after(), code: UNPROVEN.to_owned() })
+            }
+            Err(Doubt::Unanswered(error)) => match meaning(error) {
+                Meaning::Service(error) => Err(error),
+                // The resource cannot be listed: there will never be a proof, so that the 404 has to do.
+                Meaning::Of(_) => Ok(outcome),
+            },
+            Err(Doubt::Open) => Ok(Outcome::Retry { after: None, code: UNPROVEN.to_owned() }),
+        }
     }
 
     async fn write(&self, op: &WriteOp) -> Result<Outcome, Error> {
@@ -60,20 +120,17 @@ impl Destination for CampaignDestination {
 
     async fn apply(&self, _at: &Attempt, ops: &[WriteOp], report: &mut Report) -> Result<(), EndpointError> {
         for (index, op) in ops.iter().enumerate() {
-            match self.write(op).await {
+            match self.perform(op).await {
                 Ok(outcome) => report.set(index, outcome),
-                Err(error) => match meaning(error) {
-                    Meaning::Of(outcome) => report.set(index, outcome),
-                    Meaning::Service(error) if index == 0 => return Err(error),
-                    // Operations before this one were dispatched, so the call as a whole was.
-                    Meaning::Service(error) => {
-                        let code = error.code().to_owned();
-                        for rest in index..ops.len() {
-                            report.set(rest, Outcome::Retry { after: error.retry_after(), code: code.clone() });
-                        }
-                        break;
+                Err(error) if index == 0 => return Err(error),
+                // Operations before this one were dispatched, so the call as a whole was.
+                Err(error) => {
+                    let code = error.code().to_owned();
+                    for rest in index..ops.len() {
+                        report.set(rest, Outcome::Retry { after: error.retry_after(), code: code.clone() });
                     }
-                },
+                    break;
+                }
             }
         }
         Ok(())
@@ -86,8 +143,12 @@ impl Destination for CampaignDestination {
                 Err(error) => Err(error),
             };
             match found {
-                Ok(Some(_)) => report.set(index, Outcome::Exists),
-                Ok(None) => report.set(index, Outcome::Missing),
+                Ok(Some(_)) => {
+                    self.proof.reached();
+                    report.set(index, Outcome::Exists);
+                }
+                // What is missing is created next: believed under the same condition as the 404 of a write.
+                Ok(None) => report.set(index, self.believe(Outcome::Missing).await?),
                 Err(error) => match meaning(error) {
                     Meaning::Of(outcome) => report.set(index, outcome),
                     Meaning::Service(error) => return Err(error),

@@ -1,5 +1,6 @@
 //! The two products as the engine's source, transform and destination.
 
+pub(crate) mod addressing;
 pub(crate) mod campaign_destination;
 pub(crate) mod campaign_schema;
 pub(crate) mod dataverse_schema;

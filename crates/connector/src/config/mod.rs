@@ -1,8 +1,11 @@
 //! The configuration: what the TOML file may say, every problem reported at once with its path and line.
 
+mod certificates;
+mod later;
 mod parse;
 mod reader;
 mod secret;
+mod tables;
 mod url_check;
 
 use std::path::{Path, PathBuf};
@@ -11,6 +14,7 @@ use std::time::Duration;
 use mapping::TableSpec;
 use url::Url;
 
+pub(crate) use certificates::certificates;
 pub use secret::SecretRef;
 
 use crate::error::{Error, ErrorKind, Problem};
@@ -130,18 +134,18 @@ impl Config {
     /// # Errors
     /// [`ErrorKind::Configuration`] with every problem found.
     pub fn load(file: &Path) -> Result<Self, Error> {
-        let text = std::fs::read_to_string(file).map_err(|error| {
-            Error::one(
-                ErrorKind::Configuration,
-                Problem::new(
-                    file.display().to_string(),
-                    format!("The configuration cannot be read: {}.", error.kind()),
-                    "Give the path of a readable file; `d365-campaign init --output FILE` writes one to start from.",
-                ),
-            )
-        })?;
-        let base = file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        Self::parse(&text, base)
+        let text = read(file)?;
+        Self::parse(&text, folder(file))
+    }
+
+    /// Reads a configuration file and looks at what it refers to, so that everything that is wrong is told at once and with its
+    /// line: [`load`](Self::load) for a command that is going to connect.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Configuration`] with every problem found, secrets and certificates included.
+    pub fn load_with_references(file: &Path) -> Result<Self, Error> {
+        let text = read(file)?;
+        Self::parse_with_references(&text, folder(file))
     }
 
     /// Reads a configuration from text; relative paths are relative to `base`.
@@ -149,6 +153,31 @@ impl Config {
     /// # Errors
     /// [`ErrorKind::Configuration`] with every problem found.
     pub fn parse(text: &str, base: &Path) -> Result<Self, Error> {
-        parse::parse(text, base).map_err(|problems| Error::new(ErrorKind::Configuration, problems))
+        parse::parse(text, base, false).map_err(|problems| Error::new(ErrorKind::Configuration, problems))
     }
+
+    /// [`parse`](Self::parse), and a look at what the configuration refers to.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Configuration`] with every problem found, secrets and certificates included.
+    pub fn parse_with_references(text: &str, base: &Path) -> Result<Self, Error> {
+        parse::parse(text, base, true).map_err(|problems| Error::new(ErrorKind::Configuration, problems))
+    }
+}
+
+fn read(file: &Path) -> Result<String, Error> {
+    std::fs::read_to_string(file).map_err(|error| {
+        Error::one(
+            ErrorKind::Configuration,
+            Problem::new(
+                file.display().to_string(),
+                format!("The configuration cannot be read: {}.", error.kind()),
+                "Give the path of a readable file; `d365-campaign init --output FILE` writes one to start from.",
+            ),
+        )
+    })
+}
+
+fn folder(file: &Path) -> &Path {
+    file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }

@@ -2,27 +2,36 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
-use mapping::{Guardrails, Problems, TableSpec};
-use toml::de::{DeTable, DeValue};
+use toml::de::DeTable;
 use url::Url;
 
-use super::reader::{Document, Section, report_unknown};
+use super::reader::{Document, Reference, Section, report_unknown};
 use super::url_check::service_url;
-use super::{CampaignConfig, Config, DataverseConfig, DeleteBrake, SecretRef, StoreConfig, SyncConfig, TlsConfig};
+use super::{
+    CampaignConfig, Config, DataverseConfig, DeleteBrake, SecretRef, StoreConfig, SyncConfig, TlsConfig, later, tables,
+};
 use crate::error::Problem;
 
-const LATER: &str = "not available yet";
+/// What a version that cannot serve a setting yet says of it.
+pub(super) const LATER: &str = "not available yet";
 
-pub(super) fn parse(text: &str, base: &Path) -> Result<Config, Vec<Problem>> {
+/// Reads the document; with `references`, what it refers to as well: secrets and certificates.
+pub(super) fn parse(text: &str, base: &Path, references: bool) -> Result<Config, Vec<Problem>> {
     let mut document = Document::new(text, base);
-    let root = match DeTable::parse(text) {
-        Ok(root) => root,
-        Err(error) => {
+    let (root, errors) = DeTable::parse_recoverable(text);
+    if !errors.is_empty() {
+        for error in errors {
             let offset = error.span().map_or(0, |span| span.start);
-            document.problem("(file)", offset, format!("This is not TOML: {}.", error.message()), "");
-            return Err(document.problems);
+            let message = format!("This is not TOML: {}.", error.message());
+            document.problem(
+                "(file)",
+                offset,
+                message,
+                "Correct the line; keys, quotes and brackets are what to look at.",
+            );
         }
-    };
+        return Err(document.problems);
+    }
     let root = root.get_ref();
     let known = BTreeSet::from(["dataverse", "campaign", "tls", "store", "sync", "table", "events", "opt_out", "sftp"]);
     report_unknown(&mut document, "", root, &known);
@@ -32,10 +41,12 @@ pub(super) fn parse(text: &str, base: &Path) -> Result<Config, Vec<Problem>> {
     let tls = tls(&mut document, root);
     let store = store(&mut document, root);
     let sync = sync(&mut document, root);
-    let tables = tables(&mut document, root, sync.adobe_guardrails);
-    for name in ["events", "opt_out", "sftp"] {
-        later_section(&mut document, root, name);
+    let tables = tables::tables(&mut document, root, sync.adobe_guardrails);
+    later::sections(&mut document, root);
+    if references {
+        document.check_references();
     }
+    document.problems.sort_by_key(|problem| problem.line);
     match (dataverse, campaign, store) {
         (Some(dataverse), Some(campaign), Some(store)) if document.problems.is_empty() => {
             Ok(Config { dataverse, campaign, tls, store, sync, tables })
@@ -89,7 +100,10 @@ fn required_secret<'t>(
         section.missing(document, key, "{ env = \"NAME\" } or { file = \"path\" }");
         return None;
     }
-    section.secret(document, key)
+    let offset = section.value(key)?.span().start;
+    let secret = section.secret(document, key)?;
+    document.refers(section.place(key), offset, Reference::Secret(secret.clone()));
+    Some(secret)
 }
 
 fn narrow<T: TryFrom<u64>>(value: Option<u64>, default: T) -> T {
@@ -163,7 +177,11 @@ fn campaign<'t>(document: &mut Document<'t>, root: &DeTable<'t>) -> Option<Campa
 
 fn tls<'t>(document: &mut Document<'t>, root: &DeTable<'t>) -> TlsConfig {
     let Some(mut section) = Section::of(document, root, "tls") else { return TlsConfig::default() };
+    let offset = section.value("ca_file").map_or(0, |value| value.span().start);
     let ca_file = section.text(document, "ca_file").map(|text| document.path(&text));
+    if let Some(file) = &ca_file {
+        document.refers(section.place("ca_file"), offset, Reference::Certificates(file.clone()));
+    }
     section.finish(document);
     TlsConfig { ca_file }
 }
@@ -212,75 +230,17 @@ fn sync<'t>(document: &mut Document<'t>, root: &DeTable<'t>) -> SyncConfig {
             if (0.0..=1.0).contains(&share) {
                 config.delete_brake = DeleteBrake { rows, share };
             } else {
-                document.problem("sync.delete_brake", offset, "The share must be from 0 to 1.", "");
+                document.problem(
+                    "sync.delete_brake",
+                    offset,
+                    "The share must be from 0 to 1.",
+                    "Write a number such as 0.005.",
+                );
             }
         }
     }
-    if let Some(value) = section.value("guardrails") {
-        let offset = value.span().start;
-        match section.text(document, "guardrails").as_deref() {
-            Some("adobe") => config.adobe_guardrails = true,
-            Some("none") | None => {}
-            Some(_) => {
-                document.problem("sync.guardrails", offset, "This must be \"none\" or \"adobe\".", "");
-            }
-        }
-    }
+    config.adobe_guardrails =
+        section.word(document, "guardrails", &[("none", false), ("adobe", true)]).unwrap_or_default();
     section.finish(document);
     config
-}
-
-fn tables<'t>(document: &mut Document<'t>, root: &DeTable<'t>, adobe_guardrails: bool) -> Vec<TableSpec> {
-    let Some(value) = root.get("table") else {
-        document.problem("table", 0, "No table is mapped.", "Add a [[table]] section.");
-        return Vec::new();
-    };
-    let Some(list) = value.get_ref().as_array() else {
-        document.problem("table", value.span().start, "This must be a list.", "Write each table as [[table]].");
-        return Vec::new();
-    };
-    let mut specs = Vec::new();
-    let mut offsets = Vec::new();
-    for (index, value) in list.iter().enumerate() {
-        if let Some(spec) = document.deserialize(&format!("table[{index}]"), value) {
-            specs.push(spec);
-            offsets.push(value.span().start);
-        }
-    }
-    if specs.len() == list.len() {
-        let wrong = mapping::validate(&specs).err().into_iter();
-        let beyond = adobe_guardrails.then(|| Guardrails::adobe().review(&specs).err()).flatten();
-        for problem in wrong.chain(beyond).flat_map(Problems::into_vec) {
-            let offset = table_index(&problem.path).and_then(|index| offsets.get(index)).copied().unwrap_or(0);
-            document.problem(problem.path, offset, problem.message, problem.remedy);
-        }
-    }
-    specs
-}
-
-/// The index in a path such as `table[3].fields[0].to`.
-fn table_index(path: &str) -> Option<usize> {
-    path.strip_prefix("table[")?.split(']').next()?.parse().ok()
-}
-
-/// Sections that this version cannot serve are accepted while they are off.
-fn later_section(document: &mut Document<'_>, root: &DeTable<'_>, name: &'static str) {
-    let Some(value) = root.get(name) else { return };
-    let offset = value.span().start;
-    let Some(table) = value.get_ref().as_table() else {
-        document.problem(name, offset, "This must be a table.", format!("Write it as [{name}]."));
-        return;
-    };
-    let is_true = |key: &str| matches!(table.get(key).map(|value| value.get_ref()), Some(DeValue::Boolean(true)));
-    let on = match name {
-        "events" => ["sends", "opens", "clicks", "bounces"].into_iter().any(is_true),
-        "opt_out" => table
-            .get("direction")
-            .and_then(|value| value.get_ref().as_str())
-            .is_some_and(|direction| direction != "disabled"),
-        _ => is_true("export_logs"),
-    };
-    if on {
-        document.problem(name, offset, format!("The section [{name}] is {LATER}."), "Switch it off or remove it.");
-    }
 }

@@ -9,18 +9,32 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::SecretRef;
+use super::certificates::certificates;
 use crate::error::Problem;
+
+const TEXT: &str = "Write it in quotes: \"...\".";
+const BOOLEAN: &str = "Write true or false, without quotes.";
 
 /// The document as a whole: its text (for line numbers) and the problems found so far.
 pub(super) struct Document<'t> {
     text: &'t str,
     base: PathBuf,
     pub(super) problems: Vec<Problem>,
+    /// What the configuration refers to, to be read once the whole document was.
+    references: Vec<(String, usize, Reference)>,
+}
+
+/// Something outside the document.
+pub(super) enum Reference {
+    /// A secret.
+    Secret(SecretRef),
+    /// Certificates.
+    Certificates(PathBuf),
 }
 
 impl<'t> Document<'t> {
     pub(super) fn new(text: &'t str, base: &Path) -> Self {
-        Self { text, base: base.to_owned(), problems: Vec::new() }
+        Self { text, base: base.to_owned(), problems: Vec::new(), references: Vec::new() }
     }
 
     pub(super) fn line(&self, offset: usize) -> usize {
@@ -38,23 +52,61 @@ impl<'t> Document<'t> {
         self.problems.push(Problem::new(place, message, remedy).at_line(Some(line)));
     }
 
+    /// Remembers what a value refers to.
+    pub(super) fn refers(&mut self, place: String, offset: usize, reference: Reference) {
+        self.references.push((place, offset, reference));
+    }
+
+    /// Reads what the configuration refers to, and keeps what is wrong with it.
+    pub(super) fn check_references(&mut self) {
+        for (place, offset, reference) in std::mem::take(&mut self.references) {
+            let found = match reference {
+                Reference::Secret(secret) => secret.check(&place).err(),
+                Reference::Certificates(file) => certificates(&file, &place).err(),
+            };
+            if let Some(problem) = found {
+                let line = self.line(offset);
+                self.problems.push(problem.at_line(Some(line)));
+            }
+        }
+    }
+
     /// Relative paths are relative to the file.
     pub(super) fn path(&self, text: &str) -> PathBuf {
         self.base.join(text)
     }
 
-    /// Deserializes one value through serde; its first problem is kept.
+    /// Deserializes one value through serde; its first problem is kept. For values that serde knows best, such as literals.
     pub(super) fn deserialize<T: DeserializeOwned>(&mut self, place: &str, value: &Spanned<DeValue<'t>>) -> Option<T> {
         let offset = value.span().start;
         match T::deserialize(toml::de::ValueDeserializer::from(value.clone())) {
             Ok(parsed) => Some(parsed),
             Err(error) => {
                 let at = error.span().map_or(offset, |span| span.start);
-                self.problem(place, at, format!("{}.", error.message().trim_end_matches('.')), "");
+                let message = format!("{}.", error.message().trim_end_matches('.'));
+                self.problem(place, at, message, "docs/configuration.md shows how this key is written.");
                 None
             }
         }
     }
+}
+
+/// Where the value at a path such as `table[1].fields[0].to` stands, or the innermost part of the path that is there.
+pub(super) fn locate(root: &DeTable<'_>, path: &str) -> usize {
+    let mut offset = 0;
+    let mut here: Option<&Spanned<DeValue<'_>>> = None;
+    for part in path.split(['.', '[']) {
+        let next = match (part.strip_suffix(']'), here) {
+            (Some(index), Some(list)) => index.parse::<usize>().ok().and_then(|index| list.get_ref().get(index)),
+            (None, Some(table)) => table.get_ref().as_table().and_then(|table| table.get(part)),
+            (None, None) => root.get(part),
+            (Some(_), None) => None,
+        };
+        let Some(next) = next else { break };
+        offset = next.span().start;
+        here = Some(next);
+    }
+    offset
 }
 
 /// One table of the document; asks for its keys one by one, and reports what was never asked for.
@@ -79,8 +131,64 @@ impl<'d, 't> Section<'d, 't> {
         }
     }
 
+    /// A table that stands at `place`, which may lie within lists; `None` (with a problem) when it is something else.
+    pub(super) fn at(document: &mut Document<'t>, value: &'d Spanned<DeValue<'t>>, place: String) -> Option<Self> {
+        let offset = value.span().start;
+        match value.get_ref().as_table() {
+            Some(table) => Some(Self { table, place, offset, asked: BTreeSet::new() }),
+            None => {
+                document.problem(place, offset, "This must be a table.", "Write it as { key = value, ... }.");
+                None
+            }
+        }
+    }
+
     pub(super) fn place(&self, key: &str) -> String {
         format!("{}.{key}", self.place)
+    }
+
+    /// The number of keys.
+    pub(super) fn len(&self) -> usize {
+        self.table.len()
+    }
+
+    /// The entries of a list with their places; none (with a problem) when it is something else than a list.
+    pub(super) fn list(
+        &mut self,
+        document: &mut Document<'t>,
+        key: &'static str,
+    ) -> Vec<(String, &'d Spanned<DeValue<'t>>)> {
+        let Some(value) = self.value(key) else { return Vec::new() };
+        let place = self.place(key);
+        match value.get_ref().as_array() {
+            Some(list) => list.iter().enumerate().map(|(n, value)| (format!("{place}[{n}]"), value)).collect(),
+            None => {
+                document.problem(place, value.span().start, "This must be a list.", "Write it as [ ... ].");
+                Vec::new()
+            }
+        }
+    }
+
+    /// One of a few words.
+    pub(super) fn word<T: Copy>(
+        &mut self,
+        document: &mut Document<'t>,
+        key: &'static str,
+        words: &[(&str, T)],
+    ) -> Option<T> {
+        let value = self.value(key)?;
+        let found = value.get_ref().as_str().and_then(|text| words.iter().find(|(word, _)| *word == text));
+        if found.is_none() {
+            let list: Vec<String> = words.iter().map(|(word, _)| format!("\"{word}\"")).collect();
+            let remedy = format!("Write one of {}.", list.join(", "));
+            document.problem(
+                self.place(key),
+                value.span().start,
+                "This is none of the words that are known here.",
+                remedy,
+            );
+        }
+        found.map(|(_, meaning)| *meaning)
     }
 
     pub(super) fn value(&mut self, key: &'static str) -> Option<&'d Spanned<DeValue<'t>>> {
@@ -93,7 +201,7 @@ impl<'d, 't> Section<'d, 't> {
         match value.get_ref().as_str() {
             Some(text) if !text.is_empty() => Some(text.to_owned()),
             _ => {
-                document.problem(self.place(key), value.span().start, "This must be a text that is not empty.", "");
+                document.problem(self.place(key), value.span().start, "This must be a text that is not empty.", TEXT);
                 None
             }
         }
@@ -116,7 +224,7 @@ impl<'d, 't> Section<'d, 't> {
         match value.get_ref() {
             DeValue::Boolean(boolean) => Some(*boolean),
             _ => {
-                document.problem(self.place(key), value.span().start, "This must be true or false.", "");
+                document.problem(self.place(key), value.span().start, "This must be true or false.", BOOLEAN);
                 None
             }
         }
@@ -141,7 +249,7 @@ impl<'d, 't> Section<'d, 't> {
             self.place(key),
             value.span().start,
             format!("This must be a whole number from {low} to {high}."),
-            "",
+            "Write a number in this range, without quotes.",
         );
         None
     }

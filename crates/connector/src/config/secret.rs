@@ -20,12 +20,28 @@ pub enum SecretRef {
 const LARGEST_SECRET: u64 = 64 * 1024;
 
 impl SecretRef {
-    /// Reads the secret.
+    /// Reads the secret. A file that other users may read is accepted with a warning in the log.
     ///
     /// # Errors
-    /// A [`Problem`] at `place` when the variable is not set, or the file cannot be read, is empty, is not text, or can be
-    /// written or read by others (on Unix).
+    /// A [`Problem`] at `place` when the variable is not set, or the file cannot be read, is empty or is not text.
     pub fn read(&self, place: &str) -> Result<SecretString, Problem> {
+        if let Self::File(path) = self
+            && is_open(path)
+        {
+            tracing::warn!(
+                "{place}: the secret file {0} can be read by other users; chmod 600 {0} closes it",
+                path.display()
+            );
+        }
+        self.resolve(place)
+    }
+
+    /// Whether it can be read.
+    pub(super) fn check(&self, place: &str) -> Result<(), Problem> {
+        self.resolve(place).map(drop)
+    }
+
+    fn resolve(&self, place: &str) -> Result<SecretString, Problem> {
         match self {
             Self::Plain(secret) => Ok(secret.clone()),
             Self::Env(name) => match std::env::var(name) {
@@ -41,26 +57,28 @@ impl SecretRef {
     }
 }
 
+/// Whether users other than the owner have any right to the file.
+fn is_open(path: &Path) -> bool {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        std::fs::metadata(path).is_ok_and(|metadata| metadata.permissions().mode() & 0o077 != 0)
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = path;
+        false
+    }
+}
+
 fn read_file(path: &Path, place: &str) -> Result<SecretString, Problem> {
     let shown = path.display();
-    let unreadable = |what: String| {
-        Problem::new(place, what, format!("Put the secret alone into {shown}, readable by this user (mode 0600)."))
-    };
+    let unreadable =
+        |what: String| Problem::new(place, what, format!("Put the secret alone into {shown}, readable by this user."));
     let metadata = std::fs::metadata(path)
         .map_err(|error| unreadable(format!("The secret file {shown} cannot be read: {}.", error.kind())))?;
     if !metadata.is_file() || metadata.len() > LARGEST_SECRET {
         return Err(unreadable(format!("The secret file {shown} is not a file of a secret's size.")));
-    }
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        if metadata.permissions().mode() & 0o077 != 0 {
-            return Err(Problem::new(
-                place,
-                format!("The secret file {shown} can be read by other users."),
-                format!("Run: chmod 600 {shown}"),
-            ));
-        }
     }
     let text = std::fs::read_to_string(path)
         .map_err(|error| unreadable(format!("The secret file {shown} cannot be read: {}.", error.kind())))?;

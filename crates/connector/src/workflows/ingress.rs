@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use campaign_client::{Addressing, CampaignClient, ResourceMeta};
+use campaign_client::{Addressing, CampaignClient, RecordApi, ResourceMeta};
 use d365_client::{D365Client, EntityDef};
-use mapping::{Plan, TableSpec};
+use mapping::{KeyFilterSpec, Plan, TableSpec};
 use sync_core::StreamId;
 use sync_core::traits::{Destination, Source, Transform};
 
+use crate::adapters::addressing::{AddressingProof, Doubt};
 use crate::adapters::campaign_destination::CampaignDestination;
 use crate::adapters::dataverse_source::DataverseSource;
 use crate::adapters::plan_transform::PlanTransform;
@@ -27,6 +28,8 @@ pub(crate) fn stream_id(table: &str) -> StreamId {
 /// A table whose both sides are known and whose mapping is compiled.
 #[derive(Debug)]
 pub(crate) struct MappedTable {
+    /// Its place in the configuration, such as `table[0]`.
+    place: String,
     spec: TableSpec,
     rank: u32,
     plan: Arc<Plan>,
@@ -74,7 +77,8 @@ impl MappedTable {
         let compiled = mapping::compile(spec, &dataverse_schema::schema(&def), &campaign_schema::schema(&meta));
         match compiled {
             Ok(plan) => {
-                Ok(Self { spec: spec.clone(), rank, plan: Arc::new(plan), def: def.shared(), resource: meta.resource })
+                let (plan, def, resource) = (Arc::new(plan), def.shared(), meta.resource);
+                Ok(Self { place, spec: spec.clone(), rank, plan, def, resource })
             }
             Err(problems) => Err(problems
                 .iter()
@@ -102,6 +106,34 @@ impl MappedTable {
         self.plan.warnings().iter().map(|warning| format!("table {}: {warning}", self.spec.table))
     }
 
+    /// Whether rows that are there are found by the key: a list and a read. An answer that says nothing is no fault.
+    pub(crate) async fn prove_key(&self, campaign: &CampaignClient) -> Result<(), Problem> {
+        match self.proof(campaign).settle(&self.records(campaign)).await {
+            Err(Doubt::Refuted(refusal)) => {
+                // The sentence begins with the place, for it is shown alone where a run fails.
+                let text = refusal.to_string();
+                let (place, message) = text.split_once(": ").unwrap_or((&self.place, &text));
+                Err(Problem::new(place, message, refusal.remedy()))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn proof(&self, campaign: &CampaignClient) -> AddressingProof {
+        AddressingProof::new(campaign.clone(), self.place.clone(), self.plan.key_attribute().to_string())
+    }
+
+    fn records(&self, campaign: &CampaignClient) -> RecordApi {
+        let resource = self.resource.clone();
+        match &self.spec.key_filter {
+            None => campaign.records(resource),
+            Some(KeyFilterSpec { name, parameter }) => {
+                let by = Addressing::Filter { name: name.clone(), parameter: parameter.clone() };
+                campaign.records_by(resource, by).verify_key(self.plan.key_attribute().to_string())
+            }
+        }
+    }
+
     /// The engine's parts.
     pub(crate) fn stream(
         self,
@@ -111,16 +143,8 @@ impl MappedTable {
     ) -> Result<StreamParts, d365_client::Error> {
         let source =
             DataverseSource::new(dataverse, &self.def, self.plan.source_columns(), config.dataverse.page_size)?;
-        let records = match &self.spec.key_filter {
-            None => campaign.records(self.resource),
-            Some(filter) => campaign
-                .records_by(
-                    self.resource,
-                    Addressing::Filter { name: filter.name.clone(), parameter: filter.parameter.clone() },
-                )
-                .verify_key(self.spec.key.clone()),
-        };
-        let destination = CampaignDestination::new(records, config.campaign.in_flight, config.campaign.settle);
+        let (records, proof) = (self.records(campaign), self.proof(campaign));
+        let destination = CampaignDestination::new(records, proof, config.campaign.in_flight, config.campaign.settle);
         Ok(StreamParts {
             id: stream_id(&self.spec.table),
             rank: self.rank,

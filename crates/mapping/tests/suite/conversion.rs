@@ -130,6 +130,35 @@ fn opt_outs_have_their_wire_names_and_are_written_when_they_say_something() {
 }
 
 #[test]
+fn an_opt_out_goes_by_the_name_that_the_instance_publishes() {
+    let published = |names: &[&str]| {
+        let mut target = profile();
+        target.columns.retain(|column| column.name.as_str() != "blackListEmail");
+        target.columns.extend(names.iter().map(|name| column(name, record::ValueKind::Bool, "boolean")));
+        target
+    };
+    let names = ["denyListEmail", "blockListEmail", "blackListEmail"];
+    for (has, travels) in [
+        (&names[..1], "denyListEmail"),
+        (&names[1..2], "blockListEmail"),
+        (&names[..2], "denyListEmail"),
+        (&names[..], "blackListEmail"),
+    ] {
+        for written in names {
+            let mapped = spec(&format!("fields = [ {{ from = \"donotemail\", to = \"{written}\" }} ]"));
+            let plan = mapping::compile(&mapped, &contact(), &published(has)).unwrap();
+            let body = text(&write(&plan, &[("donotemail", Value::Bool(true))]).update);
+            assert_eq!(body, format!("{{\"{travels}\":true}}"), "{written} where there is {has:?}");
+            // Nobody becomes contactable because a column is empty, under whatever name.
+            assert_eq!(text(&write(&plan, &[("donotemail", Value::Null)]).update), "{}");
+        }
+    }
+    let mapped = spec("fields = [ { from = \"donotemail\", to = \"denyListEmail\" } ]");
+    let problems = mapping::compile(&mapped, &contact(), &published(&[])).unwrap_err().to_string();
+    assert!(problems.contains("`denyListEmail`"), "{problems}");
+}
+
+#[test]
 fn an_empty_text_is_a_text_for_a_text() {
     let written = write(&one("firstname", "firstName", ""), &[("firstname", Value::text(""))]);
     assert_eq!(text(&written.insert), format!(r#"{{"externalId":"{ID}","firstName":""}}"#));
