@@ -127,7 +127,7 @@ fn words_are_a_reason_and_everything_else_is_trouble() {
         assert_eq!(outcome(500, text), reason, "{text}");
         assert_eq!(outcome(500, &serde_json::to_string(text).unwrap()), reason, "{text}");
     }
-    let trouble = (ErrorKind::Server, Delivery::MaybeApplied, Verdict::RetryTransient);
+    let trouble = (ErrorKind::Server, Delivery::MaybeApplied, Verdict::RetryTransient { after: None });
     for body in [
         "",
         " \n",
@@ -181,7 +181,7 @@ fn the_database_speaks_with_one_code_of_many_things() {
         assert_eq!(read(&Method::POST, 500, text, true).kind, kind, "{text}");
     }
     assert_eq!(outcome(500, cases[4].0), (K::Deadlock, Delivery::Refused, Verdict::Refused));
-    assert_eq!(outcome(500, cases[6].0), (K::Server, Delivery::MaybeApplied, Verdict::RetryTransient));
+    assert_eq!(outcome(500, cases[6].0), (K::Server, Delivery::MaybeApplied, Verdict::RetryTransient { after: None }));
     assert_eq!(read(&Method::POST, 500, "The value 'XTK-170036' is bad", true).code, None);
 }
 
