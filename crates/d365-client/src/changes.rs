@@ -7,13 +7,14 @@
 use std::fmt;
 use std::sync::Arc;
 
+use http_kit::Bytes;
 use percent_encoding::percent_decode_str;
 use serde::{Deserialize, Serialize};
 use url::Url;
 use uuid::Uuid;
 
 use crate::client::D365Client;
-use crate::entity::{DynamicEntity, Entity as _, Envelope};
+use crate::entity::{DynamicEntity, Entity as _, Envelope, envelope};
 use crate::error::{Error, ErrorKind};
 use crate::metadata::EntityDef;
 use crate::odata::{MAX_TOP, Name, Prefer, Query};
@@ -148,10 +149,7 @@ impl ChangeTracker {
     /// [`TrackingOff`](crate::ErrorKind::TrackingOff), [`MissingLink`](crate::ErrorKind::MissingLink),
     /// [`UnknownColumn`](crate::ErrorKind::UnknownColumn), and whatever keeps a request from succeeding.
     pub async fn start(&self) -> Result<ChangePage, Error> {
-        let query = Query::new().select(&self.columns)?.to_query_string();
-        let target = format!("{}?{query}", self.def.entity_set());
-        let response = self.client.get(&target, OPERATION, Some(self.walk())).await?;
-        self.checked(decode_changes(&self.def, &response.body, None)?)
+        self.fetch(None).await?.decode()
     }
 
     /// Follows a link: to the next page, or to the changes since.
@@ -166,21 +164,76 @@ impl ChangeTracker {
     /// [`ForeignLink`](crate::ErrorKind::ForeignLink) when the link leads elsewhere; nothing is sent then.
     /// [`MissingLink`](crate::ErrorKind::MissingLink) when the last page has no delta link.
     pub async fn follow(&self, link: &Link) -> Result<ChangePage, Error> {
-        let url = self.client.link(link.as_str())?;
-        let prefer = if link.is_delta() { Prefer::new().max_page_size(self.page_size) } else { self.walk() };
-        let response = self.client.follow(url, OPERATION, Some(prefer)).await.map_err(refused_link)?;
-        self.checked(decode_changes(&self.def, &response.body, Some(link))?)
+        self.fetch(Some(link)).await?.decode()
     }
 
-    /// A link to another origin is refused with the page that brought it: stored, it would be refused for ever.
-    fn checked(&self, page: ChangePage) -> Result<ChangePage, Error> {
-        self.client.link(page.link.as_str())?;
-        Ok(page)
+    /// The answer to [`follow`](Self::follow), or to [`start`](Self::start) without a link, before it is decoded: its
+    /// [`FetchedChanges::hint`] lets a caller ask for the next page while it decodes this one.
+    ///
+    /// Repeatable and cancel safe: it only reads.
+    ///
+    /// # Errors
+    /// As for these two, but for what the page itself may lack.
+    pub async fn fetch(&self, link: Option<&Link>) -> Result<FetchedChanges, Error> {
+        let body = match link {
+            None => {
+                let query = Query::new().select(&self.columns)?.to_query_string();
+                let target = format!("{}?{query}", self.def.entity_set());
+                self.client.get(&target, OPERATION, Some(self.walk())).await?.body
+            }
+            Some(link) => {
+                let url = self.client.link(link.as_str())?;
+                let prefer = if link.is_delta() { Prefer::new().max_page_size(self.page_size) } else { self.walk() };
+                self.client.follow(url, OPERATION, Some(prefer)).await.map_err(refused_link)?.body
+            }
+        };
+        Ok(FetchedChanges { client: self.client.clone(), def: self.def.clone(), body, followed: link.cloned() })
     }
 
     /// Annotations are never asked for: they have been seen to make the delta link disappear.
     fn walk(&self) -> Prefer {
         Prefer::new().track_changes().max_page_size(self.page_size)
+    }
+}
+
+/// A page of changes as it came; `Debug` shows its size alone.
+#[derive(Clone)]
+pub struct FetchedChanges {
+    client: D365Client,
+    def: Arc<EntityDef>,
+    body: Bytes,
+    followed: Option<Link>,
+}
+
+impl FetchedChanges {
+    /// Where the page seems to lead, if to another page: found by its name in the last part of the text, where the service
+    /// writes it. What [`decode`](Self::decode) says is what counts.
+    #[must_use]
+    pub fn hint(&self) -> Option<Link> {
+        const NAME: &[u8] = b"\"@odata.nextLink\":";
+        const TAIL: usize = 8 * 1024;
+        let tail = &self.body[self.body.len().saturating_sub(TAIL)..];
+        let at = tail.windows(NAME.len()).rposition(|window| window == NAME)?;
+        let mut text = serde_json::Deserializer::from_slice(&tail[at + NAME.len()..]).into_iter::<String>();
+        text.next()?.ok().map(Link::Next)
+    }
+
+    /// Reads the page.
+    ///
+    /// # Errors
+    /// [`Decode`](crate::ErrorKind::Decode), [`MissingLink`](crate::ErrorKind::MissingLink) when the last page has no delta
+    /// link, [`ForeignLink`](crate::ErrorKind::ForeignLink) when the page leads elsewhere: stored, such a link would be
+    /// refused for ever.
+    pub fn decode(self) -> Result<ChangePage, Error> {
+        let page = decode_changes(&self.def, &self.body, self.followed.as_ref())?;
+        self.client.link(page.link.as_str())?;
+        Ok(page)
+    }
+}
+
+impl fmt::Debug for FetchedChanges {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FetchedChanges").field("bytes", &self.body.len()).finish_non_exhaustive()
     }
 }
 
@@ -220,7 +273,7 @@ pub fn decode_changes(def: &Arc<EntityDef>, body: &[u8], followed: Option<&Link>
     let envelope: Envelope<'_> = if polled.is_some() && body.iter().all(u8::is_ascii_whitespace) {
         Envelope::default()
     } else {
-        serde_json::from_slice(body).map_err(|error| Error::decode("a page of changes", &error))?
+        envelope(body, "a page of changes")?
     };
     let rows = match envelope.value {
         Some(rows) => rows,

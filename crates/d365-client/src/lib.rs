@@ -74,7 +74,7 @@ pub mod odata;
 mod whoami;
 pub mod wire;
 
-pub use changes::{ChangePage, ChangeTracker, Changed, Link, decode_changes};
+pub use changes::{ChangePage, ChangeTracker, Changed, FetchedChanges, Link, decode_changes};
 pub use client::{D365Client, D365ClientBuilder};
 pub use config::{API_VERSION, D365Config, DEFAULT_AUTHORITY, DEFAULT_IN_FLIGHT, DEFAULT_PAGE_SIZE};
 pub use entity::{

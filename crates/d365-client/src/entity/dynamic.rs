@@ -42,7 +42,7 @@ pub struct DynamicEntity {
     /// Where the row's own text ends.
     end: u32,
     id: Option<Uuid>,
-    fields: Box<[Field]>,
+    fields: Vec<Field>,
 }
 
 #[derive(Clone, Copy)]
@@ -81,7 +81,7 @@ impl DynamicEntity {
         deserializer.end()?;
         let end = u32::try_from(text.len()).map_err(serde::de::Error::custom)?;
         let text: Box<str> = if unescaped.is_empty() { text.into() } else { format!("{text}{unescaped}").into() };
-        let mut row = Self { text, end, id: None, fields: fields.into_boxed_slice() };
+        let mut row = Self { text, end, id: None, fields };
         row.id = primary_id.and_then(|name| row.guid(name).ok().flatten());
         Ok(row)
     }
@@ -102,6 +102,18 @@ impl DynamicEntity {
     #[must_use]
     pub fn raw_text(&self, name: &str) -> Option<&str> {
         self.fields.iter().find(|field| self.slice(field.name) == name).map(|field| self.slice(field.value))
+    }
+
+    /// As [`raw_text`](Self::raw_text) for a property that is expected at place `hint`, with the place where it is. Rows of one
+    /// answer have their properties in one order, so that whoever remembers the place need not search each row.
+    #[must_use]
+    pub fn raw_text_near(&self, hint: usize, name: &str) -> Option<(usize, &str)> {
+        let named = |field: &&Field| self.slice(field.name) == name;
+        if let Some(field) = self.fields.get(hint).filter(named) {
+            return Some((hint, self.slice(field.value)));
+        }
+        let at = self.fields.iter().position(|field| named(&field))?;
+        self.fields.get(at).map(|field| (at, self.slice(field.value)))
     }
 
     /// As [`raw_text`](Self::raw_text), as serde_json's type.

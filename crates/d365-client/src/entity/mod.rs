@@ -14,7 +14,7 @@ pub use dynamic::{ASSOCIATED_NAVIGATION_PROPERTY, ColumnError, DynamicEntity, FO
 pub use etag::{ETag, Expect, Precondition};
 pub(crate) use finite::is_finite;
 pub use guard::{Guarded, Undecodable};
-pub(crate) use page::Envelope;
+pub(crate) use page::{Envelope, envelope};
 pub use page::{Page, Reference, decode_page, decode_references};
 
 use std::fmt::Debug;

@@ -75,6 +75,12 @@ impl<'de> Visitor<'de> for EnvelopeVisitor {
     }
 }
 
+/// Reads the object around a collection. The text is checked as a whole first: checked string by string, it takes longer.
+pub(crate) fn envelope<'a>(body: &'a [u8], what: &'static str) -> Result<Envelope<'a>, Error> {
+    let text = std::str::from_utf8(body).map_err(|_| Error::shape("an answer in UTF-8"))?;
+    serde_json::from_str(text).map_err(|error| Error::decode(what, &error))
+}
+
 /// Decodes the rows of a collection one by one.
 fn decode_rows<E: Entity>(def: &E::Def, rows: &[&RawValue]) -> Result<Vec<E>, Error> {
     let mut items = Vec::with_capacity(rows.len());
@@ -89,7 +95,7 @@ fn decode_rows<E: Entity>(def: &E::Def, rows: &[&RawValue]) -> Result<Vec<E>, Er
 /// # Errors
 /// [`ErrorKind::Decode`](crate::ErrorKind::Decode) when the body is no collection or one of its rows has another shape.
 pub fn decode_page<E: Entity>(def: &E::Def, body: &[u8]) -> Result<Page<E>, Error> {
-    let envelope: Envelope<'_> = serde_json::from_slice(body).map_err(|error| Error::decode("a collection", &error))?;
+    let envelope = envelope(body, "a collection")?;
     let Some(rows) = envelope.value else {
         return Err(Error::shape("a collection without its member `value`"));
     };
