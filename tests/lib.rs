@@ -101,6 +101,25 @@ impl Stage {
         assert!(answer.status().is_success(), "{path}: {}", answer.text().await.unwrap());
     }
 
+    /// Deletes a contact as any client of the service would.
+    pub async fn delete_contact(&self, id: &str) {
+        let info = self.info();
+        let of = |name: &str| info["dataverse"][name].as_str().unwrap().trim_end_matches('/').to_owned();
+        let scope = format!("{}/.default", of("url"));
+        let form = [
+            ("grant_type", "client_credentials"),
+            ("client_id", &of("client_id")),
+            ("client_secret", &of("client_secret")),
+            ("scope", &scope),
+        ];
+        let url = format!("{}/{}/oauth2/v2.0/token", of("authority"), of("tenant"));
+        let answer = self.http.post(url).form(&form).send().await.unwrap().error_for_status().unwrap();
+        let token: Value = answer.json().await.unwrap();
+        let url = format!("{}/api/data/v9.2/contacts({id})", of("url"));
+        let deleted = self.http.delete(url).bearer_auth(token["access_token"].as_str().unwrap()).send().await.unwrap();
+        assert!(deleted.status().is_success(), "{}", deleted.status());
+    }
+
     async fn get(&self, path: &str) -> String {
         self.http.get(self.control(path)).send().await.unwrap().error_for_status().unwrap().text().await.unwrap()
     }

@@ -70,6 +70,13 @@ async fn dataverse_switches() {
         "ne_finds_null = false",
         "entity_id_on_created = true",
         "count_bom = false",
+        "recreated_rows_stay_deleted = true",
+        "unselected_changes = false",
+        "strict_token_age = false",
+        "tracking_option_code = \"0x80040216\"",
+        "inactive_rows_are_read_only = true",
+        "delta_without_link = true",
+        "date_only_takes_time = true",
     ] {
         works_with("dataverse", switch).await;
     }
@@ -88,8 +95,43 @@ async fn campaign_switches() {
         "item_href = false",
         "acs_id = true",
         "cold_organization = true",
+        "error_head_line = false",
+        "error_head_line = false\nerror_body = \"json_string\"",
+        "delete_by_key = false",
+        "link_by_key = false",
+        "metadata_values = \"list\"\nmetadata_item_content = \"list\"",
+        "metadata_values = \"names\"",
+        "new_token_ends_earlier = true",
+        "email_refusal_status = 400",
+        "hidden_children = false",
+        "empty_join_hides = true",
     ] {
         works_with("campaign", switch).await;
+    }
+}
+
+/// A contact that is deleted and created again under its id between two polls: the feed may tell of both, in either order.
+#[tokio::test]
+async fn a_contact_that_was_created_again_under_its_id_is_there() {
+    for switch in ["recreated_rows_stay_deleted = false", "recreated_rows_stay_deleted = true"] {
+        let stage = Stage::new(30, &format!("[dataverse.switches]\n{switch}\n")).await;
+        stage.run("page_size = 10", CONTACTS).await;
+        let contacts = stage.records("dataverse", "contact").await;
+        let again: Vec<_> = contacts.iter().filter(|row| row["statecode"] == 0).take(6).collect();
+        for row in &again {
+            let id = row["contactid"].as_str().unwrap();
+            stage.delete_contact(id).await;
+            let restored = json!({"contactid": id, "firstname": "Again", "lastname": row["lastname"]});
+            stage.put(&format!("/records/dataverse/contact/{id}"), &restored).await;
+        }
+        let summary = stage.run("page_size = 10", CONTACTS).await;
+        assert_eq!(summary.workflows[0].status.reason, None, "{switch}");
+        assert_equal(&stage, switch).await;
+        let profiles = stage.records("campaign", "profile").await;
+        for row in again {
+            let found = profiles.iter().find(|profile| profile["externalId"] == row["contactid"]);
+            assert_eq!(found.map(|profile| &profile["firstName"]), Some(&json!("Again")), "{switch}");
+        }
     }
 }
 

@@ -224,7 +224,7 @@ impl Running {
         let sent = Traffic { dataverse: connector.dataverse.stats().sent, campaign: connector.campaign.stats().sent };
         let set_up = connector.set_up;
         let tables = connector.config.tables.iter().map(|spec| {
-            let id = ingress::stream_id(&spec.table);
+            let id = ingress::stream_id(spec);
             let tally = report.streams.iter().find(|stream| stream.id == id).map(|stream| stream.tally);
             TableSummary {
                 table: spec.table.clone(),

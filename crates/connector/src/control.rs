@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 use sync_core::traits::{Backlog, DeadLetterQuery, Phase, StateStore};
-use sync_core::{StatusReason, StoreError, StoreErrorKind, StreamId, Tally, WorkflowState, WorkflowStatus};
+use sync_core::{StatusReason, StoreError, StoreErrorKind, Tally, WorkflowState, WorkflowStatus};
 use sync_store_sqlite::SqliteStore;
 use timing::{Clock, SystemClock};
 
@@ -111,7 +111,7 @@ pub async fn status(config: &Config) -> Result<StatusReport, Error> {
             totals: Tally::default(),
         };
         if let Some(store) = &store {
-            let stream = ingress::stream_id(&spec.table);
+            let stream = ingress::stream_id(spec);
             if let Some(checkpoint) = store.load(&stream).await.map_err(|error| store_error(config, error))? {
                 report.phase = match checkpoint.phase {
                     Phase::Snapshot => "initial load",
@@ -157,20 +157,23 @@ async fn last_status(store: &SqliteStore, config: &Config) -> Result<(WorkflowSt
 /// # Errors
 /// When the store exists and cannot be read, or the table is not configured. A store that does not exist yet holds none.
 pub async fn dead_letters(config: &Config, filter: &DeadLetterFilter) -> Result<Vec<DeadLetterView>, Error> {
-    if let Some(table) = &filter.table
-        && !config.tables.iter().any(|spec| spec.table == *table)
-    {
-        return Err(Error::one(
-            ErrorKind::Configuration,
-            Problem::new("--table", format!("The table {table} is not configured."), "Name a configured table."),
-        ));
-    }
+    let stream = match &filter.table {
+        None => None,
+        Some(table) => match config.tables.iter().find(|spec| spec.table == *table) {
+            Some(spec) => Some(ingress::stream_id(spec)),
+            None => {
+                let message = format!("The table {table} is not configured.");
+                let problem = Problem::new("--table", message, "Name a configured table.");
+                return Err(Error::one(ErrorKind::Configuration, problem));
+            }
+        },
+    };
     if !config.store.sqlite.exists() {
         return Ok(Vec::new());
     }
     let store = open(config)?;
     let mut query = DeadLetterQuery {
-        stream: filter.table.as_deref().map(ingress::stream_id),
+        stream,
         code: filter.reason.clone(),
         ids: filter.ids.clone(),
         after: None,
@@ -183,7 +186,7 @@ pub async fn dead_letters(config: &Config, filter: &DeadLetterFilter) -> Result<
         query.after = Some(last.id);
         views.extend(letters.into_iter().map(|letter| DeadLetterView {
             id: letter.id,
-            table: table_of(&letter.stream).to_owned(),
+            table: ingress::table_of(&letter.stream).to_owned(),
             record: letter.key.to_text(),
             reason: letter.rejection.code,
             field: letter.rejection.field,
@@ -192,10 +195,6 @@ pub async fn dead_letters(config: &Config, filter: &DeadLetterFilter) -> Result<
             at: chrono::DateTime::from_timestamp_millis(letter.at_ms).unwrap_or_default().to_rfc3339(),
         }));
     }
-}
-
-fn table_of(stream: &StreamId) -> &str {
-    stream.as_str().split_once('/').map_or(stream.as_str(), |(_, table)| table)
 }
 
 fn open(config: &Config) -> Result<SqliteStore, Error> {

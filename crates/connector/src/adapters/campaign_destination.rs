@@ -136,7 +136,7 @@ impl Destination for CampaignDestination {
         Ok(())
     }
 
-    async fn resolve(&self, _at: &Attempt, ops: &[WriteOp], report: &mut Report) -> Result<(), EndpointError> {
+    async fn resolve(&self, at: &Attempt, ops: &[WriteOp], report: &mut Report) -> Result<(), EndpointError> {
         for (index, op) in ops.iter().enumerate() {
             let found = match RecordKey::new(op.key.to_text()) {
                 Ok(key) => self.records.get::<IgnoredAny>(&key).await,
@@ -147,7 +147,9 @@ impl Destination for CampaignDestination {
                     self.proof.reached();
                     report.set(index, Outcome::Exists);
                 }
-                // What is missing is created next: believed under the same condition as the 404 of a write.
+                // A record that was never sent is created next, as it would be without a look.
+                Ok(None) if at.number <= 1 && !self.proof.is_doubted() => report.set(index, Outcome::Missing),
+                // One that was sent before would be doubled: believed under the same condition as the 404 of a write.
                 Ok(None) => report.set(index, self.believe(Outcome::Missing).await?),
                 Err(error) => match meaning(error) {
                     Meaning::Of(outcome) => report.set(index, outcome),

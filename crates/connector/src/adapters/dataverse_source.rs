@@ -1,19 +1,26 @@
 //! A Dataverse table, read by change tracking, as the engine's source.
 
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
-use d365_client::metadata::Attribute;
 use d365_client::odata::Name;
-use d365_client::{ChangeTracker, Changed, D365Client, DynamicEntity, EntityApi, EntityDef, ErrorKind, Link};
-use http_kit::LinkTrail;
+use d365_client::{
+    ChangePage, ChangeTracker, D365Client, DynamicEntity, EntityApi, EntityDef, Error, ErrorKind, FetchedChanges, Link,
+};
+use futures::{StreamExt as _, TryStreamExt as _};
 use mapping::SourceColumn;
-use record::{Change, ChangeBody, Choice, FieldName, Key, Record, Value, ValueKind};
+use record::{Change, ChangeBody, Key};
 use serde::{Deserialize, Serialize};
 use sync_core::traits::{BatchLimit, ChangeBatch, Phase, Source, SourceCaps};
 use sync_core::{EndpointError, EndpointErrorKind, Position};
+use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
+
+use self::columns::Columns;
+use self::walk::Walk;
+
+mod columns;
+mod walk;
 
 /// The row version: read beside the mapped columns, because later states of a row have larger ones.
 const VERSION: &str = "versionnumber";
@@ -23,28 +30,22 @@ const VERSION: &str = "versionnumber";
 pub(crate) struct DataverseSource {
     tracker: ChangeTracker,
     rows: EntityApi<DynamicEntity>,
-    columns: Vec<WireColumn>,
+    columns: Arc<Columns>,
     select: Vec<Name>,
     walk: Mutex<Walk>,
+    reads_ahead: bool,
+    ahead: Mutex<Option<Ahead>>,
 }
 
-/// What is remembered of the links followed so far, so that no mistake of the service is followed for ever.
-#[derive(Debug, Default)]
-struct Walk {
-    /// Of the present walk or poll.
-    trail: LinkTrail,
-    /// A link was refused, and no delta link has been accepted since.
-    link_refused: bool,
-}
-
-/// A column as it travels.
+/// The next page, asked for while the present one is decoded.
 #[derive(Debug)]
-struct WireColumn {
-    name: FieldName,
-    property: String,
-    kind: ValueKind,
-    labels: HashMap<i32, Arc<str>>,
+struct Ahead {
+    link: Link,
+    page: AbortOnDropHandle<Result<FetchedChanges, Error>>,
 }
+
+/// Single records that are asked for at the same time; the client's own limit holds beside it.
+const FETCHED_AT_ONCE: usize = 8;
 
 /// A position: where to go on, and whether that is still the first walk over the table.
 #[derive(Serialize, Deserialize)]
@@ -63,113 +64,102 @@ impl DataverseSource {
         def: &Arc<EntityDef>,
         columns: &[SourceColumn],
         page_size: u32,
-    ) -> Result<Self, d365_client::Error> {
-        let columns: Vec<WireColumn> = columns.iter().map(|column| WireColumn::new(def, column)).collect();
-        let mut select: Vec<String> = columns.iter().map(|column| column.property.clone()).collect();
+    ) -> Result<Self, Error> {
+        let columns = Columns::new(def, columns);
+        let mut select: Vec<String> = columns.properties().map(str::to_owned).collect();
         if def.attribute(VERSION).is_some() && !select.iter().any(|property| property == VERSION) {
             select.push(VERSION.to_owned());
         }
         let tracker = client.changes(def.clone(), select.iter().map(String::as_str))?.page_size(page_size);
         let select = tracker.columns().to_vec();
         let rows = client.entity_with::<DynamicEntity>(def.clone());
-        Ok(Self { tracker, rows, columns, select, walk: Mutex::default() })
+        Ok(Self {
+            tracker,
+            rows,
+            columns: Arc::new(columns),
+            select,
+            walk: Mutex::default(),
+            reads_ahead: false,
+            ahead: Mutex::default(),
+        })
+    }
+
+    /// The same, which asks for the next page while it decodes one.
+    pub(crate) fn reading_ahead(mut self) -> Self {
+        self.reads_ahead = true;
+        self
     }
 
     fn walk(&self) -> MutexGuard<'_, Walk> {
         self.walk.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn change(&self, changed: Changed) -> Result<Change, EndpointError> {
-        match changed {
-            Changed::Deleted { id, .. } => Ok(Change { key: Key::Guid(id), version: None, body: ChangeBody::Delete }),
-            Changed::Upserted(row) => self.upsert(&row),
+    fn ahead(&self) -> MutexGuard<'_, Option<Ahead>> {
+        self.ahead.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The page behind a link: the one that was asked for ahead, or else asked for now.
+    async fn page(&self, link: Option<&Link>) -> Result<FetchedChanges, Error> {
+        let ahead = self.ahead().take();
+        if let Some(Ahead { link: ready, page }) = ahead
+            && Some(&ready) == link
+            && let Ok(answer) = page.await
+        {
+            return answer;
+        }
+        self.tracker.fetch(link).await
+    }
+
+    /// Fetches and decodes. Decoding takes milliseconds of work, which is done beside the runtime; the next page is on its way
+    /// meanwhile.
+    async fn decoded(&self, link: Option<&Link>) -> Result<(Link, Vec<Change>), EndpointError> {
+        let fetched = self.page(link).await.map_err(|error| self.walk().failed(error))?;
+        if self.reads_ahead
+            && let Some(next) = fetched.hint()
+        {
+            let (tracker, link) = (self.tracker.clone(), next.clone());
+            let page = tokio::spawn(async move { tracker.fetch(Some(&link)).await });
+            *self.ahead() = Some(Ahead { link: next, page: AbortOnDropHandle::new(page) });
+        }
+        let columns = self.columns.clone();
+        let work = move || match fetched.decode() {
+            Ok(ChangePage { changes, link, .. }) => {
+                Ok(changes.into_iter().map(|changed| columns.change(changed)).collect::<Result<Vec<_>, _>>().map(|changes| (link, changes)))
+            }
+            Err(error) => Err(error),
+        };
+        match tokio::task::spawn_blocking(work).await {
+            Ok(Ok(read)) => read,
+            Ok(Err(error)) => Err(self.walk().failed(error)),
+            Err(_) => Err(broken_off()),
         }
     }
 
-    fn upsert(&self, row: &DynamicEntity) -> Result<Change, EndpointError> {
-        let id = row.id().ok_or_else(|| {
-            EndpointError::new(
-                EndpointErrorKind::Unavailable,
-                "row-without-id",
-                "Dynamics 365 answered a row without its id.",
-                "Nothing is to be done if it passes; otherwise look at what stands between the connector and the service.",
-            )
-        })?;
-        let version = row.raw_text(VERSION).and_then(|text| text.parse().ok());
-        let mut record = Record::with_capacity(self.columns.len());
-        for column in &self.columns {
-            let Some(raw) = row.raw_text(&column.property) else { continue };
-            match record::json::parse(column.kind, raw) {
-                Ok(value) => record.push(column.name.clone(), column.labelled(value)),
-                Err(error) => {
-                    let body = ChangeBody::Unreadable { field: column.name.clone(), error };
-                    return Ok(Change { key: Key::Guid(id), version, body });
-                }
+    /// The present state of one record.
+    async fn fetch_one(&self, key: &Key) -> Result<Change, EndpointError> {
+        let id = match key {
+            Key::Guid(id) => *id,
+            Key::Text(text) => Uuid::parse_str(text).map_err(|_| unusable("no GUID"))?,
+        };
+        match self.rows.retrieve(id, &self.select).await {
+            Ok(row) if row.id() == Some(id) => self.columns.upsert(&row),
+            Ok(_) => Err(of_another_record()),
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                Ok(Change { key: key.clone(), version: None, body: ChangeBody::Delete })
             }
-        }
-        Ok(Change { key: Key::Guid(id), version, body: ChangeBody::Upsert(record) })
-    }
-}
-
-impl Walk {
-    /// Notes that the page behind `from` (or a new walk) leads to `to`.
-    fn step(&mut self, from: Option<&Link>, to: &Link) -> Result<(), EndpointError> {
-        match from {
-            Some(from @ Link::Next(_)) if !to.is_delta() => {
-                self.trail.lead(from.as_str(), to.as_str()).map_err(|error| endpoint_error(error.into()))
-            }
-            Some(Link::Delta(_)) => {
-                self.link_refused = false;
-                self.trail.clear();
-                Ok(())
-            }
-            _ => {
-                self.trail.clear();
-                Ok(())
-            }
+            Err(error) => Err(endpoint_error(error)),
         }
     }
 
-    /// A refused link costs one new walk over the table. When the links of the new walk are refused as well, walking
-    /// again would go on for ever: that one is for the operator.
-    fn failed(&mut self, error: d365_client::Error) -> EndpointError {
-        if error.kind() != ErrorKind::LinkRefused {
-            return endpoint_error(error);
+    /// Asks for records of which a walk tells both that they are there and that they were deleted: they may have been created
+    /// again under their old id, and nothing says which came last.
+    async fn settle_deletions(&self, changes: &mut [Change]) -> Result<(), EndpointError> {
+        let doubted: Vec<usize> = self.walk().doubted(changes);
+        for at in doubted {
+            let Some(change) = changes.get_mut(at) else { continue };
+            *change = self.fetch_one(&change.key).await?;
         }
-        if std::mem::replace(&mut self.link_refused, true) {
-            return described(EndpointErrorKind::Refused, error);
-        }
-        described(EndpointErrorKind::Expired, error)
-    }
-}
-
-impl WireColumn {
-    fn new(def: &EntityDef, column: &SourceColumn) -> Self {
-        let attribute = def.attribute(column.name.as_str());
-        let labels = attribute.and_then(|attribute| attribute.choices.as_ref()).map(|choices| {
-            choices
-                .options
-                .iter()
-                .filter_map(|option| Some((option.value, Arc::from(option.label.text(None)?))))
-                .collect()
-        });
-        Self {
-            name: column.name.clone(),
-            property: attribute.map_or_else(|| column.name.as_str().to_owned(), Attribute::property_name),
-            kind: column.kind,
-            labels: labels.unwrap_or_default(),
-        }
-    }
-
-    /// Change tracking gives the numbers of choices alone; their labels come from the table's definition.
-    fn labelled(&self, value: Value) -> Value {
-        match value {
-            Value::Choice(Choice { value, .. }) => {
-                Value::Choice(Choice { value, label: self.labels.get(&value).cloned() })
-            }
-            Value::List(values) => Value::List(values.into_iter().map(|value| self.labelled(value)).collect()),
-            other => other,
-        }
+        Ok(())
     }
 }
 
@@ -190,16 +180,16 @@ impl Source for DataverseSource {
                 Some(saved)
             }
         };
-        let (snapshot, page) = match &saved {
-            None => (true, self.tracker.start().await),
-            Some(saved) => (saved.snapshot && !saved.link.is_delta(), self.tracker.follow(&saved.link).await),
-        };
-        let page = page.map_err(|error| self.walk().failed(error))?;
-        self.walk().step(saved.as_ref().map(|saved| &saved.link), &page.link)?;
-        let more = !page.link.is_delta();
-        let saved = Saved { snapshot: snapshot && more, link: page.link };
+        let snapshot = saved.as_ref().is_none_or(|saved| saved.snapshot && !saved.link.is_delta());
+        let from = saved.map(|saved| saved.link);
+        let (link, mut changes) = self.decoded(from.as_ref()).await?;
+        self.walk().step(from.as_ref(), &link)?;
+        if !snapshot {
+            self.settle_deletions(&mut changes).await?;
+        }
+        let more = !link.is_delta();
+        let saved = Saved { snapshot: snapshot && more, link };
         let next = serde_json::to_string(&saved).map_err(|_| unusable("unwritable"))?;
-        let changes = page.changes.into_iter().map(|changed| self.change(changed)).collect::<Result<Vec<_>, _>>()?;
         Ok(ChangeBatch {
             changes,
             next: Position::new(next),
@@ -209,22 +199,27 @@ impl Source for DataverseSource {
     }
 
     async fn fetch(&self, keys: &[Key]) -> Result<Vec<Change>, EndpointError> {
-        let mut changes = Vec::with_capacity(keys.len());
-        for key in keys {
-            let id = match key {
-                Key::Guid(id) => *id,
-                Key::Text(text) => Uuid::parse_str(text).map_err(|_| unusable("no GUID"))?,
-            };
-            match self.rows.retrieve(id, &self.select).await {
-                Ok(row) => changes.push(self.upsert(&row)?),
-                Err(error) if error.kind() == ErrorKind::NotFound => {
-                    changes.push(Change { key: key.clone(), version: None, body: ChangeBody::Delete });
-                }
-                Err(error) => return Err(endpoint_error(error)),
-            }
-        }
-        Ok(changes)
+        let answers = futures::stream::iter(keys.to_vec()).map(async |key| self.fetch_one(&key).await);
+        answers.buffered(FETCHED_AT_ONCE).try_collect().await
     }
+}
+
+fn of_another_record() -> EndpointError {
+    EndpointError::new(
+        EndpointErrorKind::Unavailable,
+        "row-of-another-record",
+        "Dynamics 365 answered another record than it was asked for.",
+        "Nothing is to be done if it passes; otherwise look at what stands between the connector and the service.",
+    )
+}
+
+fn broken_off() -> EndpointError {
+    EndpointError::new(
+        EndpointErrorKind::Unavailable,
+        "decoding-broken-off",
+        "Reading a page of Dynamics 365 was broken off.",
+        "Nothing is to be done if it passes; otherwise report it.",
+    )
 }
 
 /// A saved position that cannot be used leads to a new snapshot, which loses nothing.
@@ -238,7 +233,7 @@ fn unusable(why: &str) -> EndpointError {
 }
 
 /// What the engine is to do about an error of the client.
-pub(crate) fn endpoint_error(error: d365_client::Error) -> EndpointError {
+pub(crate) fn endpoint_error(error: Error) -> EndpointError {
     let kind = match error.kind() {
         ErrorKind::TokenExpired | ErrorKind::LinkRefused => EndpointErrorKind::Expired,
         ErrorKind::Transport
@@ -251,7 +246,7 @@ pub(crate) fn endpoint_error(error: d365_client::Error) -> EndpointError {
     described(kind, error)
 }
 
-fn described(kind: EndpointErrorKind, error: d365_client::Error) -> EndpointError {
+fn described(kind: EndpointErrorKind, error: Error) -> EndpointError {
     let code = code(error.kind());
     EndpointError::new(kind, code, format!("Dynamics 365: {error}."), error.remedy().to_owned())
         .with_retry_after(error.retry_after())

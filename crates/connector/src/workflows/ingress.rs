@@ -20,9 +20,15 @@ use crate::error::Problem;
 /// The workflow's name.
 pub(crate) const NAME: &str = "ingress";
 
-/// The stream of a table.
-pub(crate) fn stream_id(table: &str) -> StreamId {
-    StreamId::new(format!("{NAME}/{table}"))
+/// The stream of a table. What is known of its records holds for one resource and one key: with another target, it is another
+/// stream, which begins at the beginning.
+pub(crate) fn stream_id(spec: &TableSpec) -> StreamId {
+    StreamId::new(format!("{NAME}/{}/{}.{}", spec.table, spec.resource, spec.key))
+}
+
+/// The table of a stream.
+pub(crate) fn table_of(stream: &StreamId) -> &str {
+    stream.as_str().split('/').nth(1).unwrap_or(stream.as_str())
 }
 
 /// A table whose both sides are known and whose mapping is compiled.
@@ -125,13 +131,15 @@ impl MappedTable {
 
     fn records(&self, campaign: &CampaignClient) -> RecordApi {
         let resource = self.resource.clone();
-        match &self.spec.key_filter {
+        let records = match &self.spec.key_filter {
             None => campaign.records(resource),
             Some(KeyFilterSpec { name, parameter }) => {
                 let by = Addressing::Filter { name: name.clone(), parameter: parameter.clone() };
                 campaign.records_by(resource, by).verify_key(self.plan.key_attribute().to_string())
             }
-        }
+        };
+        // The engine repeats what has an unclear end, and looks at it once more later.
+        records.without_repeats()
     }
 
     /// The engine's parts.
@@ -142,11 +150,12 @@ impl MappedTable {
         campaign: &CampaignClient,
     ) -> Result<StreamParts, d365_client::Error> {
         let source =
-            DataverseSource::new(dataverse, &self.def, self.plan.source_columns(), config.dataverse.page_size)?;
+            DataverseSource::new(dataverse, &self.def, self.plan.source_columns(), config.dataverse.page_size)?
+                .reading_ahead();
         let (records, proof) = (self.records(campaign), self.proof(campaign));
         let destination = CampaignDestination::new(records, proof, config.campaign.in_flight, config.campaign.settle);
         Ok(StreamParts {
-            id: stream_id(&self.spec.table),
+            id: stream_id(&self.spec),
             rank: self.rank,
             apply_deletes: self.spec.apply_deletes,
             source: Arc::new(source),

@@ -1,6 +1,7 @@
 use d365_client::D365Config;
 use http_kit::testing::ScriptedTransport;
 use http_kit::{SecretString, StaticToken};
+use record::{FieldName, Value, ValueKind};
 use timing::{FixedEntropy, ManualClock};
 
 use super::*;
@@ -53,6 +54,91 @@ async fn links_that_lead_in_a_circle_are_an_error_and_pages_read_twice_are_none(
     script.respond(200, page("nextLink", "a")).respond(200, page("nextLink", "b"));
     let a = source.read(Some(&delta), LIMIT).await.unwrap().next;
     source.read(Some(&a), LIMIT).await.unwrap();
+}
+
+const ANNA: &str = "0f8fad5b-d9cb-469f-a165-70867728950e";
+const BERT: &str = "7c9e6679-7425-40de-944b-e07fc1f90ae7";
+
+fn row(id: &str) -> String {
+    format!(r#"{{"@odata.etag":"W/\"1\"","contactid":"{id}","lastname":"L"}}"#)
+}
+
+fn gone(id: &str) -> String {
+    format!(r#"{{"@odata.context":"{BASE}/$metadata#contacts/$deletedEntity","id":"{id}","reason":"deleted"}}"#)
+}
+
+fn changes(rows: &[String], link: &str, url: &str) -> String {
+    format!(r#"{{"value":[{}],"@odata.{link}":"{BASE}/contacts?{url}"}}"#, rows.join(","))
+}
+
+fn told(batch: &ChangeBatch) -> Vec<(String, bool)> {
+    let exists = |change: &Change| matches!(change.body, ChangeBody::Upsert(_));
+    batch.changes.iter().map(|change| (change.key.to_text(), exists(change))).collect()
+}
+
+/// Whether a record that was deleted and created again under its id is there, the order of the feed does not tell.
+#[tokio::test]
+async fn a_deletion_of_a_record_that_the_same_poll_shows_is_asked_about() {
+    let (source, script) = source();
+    script.respond(200, page("deltaLink", "d1"));
+    let delta = source.read(None, LIMIT).await.unwrap().next;
+    // On one page, and on a later one; one of the two is there.
+    script.respond(200, changes(&[row(ANNA), row(BERT), gone(ANNA)], "nextLink", "n1"));
+    script.respond(200, row(ANNA));
+    let first = source.read(Some(&delta), LIMIT).await.unwrap();
+    let wanted = [(ANNA, true), (BERT, true), (ANNA, true)].map(|(id, exists)| (id.to_owned(), exists));
+    assert_eq!(told(&first), wanted);
+    script.respond(200, changes(&[gone(BERT)], "deltaLink", "d2"));
+    script.respond(404, r#"{"error":{"code":"0x80040217","message":"contact With Id = x Does Not Exist"}}"#);
+    let second = source.read(Some(&first.next), LIMIT).await.unwrap();
+    assert_eq!(told(&second), [(BERT.to_owned(), false)]);
+    let asked = script.requests();
+    assert_eq!(asked.len(), 5, "nothing else is asked");
+
+    // Of the next poll nothing is known but what it tells, and a deletion alone is believed.
+    script.respond(200, changes(&[gone(BERT)], "deltaLink", "d3"));
+    assert_eq!(told(&source.read(Some(&second.next), LIMIT).await.unwrap()), [(BERT.to_owned(), false)]);
+    assert_eq!(script.requests().len(), 6);
+}
+
+#[tokio::test]
+async fn after_a_restart_in_the_middle_of_a_poll_every_deletion_is_asked_about() {
+    let (first, script) = source();
+    script.respond(200, page("deltaLink", "d1"));
+    let delta = first.read(None, LIMIT).await.unwrap().next;
+    script.respond(200, changes(&[row(ANNA)], "nextLink", "n1"));
+    let next = first.read(Some(&delta), LIMIT).await.unwrap().next;
+    let (restarted, script) = source();
+    script.respond(200, changes(&[gone(ANNA)], "deltaLink", "d2")).respond(200, row(ANNA));
+    assert_eq!(told(&restarted.read(Some(&next), LIMIT).await.unwrap()), [(ANNA.to_owned(), true)]);
+}
+
+#[tokio::test]
+async fn the_next_page_is_asked_for_once_and_before_it_is_wanted() {
+    let (source, script) = source();
+    let source = source.reading_ahead();
+    script.respond(200, changes(&[row(ANNA)], "nextLink", "n1"));
+    script.respond(200, changes(&[row(BERT)], "deltaLink", "d1"));
+    let first = source.read(None, LIMIT).await.unwrap();
+    while script.requests().len() < 2 {
+        tokio::task::yield_now().await;
+    }
+    let second = source.read(Some(&first.next), LIMIT).await.unwrap();
+    assert_eq!(told(&second), [(BERT.to_owned(), true)]);
+    assert!(!second.more);
+    assert_eq!(script.requests().len(), 2);
+    // Somebody else's position: what was asked for ahead is of no use, and the right page is asked for.
+    script.respond(200, changes(&[row(BERT)], "deltaLink", "d1"));
+    source.read(Some(&first.next), LIMIT).await.unwrap();
+    assert_eq!(script.requests().len(), 3);
+}
+
+#[tokio::test]
+async fn an_answer_about_another_record_is_no_answer() {
+    let (source, script) = source();
+    script.respond(200, row(BERT));
+    let error = source.fetch(&[Key::Guid(ANNA.parse().unwrap())]).await.unwrap_err();
+    assert_eq!((error.kind(), error.code()), (EndpointErrorKind::Unavailable, "row-of-another-record"));
 }
 
 #[tokio::test]
