@@ -172,13 +172,8 @@ pub async fn dead_letters(config: &Config, filter: &DeadLetterFilter) -> Result<
         return Ok(Vec::new());
     }
     let store = open(config)?;
-    let mut query = DeadLetterQuery {
-        stream,
-        code: filter.reason.clone(),
-        ids: filter.ids.clone(),
-        after: None,
-        limit: 1000,
-    };
+    let mut query =
+        DeadLetterQuery { stream, code: filter.reason.clone(), ids: filter.ids.clone(), after: None, limit: 1000 };
     let mut views = Vec::new();
     loop {
         let letters = store.dead_letters(&query).await.map_err(|error| store_error(config, error))?;

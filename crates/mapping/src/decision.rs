@@ -27,7 +27,9 @@ pub struct Write {
     /// The JSON object for a create: key and fields, empty values left out.
     pub insert: Vec<u8>,
     /// The JSON object for a change: without the key and, unless it is a replay, without fields that do not apply updates.
-    pub update: Vec<u8>,
+    /// `Err` where a change cannot be said: a value has to be cleared, and its target has nothing that stands for nothing. The
+    /// record can be created all the same, since a create leaves empty values out.
+    pub update: Result<Vec<u8>, Rejection>,
     /// Identifies the live update body (the same for a live change and for a replay of the same record).
     pub digest: [u8; 16],
     /// Records of other tables that have to be at the target before this one.
@@ -39,7 +41,7 @@ impl std::fmt::Debug for Write {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Write")
             .field("insert_bytes", &self.insert.len())
-            .field("update_bytes", &self.update.len())
+            .field("update_bytes", &self.update.as_ref().map(Vec::len))
             .field("parents", &self.parents.len())
             .finish_non_exhaustive()
     }

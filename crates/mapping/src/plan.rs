@@ -202,6 +202,7 @@ impl Plan {
         let mut update = Body::with_capacity(room);
         // A replay writes more than a live change, but the digest has to be the one that the next live change will have.
         let mut full = (mode == Mode::Replay).then(|| Body::with_capacity(room));
+        let mut impossible = None;
         let mut parents = Vec::new();
         let mut scratch = Vec::with_capacity(64);
         for slot in &self.slots {
@@ -221,10 +222,14 @@ impl Plan {
                 Outcome::Replaced(encoded) => encoded,
                 Outcome::Encoded => &scratch,
                 Outcome::Nothing if field.keep_on_null || (!field.apply_updates && full.is_none()) => continue,
-                Outcome::Nothing => {
-                    field.target.nothing(&mut scratch).map_err(|misfit| slot.rejection(misfit))?;
-                    &scratch
-                }
+                Outcome::Nothing => match field.target.nothing(&mut scratch) {
+                    Ok(()) => &scratch,
+                    Err(misfit) => {
+                        impossible.get_or_insert_with(|| slot.rejection(misfit));
+                        // Stands in the digest alone, which has to tell this state from others.
+                        b"null"
+                    }
+                },
             };
             if !matches!(outcome, Outcome::Nothing) {
                 insert.attribute(&slot.place, written);
@@ -241,7 +246,7 @@ impl Plan {
         }
         let live = update.finish();
         let digest = self.digest(&live);
-        let update = full.map_or(live, Body::finish);
+        let update = impossible.map_or_else(|| Ok(full.map_or(live, Body::finish)), Err);
         Ok(Write { key_text, insert: insert.finish(), update, digest, parents })
     }
 

@@ -123,9 +123,11 @@ impl DataverseSource {
         }
         let columns = self.columns.clone();
         let work = move || match fetched.decode() {
-            Ok(ChangePage { changes, link, .. }) => {
-                Ok(changes.into_iter().map(|changed| columns.change(changed)).collect::<Result<Vec<_>, _>>().map(|changes| (link, changes)))
-            }
+            Ok(ChangePage { changes, link, .. }) => Ok(changes
+                .into_iter()
+                .map(|changed| columns.change(changed))
+                .collect::<Result<Vec<_>, _>>()
+                .map(|changes| (link, changes))),
             Err(error) => Err(error),
         };
         match tokio::task::spawn_blocking(work).await {

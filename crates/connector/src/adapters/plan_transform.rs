@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use mapping::{Mode, Plan};
 use record::Change;
-use sync_core::traits::{Decision, Rejection, Transform};
+use sync_core::traits::{Decision, Rejection, Transform, Update};
 use sync_core::{Digest, Payload, PlanVersion};
 
 /// Maps changes of one table by its plan.
@@ -24,21 +24,28 @@ impl Transform for PlanTransform {
         match self.plan.decide(change, Mode::Live) {
             Ok(mapping::Decision::Write(write)) => Ok(Decision::Upsert {
                 insert: Payload(write.insert.into()),
-                update: Payload(write.update.into()).into(),
+                update: match write.update {
+                    Ok(body) => Update::Body(Payload(body.into())),
+                    Err(impossible) => Update::Impossible(rejection(&impossible)),
+                },
                 digest: Digest(write.digest),
             }),
             Ok(mapping::Decision::FilteredOut { delete }) => Ok(Decision::FilteredOut { delete }),
             Ok(mapping::Decision::Delete { apply: true }) => Ok(Decision::Delete),
             Ok(mapping::Decision::Delete { apply: false }) => Ok(Decision::Ignore),
-            Err(rejection) => Err(Rejection {
-                code: rejection.code.to_string(),
-                field: rejection.field.as_ref().map(ToString::to_string),
-                explanation: rejection.explanation.to_string(),
-            }),
+            Err(rejected) => Err(rejection(&rejected)),
         }
     }
 
     fn version(&self) -> PlanVersion {
         PlanVersion(self.plan.fingerprint())
+    }
+}
+
+fn rejection(rejection: &mapping::Rejection) -> Rejection {
+    Rejection {
+        code: rejection.code.to_string(),
+        field: rejection.field.as_ref().map(ToString::to_string),
+        explanation: rejection.explanation.to_string(),
     }
 }

@@ -23,7 +23,7 @@ fn bodies_nest_dotted_paths_in_one_object() {
         text(&written.insert),
         format!(r#"{{"externalId":"{ID}","lastName":"Holm","location":{{"city":"Aarhus","zipCode":"8000"}}}}"#)
     );
-    assert_eq!(text(&written.update), r#"{"lastName":"Holm","location":{"zipCode":"8000"}}"#);
+    assert_eq!(text(written.update.as_ref().unwrap()), r#"{"lastName":"Holm","location":{"zipCode":"8000"}}"#);
 }
 
 #[test]
@@ -34,12 +34,15 @@ fn a_field_without_updates_is_written_by_inserts_and_replays_only() {
     assert_eq!(live.digest, moved.digest, "a change in such a field alone costs nothing");
     assert_ne!(live.insert, moved.insert);
     let replay = write_as(&plan, &nested("Holm", "Aarhus", "8000"), Mode::Replay);
-    assert_eq!(text(&replay.update), r#"{"lastName":"Holm","location":{"city":"Aarhus","zipCode":"8000"}}"#);
+    assert_eq!(
+        text(replay.update.as_ref().unwrap()),
+        r#"{"lastName":"Holm","location":{"city":"Aarhus","zipCode":"8000"}}"#
+    );
     assert_eq!(replay.digest, live.digest, "the next live change recognises what a replay wrote");
     let mut empty = nested("Holm", "", "8000");
     empty[1].1 = Value::Null;
-    assert!(text(&write_as(&plan, &empty, Mode::Replay).update).contains(r#""city":"""#));
-    assert!(!text(&write(&plan, &empty).update).contains("city"));
+    assert!(text(write_as(&plan, &empty, Mode::Replay).update.as_ref().unwrap()).contains(r#""city":"""#));
+    assert!(!text(write(&plan, &empty).update.as_ref().unwrap()).contains("city"));
 }
 
 #[test]
@@ -99,7 +102,7 @@ fn filtered_out_records_are_deleted_when_asked_for_whatever_deletes_do() {
 #[test]
 fn the_key_column_may_feed_a_field_too() {
     let written = write(&one("contactid", "cusText", ""), &[]);
-    assert_eq!(text(&written.update), format!(r#"{{"cusText":"{ID}"}}"#));
+    assert_eq!(text(written.update.as_ref().unwrap()), format!(r#"{{"cusText":"{ID}"}}"#));
 }
 
 #[test]
@@ -109,12 +112,12 @@ fn a_link_writes_the_parents_key_and_waits_for_the_parent() {
     let linked = |table: Option<&str>| Value::Reference(Reference { id, table: table.map(Into::into) });
     let written = write(&plan, &[("owner", linked(None))]);
     assert_eq!(written.parents, [Parent { table: "account".into(), key: Key::Guid(id) }]);
-    assert_eq!(text(&written.update), format!(r#"{{"cusOwner":"{id}"}}"#));
+    assert_eq!(text(written.update.as_ref().unwrap()), format!(r#"{{"cusOwner":"{id}"}}"#));
     assert_eq!(write(&plan, &[("owner", linked(Some("account")))]).parents.len(), 1);
     assert!(write(&plan, &[("owner", linked(Some("team")))]).parents.is_empty());
     let unlinked = write(&plan, &[("owner", Value::Null)]);
     assert!(unlinked.parents.is_empty());
-    assert_eq!(text(&unlinked.update), r#"{"cusOwner":""}"#);
+    assert_eq!(text(unlinked.update.as_ref().unwrap()), r#"{"cusOwner":""}"#);
     assert_eq!(plan.parents(), ["account".into()]);
 }
 

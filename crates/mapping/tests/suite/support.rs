@@ -145,7 +145,11 @@ pub(crate) fn text(body: &[u8]) -> String {
 pub(crate) fn converted(plan: &Plan, from: &str, to: &str, value: Value) -> String {
     match plan.decide(&change(&[(from, value)]), Mode::Live) {
         Ok(Decision::Write(write)) => {
-            let body: serde_json::Value = serde_json::from_slice(&write.update).unwrap();
+            let update = match &write.update {
+                Ok(update) => update,
+                Err(rejection) => return rejection.code.to_owned(),
+            };
+            let body: serde_json::Value = serde_json::from_slice(update).unwrap();
             let mut at = &body;
             for segment in to.split('.') {
                 at = &at[segment];
