@@ -182,14 +182,14 @@ async fn pages(http: &reqwest::Client, token: &str, first: &str, mut each: impl 
 /// The continuation link, found without decoding the page.
 fn next_link(page: &[u8]) -> Option<String> {
     const NAME: &[u8] = b"\"@odata.nextLink\":";
-    let at = page.windows(NAME.len()).position(|window| window == NAME)?;
+    let at = memchr::memmem::rfind(page, NAME)?;
     let mut stream = serde_json::Deserializer::from_slice(page.get(at + NAME.len()..)?).into_iter::<String>();
     stream.next()?.ok()
 }
 
 fn count_rows(page: &[u8]) -> u64 {
     const NAME: &[u8] = b"\"@odata.etag\"";
-    page.windows(NAME.len()).filter(|window| *window == NAME).count() as u64
+    memchr::memmem::find_iter(page, NAME).count() as u64
 }
 
 fn page_bodies(page: &[u8]) -> Vec<String> {

@@ -10,11 +10,12 @@ use std::sync::Arc;
 use http_kit::Bytes;
 use percent_encoding::percent_decode_str;
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 use url::Url;
 use uuid::Uuid;
 
 use crate::client::D365Client;
-use crate::entity::{DynamicEntity, Entity as _, Envelope, envelope};
+use crate::entity::{DynamicEntity, Entity as _, Envelope, RAW, RowOf, envelope, text_of};
 use crate::error::{Error, ErrorKind};
 use crate::metadata::EntityDef;
 use crate::odata::{MAX_TOP, Name, Prefer, Query};
@@ -270,10 +271,10 @@ fn refused_link(error: Error) -> Error {
 /// [`Decode`](crate::ErrorKind::Decode), [`MissingLink`](crate::ErrorKind::MissingLink).
 pub fn decode_changes(def: &Arc<EntityDef>, body: &[u8], followed: Option<&Link>) -> Result<ChangePage, Error> {
     let polled = followed.filter(|link| link.is_delta());
-    let envelope: Envelope<'_> = if polled.is_some() && body.iter().all(u8::is_ascii_whitespace) {
+    let envelope = if polled.is_some() && body.iter().all(u8::is_ascii_whitespace) {
         Envelope::default()
     } else {
-        envelope(body, "a page of changes")?
+        rows_of(def, text_of(body)?)?
     };
     let rows = match envelope.value {
         Some(rows) => rows,
@@ -289,12 +290,22 @@ pub fn decode_changes(def: &Arc<EntityDef>, body: &[u8], followed: Option<&Link>
         (None, None, Some(old)) => old.clone(),
         (None, None, None) => return Err(Error::missing_link()),
     };
-    let mut changes = Vec::with_capacity(rows.len());
-    for (at, row) in rows.iter().enumerate() {
-        let row = DynamicEntity::decode(def, row.get()).map_err(|error| Error::row(at, &error))?;
-        changes.push(read_change(row)?);
-    }
+    let changes = rows.into_iter().map(read_change).collect::<Result<Vec<_>, _>>()?;
     Ok(ChangePage { changes, link })
+}
+
+/// Reads a page in one go; where that fails, row by row, which tells which of them is at fault.
+fn rows_of<'a>(def: &Arc<EntityDef>, text: &'a str) -> Result<Envelope<'a, DynamicEntity>, Error> {
+    if let Ok(envelope) = envelope(text, RowOf::new(text, def.primary_id())) {
+        return Ok(envelope);
+    }
+    let Envelope { value, next_link, delta_link, count } =
+        envelope(text, RAW).map_err(|error| Error::decode("a page of changes", &error))?;
+    let read = |(at, row): (usize, &RawValue)| {
+        DynamicEntity::decode(def, row.get()).map_err(|error| Error::row(at, &error))
+    };
+    let value = value.map(|rows| rows.into_iter().enumerate().map(read).collect::<Result<_, _>>()).transpose()?;
+    Ok(Envelope { value, next_link, delta_link, count })
 }
 
 fn read_change(row: DynamicEntity) -> Result<Changed, Error> {

@@ -8,7 +8,7 @@
 
 mod support;
 
-use d365_client::{ChangeTracker, Changed, ErrorKind, Link};
+use d365_client::{ChangeTracker, Changed, DynamicEntity, ErrorKind, Link, decode_changes};
 use http_kit::testing::ScriptedTransport;
 use support::{BASE, client, contact, header, line};
 use uuid::Uuid;
@@ -268,4 +268,37 @@ fn a_tracker_needs_columns_with_proper_names() {
     let (client, _script) = client();
     assert_eq!(client.changes(contact(), Vec::<&str>::new()).unwrap_err().kind(), ErrorKind::Validation);
     assert_eq!(client.changes(contact(), ["a&$top=1"]).unwrap_err().kind(), ErrorKind::Validation);
+}
+
+/// A page is read in one go where that is possible, and row by row where it is not; nobody can tell which.
+#[test]
+fn rows_are_the_same_however_a_page_is_laid_out() {
+    let def = contact();
+    let id = "0f8fad5b-d9cb-469f-a165-70867728950e";
+    let rows = [
+        format!(r#"{{"contactid":"{id}","lastname":"}} {{ \" ] , é"}}"#),
+        format!("{{ \n\t \"contactid\" : \"{id}\" ,\r\n \"address1_city\" : null \n }}"),
+        format!(r#"{{"a":{{"b":[1,{{"c":"}}"}}]}},"contactid":"{id}","z":[]}}"#),
+        format!(r#"{{"l\u0061stname":"escaped","contactid":"{id}"}}"#),
+        "{}".to_owned(),
+        "{ }".to_owned(),
+    ];
+    // Each with and without the rows that cannot be read in place.
+    for rows in [&rows[..3], &rows[..4], &rows[..]] {
+        let body = format!(
+            "{{\"value\" : [ {} ],\"@odata.deltaLink\":\"https://acme.crm4.dynamics.com/api/data/v9.2/contacts?d\"}}",
+            rows.join(" , ")
+        );
+        let page = decode_changes(&def, body.as_bytes(), None).unwrap();
+        assert_eq!(page.changes.len(), rows.len());
+        for (found, text) in page.changes.iter().zip(rows) {
+            let Changed::Upserted(found) = found else { panic!("{found:?}") };
+            let wanted = DynamicEntity::parse(text, Some("contactid")).unwrap();
+            assert_eq!(found.as_json(), text);
+            assert_eq!(found.id(), wanted.id());
+            assert_eq!(found.properties().collect::<Vec<_>>(), wanted.properties().collect::<Vec<_>>());
+        }
+    }
+    let broken = format!(r#"{{"value":[{},{{"a":}}],"@odata.deltaLink":"x"}}"#, rows[0]);
+    assert_eq!(decode_changes(&def, broken.as_bytes(), None).unwrap_err().kind(), ErrorKind::Decode);
 }

@@ -4,21 +4,20 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use d365_client::odata::Name;
-use d365_client::{
-    ChangePage, ChangeTracker, D365Client, DynamicEntity, EntityApi, EntityDef, Error, ErrorKind, FetchedChanges, Link,
-};
+use d365_client::{ChangeTracker, D365Client, DynamicEntity, EntityApi, EntityDef, Error, ErrorKind, Link};
 use futures::{StreamExt as _, TryStreamExt as _};
 use mapping::SourceColumn;
 use record::{Change, ChangeBody, Key};
 use serde::{Deserialize, Serialize};
 use sync_core::traits::{BatchLimit, ChangeBatch, Phase, Source, SourceCaps};
 use sync_core::{EndpointError, EndpointErrorKind, Position};
-use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
 
+use self::ahead::{Failure, Page, ReadAhead};
 use self::columns::Columns;
 use self::walk::Walk;
 
+mod ahead;
 mod columns;
 mod walk;
 
@@ -34,14 +33,7 @@ pub(crate) struct DataverseSource {
     select: Vec<Name>,
     walk: Mutex<Walk>,
     reads_ahead: bool,
-    ahead: Mutex<Option<Ahead>>,
-}
-
-/// The next page, asked for while the present one is decoded.
-#[derive(Debug)]
-struct Ahead {
-    link: Link,
-    page: AbortOnDropHandle<Result<FetchedChanges, Error>>,
+    ahead: tokio::sync::Mutex<Option<ReadAhead>>,
 }
 
 /// Single records that are asked for at the same time; the client's own limit holds beside it.
@@ -80,11 +72,11 @@ impl DataverseSource {
             select,
             walk: Mutex::default(),
             reads_ahead: false,
-            ahead: Mutex::default(),
+            ahead: tokio::sync::Mutex::default(),
         })
     }
 
-    /// The same, which asks for the next page while it decodes one.
+    /// The same, which reads the next pages of a walk while the engine has one.
     pub(crate) fn reading_ahead(mut self) -> Self {
         self.reads_ahead = true;
         self
@@ -94,46 +86,28 @@ impl DataverseSource {
         self.walk.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn ahead(&self) -> MutexGuard<'_, Option<Ahead>> {
-        self.ahead.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The page behind a link: the one that was asked for ahead, or else asked for now.
-    async fn page(&self, link: Option<&Link>) -> Result<FetchedChanges, Error> {
-        let ahead = self.ahead().take();
-        if let Some(Ahead { link: ready, page }) = ahead
-            && Some(&ready) == link
-            && let Ok(answer) = page.await
-        {
-            return answer;
-        }
-        self.tracker.fetch(link).await
-    }
-
-    /// Fetches and decodes. Decoding takes milliseconds of work, which is done beside the runtime; the next page is on its way
-    /// meanwhile.
-    async fn decoded(&self, link: Option<&Link>) -> Result<(Link, Vec<Change>), EndpointError> {
-        let fetched = self.page(link).await.map_err(|error| self.walk().failed(error))?;
-        if self.reads_ahead
-            && let Some(next) = fetched.hint()
-        {
-            let (tracker, link) = (self.tracker.clone(), next.clone());
-            let page = tokio::spawn(async move { tracker.fetch(Some(&link)).await });
-            *self.ahead() = Some(Ahead { link: next, page: AbortOnDropHandle::new(page) });
-        }
-        let columns = self.columns.clone();
-        let work = move || match fetched.decode() {
-            Ok(ChangePage { changes, link, .. }) => Ok(changes
-                .into_iter()
-                .map(|changed| columns.change(changed))
-                .collect::<Result<Vec<_>, _>>()
-                .map(|changes| (link, changes))),
-            Err(error) => Err(error),
+    /// The page behind a link: the one that was read ahead, or else one that is asked for now.
+    async fn page(&self, link: Option<&Link>) -> Result<Page, EndpointError> {
+        let mut ahead = self.ahead.lock().await;
+        // The walk stays in its place meanwhile, so that a reader that gives up in the middle loses nothing.
+        let ready = match ahead.as_mut() {
+            Some(walk) if walk.leads_to(link) => walk.next().await,
+            _ => None,
         };
-        match tokio::task::spawn_blocking(work).await {
-            Ok(Ok(read)) => read,
-            Ok(Err(error)) => Err(self.walk().failed(error)),
-            Err(_) => Err(broken_off()),
+        let read = match ready {
+            Some(read) => Some(read),
+            None => ahead.insert(ReadAhead::from(&self.tracker, &self.columns, link, self.reads_ahead)).next().await,
+        };
+        match read.unwrap_or(Err(Failure::Broken)) {
+            Ok(page) => Ok(page),
+            Err(failure) => {
+                *ahead = None;
+                Err(match failure {
+                    Failure::Client(error) => self.walk().failed(error),
+                    Failure::Row(error) => error,
+                    Failure::Broken => broken_off(),
+                })
+            }
         }
     }
 
@@ -184,7 +158,7 @@ impl Source for DataverseSource {
         };
         let snapshot = saved.as_ref().is_none_or(|saved| saved.snapshot && !saved.link.is_delta());
         let from = saved.map(|saved| saved.link);
-        let (link, mut changes) = self.decoded(from.as_ref()).await?;
+        let Page { link, mut changes } = self.page(from.as_ref()).await?;
         self.walk().step(from.as_ref(), &link)?;
         if !snapshot {
             self.settle_deletions(&mut changes).await?;

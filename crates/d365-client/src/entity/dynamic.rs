@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, NaiveDate, Utc};
 use rust_decimal::Decimal;
-use serde::de::{DeserializeOwned, MapAccess, Visitor};
+use serde::de::{DeserializeOwned, DeserializeSeed, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 use uuid::Uuid;
@@ -84,6 +84,24 @@ impl DynamicEntity {
         let mut row = Self { text, end, id: None, fields };
         row.id = primary_id.and_then(|name| row.guid(name).ok().flatten());
         Ok(row)
+    }
+
+    /// The row around fields that were found in the text of a page; `None` for a row without any, which has no place.
+    fn within(page: &str, mut fields: Vec<Field>) -> Option<Self> {
+        let (first, last) = (fields.first()?, fields.last()?);
+        // Before the first name stands its quote, and before that the brace, with white space at most between them.
+        let start = page.get(..first.name.start as usize)?.rfind('{')?;
+        let end = last.value.end as usize + page.get(last.value.end as usize..)?.find('}')? + 1;
+        let text: Box<str> = page.get(start..end)?.into();
+        let shift = u32::try_from(start).ok()?;
+        for field in &mut fields {
+            for span in [&mut field.name, &mut field.value] {
+                span.start = span.start.checked_sub(shift)?;
+                span.end = span.end.checked_sub(shift)?;
+            }
+        }
+        let end = u32::try_from(text.len()).ok()?;
+        Some(Self { text, end, id: None, fields })
     }
 
     /// The row's identifier: the value of the table's primary id column, if the definition was known and the row has it.
@@ -278,17 +296,50 @@ struct FieldsVisitor<'a> {
 }
 
 impl FieldsVisitor<'_> {
-    /// The place of a borrowed part: serde_json hands out slices of its input.
+    /// The place of a borrowed part: serde_json hands out slices of its input, and what lies at an address inside of the text is
+    /// part of the text.
     fn span<E: serde::de::Error>(&self, part: &str) -> Result<Span, E> {
         let start = (part.as_ptr() as usize).wrapping_sub(self.text.as_ptr() as usize);
         Self::place(start, part.len())
-            .filter(|_| self.text.get(start..start + part.len()) == Some(part))
+            .filter(|_| start.checked_add(part.len()).is_some_and(|end| self.text.get(start..end).is_some()))
             .ok_or_else(|| E::custom("a property lies outside of its row"))
     }
 
     fn place(start: usize, length: usize) -> Option<Span> {
         let end = start.checked_add(length)?;
         Some(Span { start: u32::try_from(start).ok()?, end: u32::try_from(end).ok()? })
+    }
+}
+
+/// Reads a row where it stands in the text of a page, which is then read only once. It gives up on a row whose names have
+/// escapes: [`DynamicEntity::parse`] reads those.
+#[derive(Clone, Copy)]
+pub(crate) struct RowOf<'t> {
+    page: &'t str,
+    primary_id: &'t str,
+}
+
+impl<'t> RowOf<'t> {
+    pub(crate) fn new(page: &'t str, primary_id: &'t str) -> Self {
+        Self { page, primary_id }
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for RowOf<'_> {
+    type Value = DynamicEntity;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<DynamicEntity, D::Error> {
+        let mut fields = Vec::with_capacity(16);
+        let mut unescaped = String::new();
+        deserializer.deserialize_map(FieldsVisitor {
+            text: self.page,
+            fields: &mut fields,
+            unescaped: &mut unescaped,
+        })?;
+        let row = unescaped.is_empty().then(|| DynamicEntity::within(self.page, fields)).flatten();
+        let mut row = row.ok_or_else(|| serde::de::Error::custom("a row that has to be read by itself"))?;
+        row.id = row.guid(self.primary_id).ok().flatten();
+        Ok(row)
     }
 }
 

@@ -10,11 +10,12 @@ mod page;
 
 pub use api::{EntityApi, Upserted};
 pub use body::EntityBody;
+pub(crate) use dynamic::RowOf;
 pub use dynamic::{ASSOCIATED_NAVIGATION_PROPERTY, ColumnError, DynamicEntity, FORMATTED_VALUE, LOOKUP_LOGICAL_NAME};
 pub use etag::{ETag, Expect, Precondition};
 pub(crate) use finite::is_finite;
 pub use guard::{Guarded, Undecodable};
-pub(crate) use page::{Envelope, envelope};
+pub(crate) use page::{Envelope, RAW, envelope, text_of};
 pub use page::{Page, Reference, decode_page, decode_references};
 
 use std::fmt::Debug;

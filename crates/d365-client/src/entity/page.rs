@@ -2,8 +2,9 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::marker::PhantomData;
 
-use serde::de::{IgnoredAny, MapAccess, Visitor};
+use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
@@ -32,37 +33,37 @@ impl<E> fmt::Debug for Page<E> {
 }
 
 /// The object around a collection: `value` and its `@odata.…` neighbours, in any order.
-#[derive(Default)]
-pub(crate) struct Envelope<'a> {
-    pub(crate) value: Option<Vec<&'a RawValue>>,
+pub(crate) struct Envelope<'a, R> {
+    pub(crate) value: Option<Vec<R>>,
     pub(crate) next_link: Option<Cow<'a, str>>,
     pub(crate) delta_link: Option<Cow<'a, str>>,
     pub(crate) count: Option<u64>,
 }
 
-impl<'de: 'a, 'a> Deserialize<'de> for Envelope<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(EnvelopeVisitor)
+impl<R> Default for Envelope<'_, R> {
+    fn default() -> Self {
+        Self { value: None, next_link: None, delta_link: None, count: None }
     }
 }
 
-struct EnvelopeVisitor;
+/// Reads the object with a reader of rows.
+struct EnvelopeVisitor<S>(S);
 
 #[derive(Deserialize)]
 struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
-impl<'de> Visitor<'de> for EnvelopeVisitor {
-    type Value = Envelope<'de>;
+impl<'de, S: DeserializeSeed<'de> + Copy> Visitor<'de> for EnvelopeVisitor<S> {
+    type Value = Envelope<'de, S::Value>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a collection")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Envelope<'de>, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let mut envelope = Envelope::default();
         while let Some(Text(name)) = map.next_key()? {
             match name.as_ref() {
-                "value" => envelope.value = map.next_value()?,
+                "value" => envelope.value = map.next_value_seed(Rows(self.0))?,
                 "@odata.nextLink" => envelope.next_link = map.next_value::<Option<Text<'de>>>()?.map(|text| text.0),
                 "@odata.deltaLink" => envelope.delta_link = map.next_value::<Option<Text<'de>>>()?.map(|text| text.0),
                 "@odata.count" => envelope.count = map.next_value()?,
@@ -75,11 +76,56 @@ impl<'de> Visitor<'de> for EnvelopeVisitor {
     }
 }
 
-/// Reads the object around a collection. The text is checked as a whole first: checked string by string, it takes longer.
-pub(crate) fn envelope<'a>(body: &'a [u8], what: &'static str) -> Result<Envelope<'a>, Error> {
-    let text = std::str::from_utf8(body).map_err(|_| Error::shape("an answer in UTF-8"))?;
-    serde_json::from_str(text).map_err(|error| Error::decode(what, &error))
+/// Reads a list of rows, or null.
+#[derive(Clone, Copy)]
+struct Rows<S>(S);
+
+impl<'de, S: DeserializeSeed<'de> + Copy> DeserializeSeed<'de> for Rows<S> {
+    type Value = Option<Vec<S::Value>>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
 }
+
+impl<'de, S: DeserializeSeed<'de> + Copy> Visitor<'de> for Rows<S> {
+    type Value = Option<Vec<S::Value>>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of rows")
+    }
+
+    fn visit_unit<E: serde::de::Error>(self) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut rows: A) -> Result<Self::Value, A::Error> {
+        let mut read = Vec::new();
+        while let Some(row) = rows.next_element_seed(self.0)? {
+            read.push(row);
+        }
+        Ok(Some(read))
+    }
+}
+
+/// The text of a body, checked as a whole: checked string by string, it takes longer.
+pub(crate) fn text_of(body: &[u8]) -> Result<&str, Error> {
+    std::str::from_utf8(body).map_err(|_| Error::shape("an answer in UTF-8"))
+}
+
+/// Reads the object around a collection, and each of its rows with `row`.
+pub(crate) fn envelope<'a, S>(text: &'a str, row: S) -> Result<Envelope<'a, S::Value>, serde_json::Error>
+where
+    S: DeserializeSeed<'a> + Copy,
+{
+    let mut deserializer = serde_json::Deserializer::from_str(text);
+    let envelope = deserializer.deserialize_map(EnvelopeVisitor(row))?;
+    deserializer.end()?;
+    Ok(envelope)
+}
+
+/// Rows as they stand in the text.
+pub(crate) const RAW: PhantomData<&RawValue> = PhantomData;
 
 /// Decodes the rows of a collection one by one.
 fn decode_rows<E: Entity>(def: &E::Def, rows: &[&RawValue]) -> Result<Vec<E>, Error> {
@@ -95,7 +141,7 @@ fn decode_rows<E: Entity>(def: &E::Def, rows: &[&RawValue]) -> Result<Vec<E>, Er
 /// # Errors
 /// [`ErrorKind::Decode`](crate::ErrorKind::Decode) when the body is no collection or one of its rows has another shape.
 pub fn decode_page<E: Entity>(def: &E::Def, body: &[u8]) -> Result<Page<E>, Error> {
-    let envelope = envelope(body, "a collection")?;
+    let envelope = envelope(text_of(body)?, RAW).map_err(|error| Error::decode("a collection", &error))?;
     let Some(rows) = envelope.value else {
         return Err(Error::shape("a collection without its member `value`"));
     };
