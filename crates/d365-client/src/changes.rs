@@ -301,9 +301,8 @@ fn rows_of<'a>(def: &Arc<EntityDef>, text: &'a str) -> Result<Envelope<'a, Dynam
     }
     let Envelope { value, next_link, delta_link, count } =
         envelope(text, RAW).map_err(|error| Error::decode("a page of changes", &error))?;
-    let read = |(at, row): (usize, &RawValue)| {
-        DynamicEntity::decode(def, row.get()).map_err(|error| Error::row(at, &error))
-    };
+    let read =
+        |(at, row): (usize, &RawValue)| DynamicEntity::decode(def, row.get()).map_err(|error| Error::row(at, &error));
     let value = value.map(|rows| rows.into_iter().enumerate().map(read).collect::<Result<_, _>>()).transpose()?;
     Ok(Envelope { value, next_link, delta_link, count })
 }

@@ -1,10 +1,9 @@
 //! From rows of the wire to records.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use d365_client::metadata::Attribute;
+use d365_client::metadata::{Attribute, ChoiceOption};
 use d365_client::{Changed, DynamicEntity, EntityDef};
 use mapping::SourceColumn;
 use record::{Change, ChangeBody, Choice, FieldName, Key, Record, Value, ValueKind};
@@ -26,7 +25,8 @@ struct Column {
     name: FieldName,
     property: String,
     kind: ValueKind,
-    labels: HashMap<i32, Arc<str>>,
+    /// By value.
+    labels: Vec<(i32, Arc<str>)>,
     /// Where it was found last: the rows of an answer have one order.
     at: AtomicUsize,
 }
@@ -81,18 +81,15 @@ fn near<'row>(row: &'row DynamicEntity, at: &AtomicUsize, name: &str) -> Option<
 impl Column {
     fn new(def: &EntityDef, column: &SourceColumn) -> Self {
         let attribute = def.attribute(column.name.as_str());
-        let labels = attribute.and_then(|attribute| attribute.choices.as_ref()).map(|choices| {
-            choices
-                .options
-                .iter()
-                .filter_map(|option| Some((option.value, Arc::from(option.label.text(None)?))))
-                .collect()
-        });
+        let options = attribute.and_then(|attribute| attribute.choices.as_ref()).map(|choices| &choices.options);
+        let label = |option: &ChoiceOption| Some((option.value, Arc::from(option.label.text(None)?)));
+        let mut labels: Vec<(i32, Arc<str>)> = options.into_iter().flatten().filter_map(label).collect();
+        labels.sort_by_key(|(value, _)| *value);
         Self {
             name: column.name.clone(),
             property: attribute.map_or_else(|| column.name.as_str().to_owned(), Attribute::property_name),
             kind: column.kind,
-            labels: labels.unwrap_or_default(),
+            labels,
             at: AtomicUsize::new(0),
         }
     }
@@ -101,7 +98,9 @@ impl Column {
     fn labelled(&self, value: Value) -> Value {
         match value {
             Value::Choice(Choice { value, .. }) => {
-                Value::Choice(Choice { value, label: self.labels.get(&value).cloned() })
+                let at = self.labels.binary_search_by_key(&value, |(value, _)| *value).ok();
+                let label = at.and_then(|at| self.labels.get(at)).map(|(_, label)| label.clone());
+                Value::Choice(Choice { value, label })
             }
             Value::List(values) => Value::List(values.into_iter().map(|value| self.labelled(value)).collect()),
             other => other,
