@@ -1,5 +1,7 @@
 //! Laws of the JSON forms and of keys.
 
+#![expect(clippy::unwrap_used, reason = "the helpers of a test may panic")]
+
 use chrono::{DateTime, NaiveDate};
 use proptest::prelude::*;
 use record::{Choice, Key, Reference, Value, ValueKind, json};
