@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use d365_campaign::{Connector, ErrorKind, WorkflowState};
+use d365_campaign::{Connector, ErrorKind, RunMode, WorkflowState};
 use end_to_end_tests::Stage;
 use sandbox::SandboxConfig;
 use sandbox::scenario::Scenario;
@@ -146,4 +146,38 @@ async fn requests_for_tokens_are_counted_as_set_up() {
     }
     let tokens = counters["campaign"]["setup_requests"].as_object().unwrap().iter();
     assert!(tokens.filter(|(route, _)| route.contains("token")).any(|(_, count)| count.as_u64() == Some(2)));
+}
+
+/// At the limit the workflow stays RUNNING, says why, and makes no call more, also after a restart; a higher limit goes on.
+#[tokio::test]
+async fn the_daily_allowance_of_engine_calls_is_never_exceeded() {
+    let stage = Stage::new(60, "").await;
+    let config = |limit: u32| {
+        stage.config_with("", &format!("settle_seconds = 0\nengine_calls_per_day = {limit}"), "", CONTACTS)
+    };
+    let calls = async || {
+        let counters = stage.counters().await["campaign"]["engine_calls"].clone();
+        ["insert", "update", "delete", "read"].iter().map(|kind| counters[kind].as_u64().unwrap()).sum::<u64>()
+    };
+    for limit in [20, 20, 33] {
+        let running = Connector::builder(config(limit)).connect().await.unwrap().start(RunMode::Continuous);
+        let spent = async || loop {
+            let reason = running.status().reason;
+            if reason.is_some_and(|reason| reason.code == "engine-calls-spent") && calls().await >= u64::from(limit) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        };
+        tokio::time::timeout(Duration::from_secs(30), spent()).await.unwrap();
+        let status = running.status();
+        assert_eq!(status.state, WorkflowState::Running);
+        assert!(status.reason.unwrap().remedy.contains("campaign.engine_calls_per_day"));
+        running.stopper().stop();
+        running.join().await;
+        assert_eq!(calls().await, u64::from(limit));
+    }
+    let summary = stage.run_config(config(1_000)).await;
+    assert_eq!(summary.workflows[0].status.reason, None);
+    let profiles = stage.records("campaign", "profile").await.len() as u64;
+    assert!(profiles > 33 && calls().await == profiles, "and nothing was spent twice");
 }

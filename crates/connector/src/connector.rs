@@ -12,6 +12,7 @@ use sync_store_sqlite::{SqliteOptions, SqliteStore};
 use timing::{SharedClock, SystemClock};
 use tokio_util::sync::CancellationToken;
 
+use crate::adapters::engine_calls::EngineCalls;
 use crate::config::Config;
 use crate::connect::{self, Services};
 use crate::control::store_error;
@@ -39,6 +40,7 @@ pub struct Connector {
     campaign: CampaignClient,
     dataverse_wire: Arc<Wire>,
     campaign_wire: Arc<Wire>,
+    allowance: Option<Arc<EngineCalls>>,
     clock: SharedClock,
     /// Requests of both clients until here: definitions and discovery.
     set_up: Traffic,
@@ -93,13 +95,20 @@ impl ConnectorBuilder {
             Some(store) => store,
             None => open_store(&config)?,
         };
+        let allowance = match config.campaign.engine_calls_per_day {
+            None => None,
+            Some(limit) => {
+                let account = EngineCalls::open(limit, &campaign, store.clone(), clock.clone()).await;
+                Some(Arc::new(account.map_err(|error| store_error(&config, error))?))
+            }
+        };
         let beyond = mapping::Guardrails::none().review(&config.tables).unwrap_or_default();
         let table_warnings: Vec<String> =
             tables.iter().flat_map(|table| table.warnings()).chain(beyond.iter().map(ToString::to_string)).collect();
         let duplicate_risk = duplicate_risk(&config);
         let streams = tables
             .into_iter()
-            .map(|table| table.stream(&config, &dataverse, &campaign))
+            .map(|table| table.stream(&config, &dataverse, &campaign, allowance.clone()))
             .collect::<Result<Vec<_>, _>>()
             .map_err(|error| {
                 Error::one(ErrorKind::Refused, Problem::new("table", format!("{error}."), error.remedy().to_owned()))
@@ -109,7 +118,18 @@ impl ConnectorBuilder {
         warnings.extend(duplicate_risk);
         warnings.extend(table_warnings);
         let workflow = workflow(&config, store, streams, observer, &clock)?;
-        Ok(Connector { config, workflow, dataverse, campaign, dataverse_wire, campaign_wire, clock, set_up, warnings })
+        Ok(Connector {
+            config,
+            workflow,
+            dataverse,
+            campaign,
+            dataverse_wire,
+            campaign_wire,
+            allowance,
+            clock,
+            set_up,
+            warnings,
+        })
     }
 
     /// Checks everything that [`connect`](Self::connect) needs and answers what was found in order; opens no store.
@@ -221,6 +241,9 @@ impl Running {
     pub async fn join(self) -> RunSummary {
         let Self { handle, connector, started } = self;
         let report = handle.join().await;
+        if let Some(allowance) = &connector.allowance {
+            allowance.close().await;
+        }
         let sent = Traffic { dataverse: connector.dataverse.stats().sent, campaign: connector.campaign.stats().sent };
         let set_up = connector.set_up;
         let tables = connector.config.tables.iter().map(|spec| {

@@ -248,10 +248,9 @@ fn what_is_not_available_yet_says_so() {
         assert_eq!(found[0].place, place);
         assert!(found[0].message.contains("not available yet"), "{}", found[0]);
     }
-    for (line, place) in [
-        ("org_id = \"A@AdobeOrg\"\nengine_calls_per_day = 500000", "campaign.engine_calls_per_day"),
-        ("org_id = \"A@AdobeOrg\"\n[store]\nencryption_key = { env = \"KEY\" }", "store.encryption_key"),
-    ] {
+    for (line, place) in
+        [("org_id = \"A@AdobeOrg\"\n[store]\nencryption_key = { env = \"KEY\" }", "store.encryption_key")]
+    {
         let head = HEAD.replace("[store]\n", "").replace("org_id = \"A@AdobeOrg\"", line);
         let head = if line.contains("[store]") { head } else { head.replace("sqlite =", "[store]\nsqlite =") };
         let found = problems(&format!("{head}{CONTACT}"));

@@ -1,5 +1,6 @@
 //! A Campaign resource as the engine's destination.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -9,6 +10,7 @@ use sync_core::traits::{Action, Attempt, Destination, DestinationCaps, Outcome, 
 use sync_core::{EndpointError, EndpointErrorKind};
 
 use super::addressing::{AddressingProof, Doubt};
+use super::engine_calls::EngineCalls;
 
 /// A 404 came before any row was reached by its key, and the key could not be tried.
 const UNPROVEN: &str = "campaign-key-unproven";
@@ -20,6 +22,7 @@ pub(crate) struct CampaignDestination {
     proof: AddressingProof,
     in_flight: usize,
     settle: Duration,
+    allowance: Option<Arc<EngineCalls>>,
 }
 
 /// What an error of the client means for one operation.
@@ -32,7 +35,34 @@ enum Meaning {
 
 impl CampaignDestination {
     pub(crate) fn new(records: RecordApi, proof: AddressingProof, in_flight: usize, settle: Duration) -> Self {
-        Self { records, proof, in_flight, settle }
+        Self { records, proof, in_flight, settle, allowance: None }
+    }
+
+    /// The same, which makes no more calls than the account allows.
+    pub(crate) fn within(mut self, allowance: Option<Arc<EngineCalls>>) -> Self {
+        self.allowance = allowance;
+        self
+    }
+
+    /// Does something of so many calls, if the day's allowance has them.
+    async fn spending<T>(
+        &self,
+        calls: u64,
+        work: impl Future<Output = Result<T, EndpointError>>,
+    ) -> Result<T, EndpointError> {
+        let Some(allowance) = &self.allowance else { return work.await };
+        let permit = allowance.spend(calls).await?;
+        let done = work.await;
+        allowance.made(permit).await;
+        done
+    }
+
+    /// Where a filter finds the record, a change or delete begins with a read.
+    fn calls_of(&self, action: &Action) -> u64 {
+        match (action, self.records.addressing()) {
+            (Action::Update(_) | Action::Delete, Addressing::Filter { .. }) => 2,
+            _ => 1,
+        }
     }
 
     /// One operation. `Err` means that it certainly had no effect, and why nothing else may be sent.
@@ -89,6 +119,28 @@ impl CampaignDestination {
         }
     }
 
+    /// Whether the record is there.
+    async fn look(&self, at: &Attempt, op: &WriteOp) -> Result<Outcome, EndpointError> {
+        let found = match RecordKey::new(op.key.to_text()) {
+            Ok(key) => self.records.get::<IgnoredAny>(&key).await,
+            Err(error) => Err(error),
+        };
+        match found {
+            Ok(Some(_)) => {
+                self.proof.reached();
+                Ok(Outcome::Exists)
+            }
+            // A record that was never sent is created next, as it would be without a look.
+            Ok(None) if at.number <= 1 && !self.proof.is_doubted() => Ok(Outcome::Missing),
+            // One that was sent before would be doubled: believed under the same condition as the 404 of a write.
+            Ok(None) => self.believe(Outcome::Missing).await,
+            Err(error) => match meaning(error) {
+                Meaning::Of(outcome) => Ok(outcome),
+                Meaning::Service(error) => Err(error),
+            },
+        }
+    }
+
     async fn write(&self, op: &WriteOp) -> Result<Outcome, Error> {
         if let Action::Create(body) = &op.action {
             return self.records.create(body.0.clone()).await.map(|_| Outcome::Applied);
@@ -120,7 +172,7 @@ impl Destination for CampaignDestination {
 
     async fn apply(&self, _at: &Attempt, ops: &[WriteOp], report: &mut Report) -> Result<(), EndpointError> {
         for (index, op) in ops.iter().enumerate() {
-            match self.perform(op).await {
+            match self.spending(self.calls_of(&op.action), self.perform(op)).await {
                 Ok(outcome) => report.set(index, outcome),
                 Err(error) if index == 0 => return Err(error),
                 // Operations before this one were dispatched, so the call as a whole was.
@@ -138,24 +190,7 @@ impl Destination for CampaignDestination {
 
     async fn resolve(&self, at: &Attempt, ops: &[WriteOp], report: &mut Report) -> Result<(), EndpointError> {
         for (index, op) in ops.iter().enumerate() {
-            let found = match RecordKey::new(op.key.to_text()) {
-                Ok(key) => self.records.get::<IgnoredAny>(&key).await,
-                Err(error) => Err(error),
-            };
-            match found {
-                Ok(Some(_)) => {
-                    self.proof.reached();
-                    report.set(index, Outcome::Exists);
-                }
-                // A record that was never sent is created next, as it would be without a look.
-                Ok(None) if at.number <= 1 && !self.proof.is_doubted() => report.set(index, Outcome::Missing),
-                // One that was sent before would be doubled: believed under the same condition as the 404 of a write.
-                Ok(None) => report.set(index, self.believe(Outcome::Missing).await?),
-                Err(error) => match meaning(error) {
-                    Meaning::Of(outcome) => report.set(index, outcome),
-                    Meaning::Service(error) => return Err(error),
-                },
-            }
+            report.set(index, self.spending(1, self.look(at, op)).await?);
         }
         Ok(())
     }

@@ -84,6 +84,8 @@ pub struct CampaignConfig {
     pub settle: Duration,
     /// Whether resources without a unique key may be written although a duplicate cannot be excluded there.
     pub accept_duplicate_risk: bool,
+    /// Calls to Campaign's engine in one day (UTC) at most; unlimited when absent.
+    pub engine_calls_per_day: Option<u64>,
 }
 
 /// Transport security.

@@ -150,15 +150,7 @@ fn campaign<'t>(document: &mut Document<'t>, root: &DeTable<'t>) -> Option<Campa
         section.integer(document, "requests_per_second", 1..=10_000).map(|rate| narrow(Some(rate), 1));
     let settle = Duration::from_secs(section.integer(document, "settle_seconds", 0..=86_400).unwrap_or(120));
     let accept_duplicate_risk = section.boolean(document, "accept_duplicate_risk").unwrap_or(false);
-    if let Some(value) = section.value("engine_calls_per_day") {
-        let offset = value.span().start;
-        document.problem(
-            "campaign.engine_calls_per_day",
-            offset,
-            format!("A daily limit of engine calls is {LATER}."),
-            "Remove the key; requests_per_second limits the rate.",
-        );
-    }
+    let engine_calls_per_day = section.integer(document, "engine_calls_per_day", 1..=1_000_000_000);
     section.finish(document);
     Some(CampaignConfig {
         url: url?,
@@ -172,6 +164,7 @@ fn campaign<'t>(document: &mut Document<'t>, root: &DeTable<'t>) -> Option<Campa
         requests_per_second,
         settle,
         accept_duplicate_risk,
+        engine_calls_per_day,
     })
 }
 

@@ -12,6 +12,7 @@ use sync_core::traits::{Destination, Source, Transform};
 use crate::adapters::addressing::{AddressingProof, Doubt};
 use crate::adapters::campaign_destination::CampaignDestination;
 use crate::adapters::dataverse_source::DataverseSource;
+use crate::adapters::engine_calls::EngineCalls;
 use crate::adapters::plan_transform::PlanTransform;
 use crate::adapters::{campaign_schema, dataverse_schema};
 use crate::config::Config;
@@ -148,12 +149,14 @@ impl MappedTable {
         config: &Config,
         dataverse: &D365Client,
         campaign: &CampaignClient,
+        allowance: Option<Arc<EngineCalls>>,
     ) -> Result<StreamParts, d365_client::Error> {
         let source =
             DataverseSource::new(dataverse, &self.def, self.plan.source_columns(), config.dataverse.page_size)?
                 .reading_ahead();
         let (records, proof) = (self.records(campaign), self.proof(campaign));
-        let destination = CampaignDestination::new(records, proof, config.campaign.in_flight, config.campaign.settle);
+        let destination = CampaignDestination::new(records, proof, config.campaign.in_flight, config.campaign.settle)
+            .within(allowance);
         Ok(StreamParts {
             id: stream_id(&self.spec),
             rank: self.rank,
