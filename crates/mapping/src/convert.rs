@@ -329,13 +329,32 @@ fn number(value: &Selected<'_>) -> Result<Number, Misfit> {
         Selected::Int(number) => Ok(Number::Int(*number)),
         Selected::Decimal(number) => Ok(Number::Decimal(*number)),
         Selected::Float(number) if number.is_finite() => Ok(Number::Float(*number)),
-        Selected::Text(text) => match (json::decimal(text), json::parse(ValueKind::Float, text)) {
-            (Ok(number), _) => Ok(Number::Decimal(number)),
-            (_, Ok(Value::Float(number))) => Ok(Number::Float(number)),
-            _ => misfit(code::NOT_A_NUMBER, "expected a number such as -12.5"),
-        },
+        Selected::Text(text) => {
+            let text = plain(text);
+            match (json::decimal(&text), json::parse(ValueKind::Float, &text)) {
+                (Ok(number), _) => Ok(Number::Decimal(number)),
+                (_, Ok(Value::Float(number))) => Ok(Number::Float(number)),
+                _ => misfit(code::NOT_A_NUMBER, "expected a number such as -12.5"),
+            }
+        }
         _ => misfit(code::NOT_A_NUMBER, "expected a number"),
     }
+}
+
+/// A number as people write it, in the grammar of JSON: without a plus sign and leading zeros, and without blanks around it.
+fn plain(text: &str) -> Cow<'_, str> {
+    let text = text.trim_matches(|blank: char| blank.is_ascii_whitespace());
+    let (minus, digits) = match text.strip_prefix('-') {
+        Some(digits) => (true, digits),
+        None => {
+            let unsigned = |rest: &&str| rest.starts_with(|first: char| first.is_ascii_digit());
+            (false, text.strip_prefix('+').filter(unsigned).unwrap_or(text))
+        }
+    };
+    let shorter = digits.trim_start_matches('0');
+    let zero_needed = !shorter.starts_with(|first: char| first.is_ascii_digit());
+    let kept = &digits[digits.len() - shorter.len() - usize::from(zero_needed && shorter.len() < digits.len())..];
+    if minus { Cow::Owned(format!("-{kept}")) } else { Cow::Borrowed(kept) }
 }
 
 fn whole(value: &Selected<'_>) -> Result<i64, Misfit> {
