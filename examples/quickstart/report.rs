@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
-use d365_campaign::{Observer, SyncEvent, Tally};
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use d365_campaign::{Observer, SyncEvent, Tally, tables_of};
+use indicatif::{MultiProgress, ProgressBar, ProgressState, ProgressStyle};
 use serde_json::Value;
 
 /// One bar a table.
@@ -31,9 +31,16 @@ impl Observer for Bars {
         };
         let mut bars = self.bars.lock().unwrap_or_else(PoisonError::into_inner);
         let (bar, read) = bars.entry(stream.as_str().to_owned()).or_insert_with(|| {
-            let style = ProgressStyle::with_template("{prefix:18} [{bar:36}] {pos}/{len} {per_sec:>14} {msg}")
-                .map_or_else(|_| ProgressStyle::default_bar(), |style| style.progress_chars("=> "));
-            (self.all.add(ProgressBar::new(1).with_style(style).with_prefix(stream.as_str().to_owned())), 0)
+            let rate = |state: &ProgressState, out: &mut dyn std::fmt::Write| {
+                // A bar that cannot be drawn shows nothing.
+                let _ = write!(out, "{:.0}/s", state.per_sec());
+            };
+            let style = ProgressStyle::with_template("{prefix:20} [{bar:36}] {pos}/{len} {rate:>8} {msg}").map_or_else(
+                |_| ProgressStyle::default_bar(),
+                |style| style.with_key("rate", rate).progress_chars("=> "),
+            );
+            let name = tables_of(stream).map_or_else(String::new, |(table, resource)| format!("{table} -> {resource}"));
+            (self.all.add(ProgressBar::new(1).with_style(style).with_prefix(name)), 0)
         });
         *read += tally.read;
         bar.set_length((*read).max(1));

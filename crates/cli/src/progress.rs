@@ -5,8 +5,8 @@ use std::io::IsTerminal;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use d365_campaign::{Observer, SyncEvent, Tally};
-use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use d365_campaign::{Observer, StreamId, SyncEvent, Tally, tables_of};
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use tokio::time::Instant;
 
 use crate::{Format, output};
@@ -66,9 +66,9 @@ impl Progress {
         }
     }
 
-    fn count(&self, stream: &str, tally: &Tally, backlog: u64) {
+    fn count(&self, stream: &StreamId, tally: &Tally, backlog: u64) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let line = state.entry(stream.to_owned()).or_insert_with(|| Line {
+        let line = state.entry(stream.as_str().to_owned()).or_insert_with(|| Line {
             bar: self.bars.add(bar(stream)),
             tally: Tally::default(),
             backlog: 0,
@@ -86,27 +86,41 @@ impl Progress {
         line.shown = Some(now);
         match self.format {
             Format::Json => output::json(&serde_json::json!({
-                "event": "progress", "stream": stream, "backlog": backlog, "counts": line.tally,
+                "event": "progress", "stream": stream.as_str(), "table": tables_of(stream).map(|(table, _)| table),
+                "backlog": backlog, "counts": line.tally,
             })),
             Format::Text if self.bars.is_hidden() => {
-                self.say(&format!("{stream}: read {}, backlog {backlog}, dead {}", line.tally.read, line.tally.dead));
+                let (read, dead) = (line.tally.read, line.tally.dead);
+                self.say(&format!("{}: read {read}, backlog {backlog}, dead {dead}", name(stream)));
             }
             Format::Text => {}
         }
     }
 }
 
-fn bar(stream: &str) -> ProgressBar {
-    let style = ProgressStyle::with_template("{prefix:24} [{bar:30}] {pos}/{len} {per_sec} {msg}")
-        .map_or_else(|_| ProgressStyle::default_bar(), |style| style.progress_chars("=> "));
-    ProgressBar::new(1).with_style(style).with_prefix(stream.to_owned())
+/// A stream as an operator calls it.
+fn name(stream: &StreamId) -> String {
+    match tables_of(stream) {
+        Some((table, resource)) => format!("{table} -> {resource}"),
+        None => stream.to_string(),
+    }
+}
+
+fn bar(stream: &StreamId) -> ProgressBar {
+    let rate = |state: &ProgressState, out: &mut dyn std::fmt::Write| {
+        // A bar that cannot be drawn shows nothing.
+        let _ = write!(out, "{:.0}/s", state.per_sec());
+    };
+    let style = ProgressStyle::with_template("{prefix:28} [{bar:30}] {pos}/{len} {rate:>8} {msg}")
+        .map_or_else(|_| ProgressStyle::default_bar(), |style| style.with_key("rate", rate).progress_chars("=> "));
+    ProgressBar::new(1).with_style(style).with_prefix(name(stream))
 }
 
 impl Observer for Progress {
     fn on_event(&self, event: &SyncEvent) {
         match event {
             SyncEvent::PageRead { stream, tally, backlog, .. } | SyncEvent::Settled { stream, tally, backlog } => {
-                self.count(stream.as_str(), tally, *backlog);
+                self.count(stream, tally, *backlog);
             }
             SyncEvent::Status(status) => match self.format {
                 Format::Json => output::json(&serde_json::json!({
@@ -118,7 +132,7 @@ impl Observer for Progress {
                 Format::Json => output::json(&serde_json::json!({
                     "event": "retrying", "stream": stream.as_str(), "code": code, "reason": reason, "delay_ms": delay_ms,
                 })),
-                Format::Text => self.say(&format!("{stream}: {reason} ({code}), again in {delay_ms} ms")),
+                Format::Text => self.say(&format!("{}: {reason} ({code}), again in {delay_ms} ms", name(stream))),
             },
             SyncEvent::DeadLettered { stream, rejection } => match self.format {
                 Format::Json => output::json(&serde_json::json!({
@@ -127,10 +141,12 @@ impl Observer for Progress {
                 Format::Text => {}
             },
             SyncEvent::Resnapshot { stream, generation } => self.note(&format!(
-                "{stream}: the service no longer serves the position; the whole table is read again (generation {generation})"
+                "{}: the service no longer serves the position; the whole table is read again (generation {generation})",
+                name(stream)
             )),
             SyncEvent::DeleteBrake { stream, candidates, allowed } => self.note(&format!(
-                "{stream}: {candidates} records are missing at the source, more than sync.delete_brake allows ({allowed}); none was deleted"
+                "{}: {candidates} records are missing at the source, more than sync.delete_brake allows ({allowed}); none was deleted",
+                name(stream)
             )),
             _ => {}
         }

@@ -26,7 +26,8 @@ pub use error::{Error, ErrorKind, Problem};
 pub use mapping::TableSpec;
 pub use summary::{RunSummary, StatusView, TableSummary, Traffic, WorkflowSummary};
 pub use sync_core::traits::{Observer, SyncEvent};
-pub use sync_core::{RunMode, StatusReason, Tally, WorkflowState, WorkflowStatus};
+pub use sync_core::{RunMode, StatusReason, StreamId, Tally, WorkflowState, WorkflowStatus};
+pub use workflows::ingress::tables_of;
 
 /// The programs of the guide, compiled and run.
 #[cfg(doctest)]

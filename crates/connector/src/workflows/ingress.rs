@@ -29,7 +29,13 @@ pub(crate) fn stream_id(spec: &TableSpec) -> StreamId {
 
 /// The table of a stream.
 pub(crate) fn table_of(stream: &StreamId) -> &str {
-    stream.as_str().split('/').nth(1).unwrap_or(stream.as_str())
+    tables_of(stream).map_or(stream.as_str(), |(table, _)| table)
+}
+
+/// The Dataverse table and the Campaign resource of a stream that an event names; `None` for a stream of another making.
+pub fn tables_of(stream: &StreamId) -> Option<(&str, &str)> {
+    let (table, target) = stream.as_str().strip_prefix(NAME)?.strip_prefix('/')?.split_once('/')?;
+    Some((table, target.split_once('.')?.0))
 }
 
 /// A table whose both sides are known and whose mapping is compiled.
