@@ -296,3 +296,44 @@ async fn a_delete_by_key_that_the_service_does_not_know_goes_by_primary_key() {
     assert_eq!(sent[2], format!("DELETE {BASE}/%40abc"));
     assert_eq!(sent[3..], by_key);
 }
+
+#[tokio::test]
+async fn a_503_with_a_pause_is_unclear_for_a_create_and_throttling_that_does_not_end_keeps_its_code() {
+    let script = ScriptedTransport::new();
+    let client = client(&script);
+    let records = client.records(Resource::profile());
+    script.respond_with(503, &[("retry-after", "5")], "");
+    let error = records.create(Bytes::from_static(b"{}")).await.unwrap_err();
+    assert_eq!((error.kind(), error.delivery(), script.count()), (ErrorKind::Gateway, Delivery::MaybeApplied, 1));
+    assert_eq!(error.retry_after(), Some(std::time::Duration::from_secs(5)));
+    script.respond_with(
+        429,
+        &[("retry-after", "86400")],
+        r#"{"error_code":"429050","message":"CANARY over capacity"}"#,
+    );
+    let error = records.create(Bytes::from_static(b"{}")).await.unwrap_err();
+    assert_eq!(
+        (error.kind(), error.delivery(), error.code()),
+        (ErrorKind::Throttled, Delivery::Refused, Some("429050"))
+    );
+    assert_eq!(error.retry_after(), Some(std::time::Duration::from_secs(86_400)));
+    assert!(!format!("{error} {error:?}").contains("CANARY"));
+}
+
+#[tokio::test]
+async fn refused_credentials_are_told_with_the_code_of_the_identity_service() {
+    let script = ScriptedTransport::new();
+    script.respond_with(400, &[("x-request-id", "r-1")], r#"{"error":"invalid_client","error_description":"CANARY"}"#);
+    let client = CampaignClient::builder(config())
+        .transport(Arc::new(script.clone()))
+        .clock(ManualClock::auto_advancing().shared())
+        .build()
+        .unwrap();
+    let error = client.find_resource("profile").await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Credentials);
+    assert_eq!(
+        error.to_string(),
+        "POST token: the identity service refuses the credentials: the identity provider refused the credentials: \
+         invalid_client (status 400), request id r-1"
+    );
+}
