@@ -7,7 +7,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use crate::body::Place;
 use crate::comparison::{selected, typed};
 use crate::convert::{Options, Target};
-use crate::filter::{COMPARISONS, Filter, Rule, allowed, lower};
+use crate::filter::{Filter, Rule, allowed, lower};
 use crate::opt_out::{is_opt_out, published_name, wire_name};
 use crate::plan::{Field, Matcher, Replacement, Role, Slot, is_nothing};
 use crate::validate::alone;
@@ -243,7 +243,7 @@ impl<'s> Compiler<'s> {
             let path = format!("filter.rules[{r}]");
             let Some(source) = self.source_column(&format!("{path}.field"), &rule.field) else { continue };
             if !allowed(source.kind, rule.compare) {
-                let words: Vec<_> = COMPARISONS
+                let words: Vec<_> = Compare::ALL
                     .iter()
                     .filter(|known| allowed(source.kind, **known))
                     .map(|known| known.as_str())

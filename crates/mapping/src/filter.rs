@@ -86,24 +86,6 @@ pub(crate) fn allowed(kind: ValueKind, compare: Compare) -> bool {
     }
 }
 
-/// Every comparison, in the order of the documentation.
-pub(crate) const COMPARISONS: [Compare; 14] = [
-    Compare::Equals,
-    Compare::NotEquals,
-    Compare::Contains,
-    Compare::NotContains,
-    Compare::BeginsWith,
-    Compare::EndsWith,
-    Compare::Greater,
-    Compare::GreaterOrEqual,
-    Compare::Less,
-    Compare::LessOrEqual,
-    Compare::IsEmpty,
-    Compare::IsNotEmpty,
-    Compare::In,
-    Compare::NotIn,
-];
-
 /// Text as it is compared: each character in lower case.
 pub(crate) fn lower(text: &str) -> String {
     if text.is_ascii() { text.to_ascii_lowercase() } else { text.chars().flat_map(char::to_lowercase).collect() }

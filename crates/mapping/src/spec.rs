@@ -165,6 +165,24 @@ pub enum Compare {
 }
 
 impl Compare {
+    /// Every comparison, in the order of the documentation.
+    pub const ALL: [Self; 14] = [
+        Self::Equals,
+        Self::NotEquals,
+        Self::Contains,
+        Self::NotContains,
+        Self::BeginsWith,
+        Self::EndsWith,
+        Self::Greater,
+        Self::GreaterOrEqual,
+        Self::Less,
+        Self::LessOrEqual,
+        Self::IsEmpty,
+        Self::IsNotEmpty,
+        Self::In,
+        Self::NotIn,
+    ];
+
     /// The word for it in the configuration.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -9,23 +9,6 @@ use toml::de::{DeTable, DeValue};
 
 use super::reader::{Document, Section, locate};
 
-const COMPARISONS: [Compare; 14] = [
-    Compare::Equals,
-    Compare::NotEquals,
-    Compare::Contains,
-    Compare::NotContains,
-    Compare::BeginsWith,
-    Compare::EndsWith,
-    Compare::Greater,
-    Compare::GreaterOrEqual,
-    Compare::Less,
-    Compare::LessOrEqual,
-    Compare::IsEmpty,
-    Compare::IsNotEmpty,
-    Compare::In,
-    Compare::NotIn,
-];
-
 /// Reads every table and checks them alone and against each other, also those beside one that has problems.
 pub(super) fn tables<'t>(document: &mut Document<'t>, root: &DeTable<'t>, adobe_guardrails: bool) -> Vec<TableSpec> {
     let Some(value) = root.get("table") else {
@@ -170,7 +153,7 @@ fn rule<'t>(document: &mut Document<'t>, place: String, value: &Spanned<DeValue<
     if section.value("compare").is_none() {
         section.missing(document, "compare", "a comparison, such as \"equals\"");
     }
-    let words = COMPARISONS.map(|compare| (compare.as_str(), compare));
+    let words = Compare::ALL.map(|compare| (compare.as_str(), compare));
     spec.compare = section.word(document, "compare", &words).unwrap_or(Compare::IsEmpty);
     if let Some(found) = section.value("value") {
         spec.value = document.deserialize(&section.place("value"), found);
