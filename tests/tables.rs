@@ -126,3 +126,21 @@ async fn children_are_written_after_their_parents_and_seen() {
         assert_eq!(row["cusContactId"], contact["contactid"]);
     }
 }
+
+/// Nobody can tell whether words without a code are about a record or about the service: as long as no other record is written,
+/// they are taken for the service's.
+#[tokio::test]
+async fn an_outage_that_speaks_in_words_costs_no_record() {
+    let stage = Stage::new(40, "").await;
+    let words = json!([{
+        "side": "campaign", "method": "POST", "nth": 5, "times": 40, "fault": "status", "status": 500,
+        "body": "The service is temporarily unavailable, please try again later.",
+    }]);
+    stage.post("/faults", &words).await;
+    let contacts_alone = CONTACTS_AND_CREW.rsplit("[[table]]").next().unwrap();
+    let summary = stage.run("", &format!("[[table]]{contacts_alone}")).await;
+    assert_eq!(summary.workflows[0].status.reason, None);
+    assert_eq!(summary.total().dead, 0);
+    let contacts = stage.records("dataverse", "contact").await.len();
+    assert_eq!(stage.records("campaign", "profile").await.len(), contacts);
+}

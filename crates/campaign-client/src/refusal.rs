@@ -100,9 +100,8 @@ fn kind_of(method: &Method, status: StatusCode, content: &Content, plain: &str, 
         502..=504 => ErrorKind::Gateway,
         408 => ErrorKind::Gateway,
         404 | 410 => ErrorKind::UnknownResource,
-        // The application gives its reasons with this status, in any language and not always with a code; sent again, the
-        // same request meets the same reason.
-        500 if content.is_words() => ErrorKind::Validation,
+        // The application gives its reasons with this status, in any language; without a code that tells more, nobody knows
+        // whether they concern the record or the service.
         500.. => ErrorKind::Server,
         300..=399 => ErrorKind::Decode,
         _ => ErrorKind::Validation,
@@ -147,8 +146,13 @@ fn engine_kind(method: &Method, status: StatusCode, text: &str, plain: &str) -> 
     if contains(plain, "rc=-2003") {
         return Some(ErrorKind::UnknownResource);
     }
-    engine_code(plain)
-        .map(|_| if status == StatusCode::NOT_FOUND { ErrorKind::UnknownResource } else { ErrorKind::Validation })
+    engine_code(plain)?;
+    match status {
+        StatusCode::NOT_FOUND => Some(ErrorKind::UnknownResource),
+        // The general head line alone says that there was an error, and no more.
+        _ if is_bare(plain) => None,
+        _ => Some(ErrorKind::Validation),
+    }
 }
 
 /// What the database says under its one code, `PGS-220000`: a taken key, a statement given up, a connection lost, a bad value.

@@ -267,6 +267,14 @@ fn an_update_that_cannot_be_said_leaves_creation_alone() {
     assert_eq!(run(entry(false), true, vec![Applied]), ["create insert", "Inserted"]);
     assert_eq!(run(entry(false), true, vec![Exists]), ["create insert", "dead cannot-clear"]);
     assert_eq!(run(entry(true), true, vec![]), ["dead cannot-clear"]);
+    let repeated = run(entry(false), true, vec![unknown(), Exists]);
+    assert_eq!(repeated, ["create insert", "create insert", "Inserted verify +60s"], "it was our own create");
+    let inherited = Entry { unknown: true, attempt: 2, ..entry(false) };
+    assert_eq!(run(inherited, true, vec![Exists]), ["create insert", "Inserted verify +60s"]);
+    let after_another = Entry { unknown: true, ..entry(false) };
+    assert_eq!(run(after_another, true, vec![Exists]), ["create insert", "dead cannot-clear in doubt"]);
+    let again = Entry { verification: true, written: Some(NEW), ..entry(true) };
+    assert_eq!(run(again, true, vec![]), ["Unchanged"], "nothing to write once more");
 }
 
 #[test]

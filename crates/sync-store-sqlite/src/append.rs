@@ -26,8 +26,11 @@ pub(crate) fn append(
     let mut appending = Appending::new(connection, stream, &page, &advance, queued)?;
     for draft in page.drafts {
         let key = draft.key.to_bytes();
+        appending.due_ms = 0;
         if page.refresh {
-            appending.tally.superseded += outdated::drop_of(connection, stream, &key, appending.plan)?;
+            let dropped = outdated::drop_of(connection, stream, &key, appending.plan)?;
+            appending.tally.superseded += dropped.entries;
+            appending.due_ms = dropped.due_ms;
         }
         appending.draft(&key, &draft)?;
         if let Some(generation) = page.mark_seen {
@@ -68,6 +71,8 @@ struct Appending<'c> {
     plan: i64,
     generation: i64,
     now_ms: i64,
+    /// When a new entry of the present key is due; 0 for at once.
+    due_ms: i64,
     /// Whether the stream has any dead letter: almost always not, and then none is looked up.
     dead: bool,
     /// Whether the stream has any unsettled entry: without one, a draft that writes nothing has nothing to undo.
@@ -94,6 +99,7 @@ impl<'c> Appending<'c> {
             plan: signed(page.plan.0),
             generation: signed(advance.generation),
             now_ms: page.now_ms,
+            due_ms: 0,
             dead: dead.exists([stream]).map_err(store_error)?,
             queued,
             numbers: Numbers::new(connection),
@@ -108,7 +114,7 @@ impl<'c> Appending<'c> {
                 .prepare_cached(
                     "INSERT INTO entry(seq, stream, key, kind, state, due_ms, attempt, fence, was_unknown, verification,
                        version, plan, generation, digest, insert_body, update_body, at_ms)
-                     VALUES (?1, ?2, ?3, ?4, 0, 0, 0, 0, 0, 0, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+                     VALUES (?1, ?2, ?3, ?4, 0, ?12, 0, 0, 0, 0, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
                 )
                 .map_err(store_error)?,
             tally: Tally::default(),
@@ -214,7 +220,8 @@ impl<'c> Appending<'c> {
                 body.digest,
                 body.insert,
                 body.update.as_deref(),
-                self.now_ms
+                self.now_ms,
+                self.due_ms
             ])
             .map(drop)
             .map_err(store_error)

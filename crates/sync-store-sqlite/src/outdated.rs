@@ -33,23 +33,35 @@ pub(crate) fn keys(
     Ok(keys)
 }
 
-/// Removes what another plan made of a key and nobody has in flight; answers how many entries that were.
-pub(crate) fn drop_of(connection: &Connection, stream: i64, key: &[u8], plan: i64) -> Result<u64, StoreError> {
-    let mut dropped = 0;
+/// What was removed of a key.
+#[derive(Debug, Default)]
+pub(crate) struct Dropped {
+    pub(crate) entries: u64,
+    /// Until then an attempt may still take effect.
+    pub(crate) due_ms: i64,
+}
+
+/// Removes what another plan made of a key and nobody has in flight.
+pub(crate) fn drop_of(connection: &Connection, stream: i64, key: &[u8], plan: i64) -> Result<Dropped, StoreError> {
+    let mut dropped = Dropped::default();
     let mut statement = connection
         .prepare_cached(
             "DELETE FROM entry WHERE stream = ?1 AND key = ?2 AND state <> 1 AND kind <> 1 AND plan <> ?3
-             RETURNING state, verification, generation",
+             RETURNING state, verification, generation, due_ms",
         )
         .map_err(store_error)?;
     let mut doubts = Vec::new();
     let mut rows = statement.query(params![stream, key, plan]).map_err(store_error)?;
     while let Some(row) = rows.next().map_err(store_error)? {
         let verification = row.get::<_, i64>(1).map_err(store_error)? != 0;
-        if verification || row.get::<_, i64>(0).map_err(store_error)? != READY {
+        let unknown = row.get::<_, i64>(0).map_err(store_error)? != READY;
+        if verification || unknown {
             doubts.push(row.get(2).map_err(store_error)?);
         }
-        dropped += u64::from(!verification);
+        if unknown {
+            dropped.due_ms = dropped.due_ms.max(row.get(3).map_err(store_error)?);
+        }
+        dropped.entries += u64::from(!verification);
     }
     let mut statement = connection
         .prepare_cached(

@@ -68,7 +68,7 @@ macro_rules! store_suite {
                 only_the_newest_of_a_key_is_kept;
             index: a_snapshot_leaves_the_vanished_unseen, an_entry_met_while_it_waits_is_seen,
                 unseen_keys_come_in_pages, an_older_entry_is_known_to_wait;
-            plan: entries_of_another_plan_are_left_and_listed, a_refresh_takes_their_place,
+            plan: entries_of_another_plan_are_left_and_listed, a_refresh_takes_their_place, a_refresh_forgets_no_settle_time,
                 a_refresh_of_what_may_have_been_written_leaves_a_doubt;
         }
     };

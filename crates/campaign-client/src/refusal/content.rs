@@ -46,13 +46,6 @@ impl Content {
             Self::Text(_) => None,
         }
     }
-
-    /// Whether somebody says in words what is wrong: neither markup, nor a piece of JSON, nor the bare name of the status.
-    pub(super) fn is_words(&self) -> bool {
-        let Self::Text(text) = self else { return false };
-        let text = text.trim();
-        !text.is_empty() && !text.starts_with(['<', '{', '[']) && !text.eq_ignore_ascii_case("internal server error")
-    }
 }
 
 /// A code is shown in `Display`, so that it must be a code and nothing else: whole, or not at all.

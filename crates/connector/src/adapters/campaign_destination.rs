@@ -131,7 +131,7 @@ impl CampaignDestination {
                 Ok(Outcome::Exists)
             }
             // A record that was never sent is created next, as it would be without a look.
-            Ok(None) if at.number <= 1 && !self.proof.is_doubted() => Ok(Outcome::Missing),
+            Ok(None) if !at.in_doubt && !self.proof.is_doubted() => Ok(Outcome::Missing),
             // One that was sent before would be doubled: believed under the same condition as the 404 of a write.
             Ok(None) => self.believe(Outcome::Missing).await,
             Err(error) => match meaning(error) {

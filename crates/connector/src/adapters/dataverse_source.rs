@@ -127,13 +127,23 @@ impl DataverseSource {
         }
     }
 
+    /// The present states of several records, in their order.
+    async fn fetch_all(&self, keys: Vec<Key>) -> Result<Vec<Change>, EndpointError> {
+        let answers = futures::stream::iter(keys).map(async |key| self.fetch_one(&key).await);
+        answers.buffered(FETCHED_AT_ONCE).try_collect().await
+    }
+
     /// Asks for records of which a walk tells both that they are there and that they were deleted: they may have been created
     /// again under their old id, and nothing says which came last.
     async fn settle_deletions(&self, changes: &mut [Change]) -> Result<(), EndpointError> {
         let doubted: Vec<usize> = self.walk().doubted(changes);
-        for at in doubted {
-            let Some(change) = changes.get_mut(at) else { continue };
-            *change = self.fetch_one(&change.key).await?;
+        let keys: Vec<Key> =
+            doubted.iter().filter_map(|at| changes.get(*at)).map(|change| change.key.clone()).collect();
+        let answers: Vec<Change> = self.fetch_all(keys).await?;
+        for (at, answer) in doubted.into_iter().zip(answers) {
+            if let Some(change) = changes.get_mut(at) {
+                *change = answer;
+            }
         }
         Ok(())
     }
@@ -175,8 +185,9 @@ impl Source for DataverseSource {
     }
 
     async fn fetch(&self, keys: &[Key]) -> Result<Vec<Change>, EndpointError> {
-        let answers = futures::stream::iter(keys.to_vec()).map(async |key| self.fetch_one(&key).await);
-        answers.buffered(FETCHED_AT_ONCE).try_collect().await
+        // What was read ahead may be older than what is answered here.
+        *self.ahead.lock().await = None;
+        self.fetch_all(keys.to_vec()).await
     }
 }
 

@@ -1,4 +1,5 @@
-//! The daily allowance of Campaign's engine calls: what is spent is remembered over restarts, and never more than allowed.
+//! The daily allowance of Campaign's engine calls: what is spent is remembered over restarts. A call that is let through may be
+//! repeated by the client before it ends, so that throttling at the very end of the allowance can exceed it by a few calls.
 
 use std::sync::Arc;
 
@@ -77,6 +78,8 @@ impl EngineCalls {
             let (sent, spent) = (self.campaign.stats().sent, day.pending);
             *day = Day { date: now.date_naive(), sent, before: 0, spent, pending: day.pending, noted: 0 };
         }
+        // Calls are also repeated, and looked for; what is pending may be counted twice here, until it has ended.
+        day.spent = day.spent.max(day.before + self.campaign.stats().sent.saturating_sub(day.sent) + day.pending);
         let wanted = day.spent + calls;
         if wanted > self.limit {
             return Err(self.all_spent());

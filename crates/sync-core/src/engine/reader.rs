@@ -56,6 +56,8 @@ pub struct ReaderMachine {
     braked: bool,
     /// Something in the backlog may have been made by another plan.
     outdated: bool,
+    /// The store has a note of that other plan.
+    noted: bool,
     refresh: Option<Refresh>,
     reset_to: Option<u64>,
     throttled: bool,
@@ -83,6 +85,7 @@ impl ReaderMachine {
             sweep: None,
             braked: false,
             outdated: false,
+            noted: false,
             refresh: None,
             reset_to: None,
             throttled: false,
@@ -114,7 +117,9 @@ impl ReaderMachine {
             ReaderInput::Loaded { checkpoint, sweep, plan } => {
                 self.busy = false;
                 self.outdated = plan != Some(self.config.plan);
-                self.sweep_due = sweep.is_some() && sweep == checkpoint.as_ref().map(|found| found.generation);
+                self.noted = plan.is_some();
+                // The note may be about a generation that never began; then an earlier search may be unfinished as well.
+                self.sweep_due = sweep.is_some() && sweep >= checkpoint.as_ref().map(|found| found.generation);
                 self.checkpoint = checkpoint;
                 self.tail = None;
             }
@@ -158,7 +163,8 @@ impl ReaderMachine {
             }
             ReaderInput::PlanMarked => {
                 self.busy = false;
-                self.outdated = false;
+                // Two notes are made: first that the old one does not hold any more, at the end the new one.
+                self.outdated = std::mem::replace(&mut self.noted, false);
             }
             ReaderInput::UnsettledBefore(unsettled) => {
                 self.busy = false;

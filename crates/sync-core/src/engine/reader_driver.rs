@@ -108,7 +108,8 @@ fn perform(
                 Ok(ReaderInput::Loaded { checkpoint, sweep, plan })
             }
             ReaderAction::MarkPlan(plan) => {
-                store.put(&run.lease, &plan_name(&stream), plan.0.to_string().as_bytes()).await?;
+                let text = plan.map_or_else(String::new, |plan| plan.0.to_string());
+                store.put(&run.lease, &plan_name(&stream), text.as_bytes()).await?;
                 Ok(ReaderInput::PlanMarked)
             }
             ReaderAction::MarkSweep(generation) => {

@@ -139,6 +139,12 @@ impl EntryMachine {
             EntryBody::Delete => (None, Action::Delete),
         };
         let equal = digest.is_some() && self.entry.bound && self.entry.written == digest;
+        let only_creates = matches!(&self.entry.body, EntryBody::Upsert { update: Update::Impossible(_), .. });
+        if equal && self.entry.verification && only_creates {
+            // There is no body to write once more, and no other state of this plan that a late attempt could bring.
+            let done = Verdict::Done { effect: Effect::Unchanged, verify_at_ms: None };
+            return WriterAction::Settle(self.ending(Some(done)));
+        }
         if equal && !self.in_doubt && !self.entry.verification {
             let done = Verdict::Done { effect: Effect::Unchanged, verify_at_ms: None };
             return WriterAction::Settle(self.ending(Some(done)));
@@ -178,7 +184,7 @@ impl EntryMachine {
         &self.entry
     }
 
-    /// Whether dropping the machine now would leave the outcome open.
+    /// The claimed entry, at the end.
     pub fn into_entry(self) -> Entry {
         self.entry
     }
@@ -236,6 +242,12 @@ impl EntryMachine {
         self.turns += 1;
         if self.turns > TURNS {
             return self.refused(at, policy, None, "hidden-or-conflicting".to_owned());
+        }
+        let only_creates = matches!(&self.entry.body, EntryBody::Upsert { update: Update::Impossible(_), .. });
+        // An entry whose own create is in doubt finds that create: what is there is what it would write.
+        let own = self.in_doubt && (self.repeats > 0 || self.entry.attempt > 1);
+        if exists && only_creates && own {
+            return self.done_with(at, policy, Effect::Inserted);
         }
         self.write(exists)
     }

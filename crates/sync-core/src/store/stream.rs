@@ -21,6 +21,14 @@ impl Numbers {
     }
 }
 
+/// What was removed of a key.
+#[derive(Debug, Default)]
+struct Dropped {
+    entries: u64,
+    /// Until then an attempt may still take effect.
+    due_ms: i64,
+}
+
 /// Who claims how much, of which plan, and when.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Claim {
@@ -127,8 +135,11 @@ impl Stream {
     pub(super) fn accept_page(&mut self, drafts: Vec<Draft>, page: PageFacts, numbers: &mut Numbers) -> Tally {
         let mut tally = Tally { read: drafts.len() as u64, ..Tally::default() };
         for Draft { key, version, body } in drafts {
+            let mut due_ms = 0;
             if page.refresh {
-                tally.superseded += self.drop_outdated(&key, page.plan);
+                let dropped = self.drop_outdated(&key, page.plan);
+                tally.superseded += dropped.entries;
+                due_ms = dropped.due_ms;
             }
             let acceptance = accept(&self.key_state(&key), &body);
             let met = key.clone();
@@ -143,7 +154,7 @@ impl Stream {
                 DraftBody::Upsert { insert, update, digest } => {
                     let body = EntryBody::Upsert { insert, update, digest };
                     let content = Content { body, version, plan: page.plan, generation: page.generation };
-                    self.place(acceptance, key, content, page.now_ms, &mut tally, numbers);
+                    self.place(acceptance, key, content, (page.now_ms, due_ms), &mut tally, numbers);
                 }
                 DraftBody::Delete | DraftBody::DeleteFiltered | DraftBody::Filtered | DraftBody::Ignored => {
                     let nothing =
@@ -155,7 +166,7 @@ impl Stream {
                     }
                     let (plan, generation) = (page.plan, page.generation);
                     let content = Content { body: EntryBody::Delete, version, plan, generation };
-                    self.place(acceptance, key, content, page.now_ms, &mut tally, numbers);
+                    self.place(acceptance, key, content, (page.now_ms, due_ms), &mut tally, numbers);
                 }
             }
             if let Some(generation) = page.mark_seen {
@@ -165,17 +176,20 @@ impl Stream {
         tally
     }
 
-    /// Removes what another plan made of a key and nobody has in flight; answers how many entries that were.
-    fn drop_outdated(&mut self, key: &Key, plan: PlanVersion) -> u64 {
+    /// Removes what another plan made of a key and nobody has in flight.
+    fn drop_outdated(&mut self, key: &Key, plan: PlanVersion) -> Dropped {
         let seqs: Vec<Seq> = self.of_key.get(key).into_iter().flatten().copied().collect();
-        let mut dropped = 0;
+        let mut dropped = Dropped::default();
         for seq in seqs {
             let outdated = self.entries.get(&seq).is_some_and(|row| row.holder.is_none() && row.content.outdated(plan));
             if let Some(row) = outdated.then(|| self.remove(seq)).flatten() {
                 if row.unknown || row.verification {
                     self.doubt(key, row.content.generation);
                 }
-                dropped += u64::from(!row.verification);
+                if row.unknown {
+                    dropped.due_ms = dropped.due_ms.max(row.due_ms);
+                }
+                dropped.entries += u64::from(!row.verification);
             }
         }
         if let Some(waiting) = self.verifications.get(key).filter(|waiting| waiting.content.outdated(plan)) {
@@ -229,7 +243,7 @@ impl Stream {
         acceptance: Acceptance,
         key: Key,
         content: Content,
-        now_ms: i64,
+        (now_ms, due_ms): (i64, i64),
         tally: &mut Tally,
         numbers: &mut Numbers,
     ) {
@@ -244,7 +258,7 @@ impl Stream {
                     unknown: false,
                     verification: false,
                     attempt: 0,
-                    due_ms: 0,
+                    due_ms,
                     appended_ms: now_ms,
                 };
                 self.insert(seq, row);

@@ -49,6 +49,8 @@ pub struct DestinationCaps {
 pub struct Attempt {
     /// Counts from 1 for each entry.
     pub number: u32,
+    /// Whether an earlier attempt at this record, of this entry or of one before it, may have taken effect.
+    pub in_doubt: bool,
 }
 
 /// One operation.

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use sync_core::RunMode;
+use sync_core::{EndpointErrorKind, RunMode};
 
 use crate::tripwire::Tripwire;
-use crate::world::{World, sum};
+use crate::world::{World, end_of, sum, until};
 
 #[derive(Debug, Clone, Copy)]
 struct Scenario {
@@ -14,9 +14,12 @@ struct Scenario {
     answer_lost: bool,
     /// The run after the end of the process has another plan.
     replanned: bool,
+    /// The run that ends has another plan than the one before it, and than the one after it.
+    reverted: bool,
 }
 
-const QUIET: Scenario = Scenario { unique_key: true, expired: false, answer_lost: false, replanned: false };
+const QUIET: Scenario =
+    Scenario { unique_key: true, expired: false, answer_lost: false, replanned: false, reverted: false };
 
 /// A first run that ends well, and the changes of which the second run sees the end of the process.
 async fn prepared(scenario: Scenario) -> World {
@@ -42,6 +45,16 @@ async fn prepared(scenario: Scenario) -> World {
 /// Runs until point `at`, ends there, changes more, and runs to the end. Answers whether the point was reached.
 async fn crash_at(scenario: Scenario, at: usize) -> bool {
     let mut world = prepared(scenario).await;
+    if scenario.reverted {
+        // A backlog of the first plan, which the run to be ended does not find done.
+        let hour = Duration::from_secs(3600);
+        world.destination.fault("k000", crate::parties::Fault::Down(EndpointErrorKind::Unavailable, Some(hour)));
+        let handle = world.workflow().start(RunMode::Continuous);
+        until(|| handle.tallies()[0].1.read > 5).await;
+        handle.stop();
+        end_of(handle).await;
+        world.plan = 2;
+    }
     let wire = Tripwire::new(at);
     world.rewire(wire.clone());
     let handle = world.workflow().start(RunMode::UntilIdle);
@@ -58,6 +71,9 @@ async fn crash_at(scenario: Scenario, at: usize) -> bool {
     world.source.delete("n000");
     world.source.put("n003", "after the crash");
     world.rewire(Tripwire::never());
+    if scenario.reverted {
+        world.plan = 1;
+    }
     if scenario.replanned {
         // The same texts: what is already written stays as good.
         world.plan = 2;
@@ -117,6 +133,12 @@ async fn another_plan_after_the_end() {
     every_point(Scenario { replanned: true, ..QUIET }, 40).await;
     every_point(Scenario { replanned: true, unique_key: false, answer_lost: true, ..QUIET }, 40).await;
     every_point(Scenario { replanned: true, expired: true, answer_lost: true, ..QUIET }, 50).await;
+}
+
+#[tokio::test]
+async fn another_plan_that_is_taken_back() {
+    every_point(Scenario { reverted: true, ..QUIET }, 40).await;
+    every_point(Scenario { reverted: true, unique_key: false, answer_lost: true, ..QUIET }, 40).await;
 }
 
 #[tokio::test]

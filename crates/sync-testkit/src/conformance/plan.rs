@@ -47,6 +47,22 @@ pub async fn a_refresh_takes_their_place(ground: &dyn Ground) {
     assert_eq!((entry.key, entry.plan), (key("a"), PlanVersion(2)));
 }
 
+/// Until its time has come, an attempt of the older plan may still take effect: so long the new entry waits.
+pub async fn a_refresh_forgets_no_settle_time(ground: &dyn Ground) {
+    let mut book = begin(ground).await;
+    book.append(vec![("open", state("1"))]).await;
+    book.finish(unknown(60_000)).await;
+    book.plan = PlanVersion(2);
+    book.refresh = true;
+    book.append(vec![("open", state("1")), ("new", state("1"))]).await;
+    assert_eq!(book.claimed(10).await, ["new"]);
+    book.now_ms = 59_999;
+    assert!(book.claim(10).await.is_empty());
+    book.now_ms = 60_000;
+    let entry = book.claim_one().await;
+    assert!(entry.unknown && entry.attempt == 1);
+}
+
 /// An attempt of the older plan may have taken effect: the key is written anew, whatever its digest.
 pub async fn a_refresh_of_what_may_have_been_written_leaves_a_doubt(ground: &dyn Ground) {
     let mut book = begin(ground).await;

@@ -116,8 +116,8 @@ pub enum ReaderAction {
     Load,
     /// Remember that the search for vanished records of this generation is due (or, with `None`, done).
     MarkSweep(Option<u64>),
-    /// Remember that nothing in the backlog was made by another plan than this one.
-    MarkPlan(PlanVersion),
+    /// Remember that nothing in the backlog was made by another plan than this one; `None`: by which plans is not known.
+    MarkPlan(Option<PlanVersion>),
     /// Start a new generation.
     Reset {
         /// The version that the checkpoint is to have.

@@ -10,6 +10,12 @@ use crate::traits::{Advance, Checkpoint, Draft, SyncEvent};
 impl ReaderMachine {
     /// Begins to bring the backlog up to the plan in force; `false` when a page has to be read first.
     pub(super) fn refresh_outdated(&mut self, out: &mut Vec<ReaderAction>) -> bool {
+        if self.noted {
+            // Before the first entry of this plan: whoever comes back to the other plan is to find out.
+            self.busy = true;
+            out.push(ReaderAction::MarkPlan(None));
+            return true;
+        }
         match &self.checkpoint {
             Some(Checkpoint { position: Some(_), .. }) => {
                 self.refresh = Some(Refresh::new());
@@ -20,7 +26,7 @@ impl ReaderMachine {
             Some(_) => false,
             None => {
                 self.busy = true;
-                out.push(ReaderAction::MarkPlan(self.config.plan));
+                out.push(ReaderAction::MarkPlan(Some(self.config.plan)));
                 true
             }
         }
@@ -46,7 +52,7 @@ impl ReaderMachine {
             refresh::Next::Do(action) => out.push(action),
             refresh::Next::Done => {
                 self.refresh = None;
-                out.push(ReaderAction::MarkPlan(self.config.plan));
+                out.push(ReaderAction::MarkPlan(Some(self.config.plan)));
             }
         }
     }
