@@ -352,11 +352,18 @@ async fn a_disk_that_fills_up_under_a_store_in_use() {
     };
     world.mutate(2000, 100, 50, 3).await;
     let rows = world.records("campaign", "profile").await;
+    let held = |world: &World| {
+        let kept = ["entry:", "idx:", "checkpoint:", "dead:", "verification:"];
+        let content = world.store_content();
+        content.into_iter().filter(|row| kept.iter().any(|table| row.starts_with(table))).collect::<Vec<_>>()
+    };
+    let before = held(&world);
     let text = format!("{}max_pages = {}\n{CONTACT_TABLE}", world.head(), pages.max(16));
     let config = world.write("full.toml", &text).display().to_string();
     let ended = program(&["run", "--until-idle", "--config", &config]).await;
     said(&ended, 1, &["full", "store.sqlite", "sync.db", "store.max_pages"]);
     assert!(rows == world.records("campaign", "profile").await, "something was written without being noted");
+    assert!(before == held(&world), "the store holds something else");
     assert_eq!(world.until_idle(&world.config()).await.code(), Some(0));
     world.assert_equal().await;
 }

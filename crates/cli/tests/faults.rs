@@ -111,8 +111,10 @@ async fn a_link_to_a_foreign_origin_ends_in_failed_and_is_never_followed() {
     world.faults(json!([{"side": "dataverse", "fault": "foreign_next_link", "nth": 1, "times": 1}])).await;
     let ended = world.until_idle(&config).await;
     assert_eq!(ended.code(), Some(1), "{}", ended.stderr);
-    assert_eq!(ended.summary()["workflows"][0]["status"], "FAILED");
-    assert!(ended.stderr.contains("Remedy:"), "{}", ended.stderr);
+    let workflow = &ended.summary()["workflows"][0];
+    assert_eq!(workflow["status"], "FAILED");
+    let remedy = workflow["reason"]["remedy"].as_str().unwrap_or_default();
+    assert!(!remedy.is_empty() && ended.stderr.contains(remedy), "{workflow}: {}", ended.stderr);
     world.clear_faults().await;
     assert_eq!(world.until_idle(&config).await.code(), Some(0));
     world.assert_equal().await;
@@ -131,7 +133,12 @@ async fn a_permanent_refusal_ends_in_failed_with_the_remedy() {
         world.until_idle(&config).await
     };
     assert_eq!(ended.code(), Some(1), "{}", ended.stderr);
-    assert!(ended.stderr.contains("Remedy:"), "{}", ended.stderr);
+    let workflow = &ended.summary()["workflows"][0];
+    assert_eq!(workflow["status"], "FAILED");
+    let remedy = workflow["reason"]["remedy"].as_str().unwrap_or_default();
+    assert!(remedy.contains("application user"), "{workflow}");
+    assert!(ended.stderr.contains("Remedy:") && ended.stderr.contains(remedy), "{}", ended.stderr);
+    assert!(world.records("campaign", "profile").await.is_empty());
     world.clear_faults().await;
     assert_eq!(world.until_idle(&config).await.code(), Some(0));
     world.assert_equal().await;

@@ -2,8 +2,8 @@
 //!
 //! Campaign answers the same 404 for a row that is not there and for a key that never addresses anything: an attribute that
 //! is no identification key, or a custom resource whose rows cannot be addressed by key. Believed blindly, the second kind
-//! turns every change into a further row and loses every deletion. So the first 404 is believed only once a row that exists
-//! was reached by its key.
+//! turns every change into a further row and loses every deletion. So the first 404 of a change or delete is believed only once
+//! a row that exists was reached by its key; that of a record which was never sent needs no proof.
 
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 
