@@ -1,11 +1,13 @@
 //! From a configuration to clients, store and compiled mappings; every problem with its place and remedy.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use campaign_client::CampaignClient;
 use d365_client::D365Client;
 use secrecy::SecretString;
 use timing::SharedClock;
+use url::Url;
 
 use crate::config::{Config, certificates};
 use crate::error::{Error, ErrorKind, Problem};
@@ -136,18 +138,23 @@ fn dataverse_client(config: &Config, prepared: &Prepared, clock: &SharedClock) -
     if let Some(timeout) = settings.timeout {
         wire.attempt_timeout = timeout;
     }
-    let identity = url::Url::parse(&wire.authority).unwrap_or_else(|_| settings.url.clone());
-    let network = Wire::new(&WireOptions {
-        service: &settings.url,
-        identity: &identity,
-        attempt: wire.attempt_timeout,
-        in_flight: wire.in_flight,
-        ca_pem: prepared.ca_pem.as_ref(),
-        user_agent: AGENT,
-    })
-    .map_err(|error| refused(error.into()))?;
+    let network = network(prepared, &settings.url, &wire.authority, wire.attempt_timeout, wire.in_flight)
+        .map_err(|error| refused(error.into()))?;
     let client = D365Client::builder(wire).clock(clock.clone()).transport(network.clone()).build().map_err(refused)?;
     Ok((client, network))
+}
+
+/// The transport of one client, which counts what it sends.
+fn network(
+    prepared: &Prepared,
+    service: &Url,
+    identity: &str,
+    attempt: Duration,
+    in_flight: usize,
+) -> Result<Arc<Wire>, http_kit::Error> {
+    let identity = Url::parse(identity).unwrap_or_else(|_| service.clone());
+    let ca_pem = prepared.ca_pem.as_ref();
+    Wire::new(&WireOptions { service, identity: &identity, attempt, in_flight, ca_pem, user_agent: AGENT })
 }
 
 fn campaign_client(config: &Config, prepared: &Prepared, clock: &SharedClock) -> Client<CampaignClient> {
@@ -173,16 +180,8 @@ fn campaign_client(config: &Config, prepared: &Prepared, clock: &SharedClock) ->
         wire.attempt_timeout = timeout;
     }
     wire.requests_per_second = settings.requests_per_second.map(f64::from);
-    let identity = url::Url::parse(&wire.ims_url).unwrap_or_else(|_| settings.url.clone());
-    let network = Wire::new(&WireOptions {
-        service: &settings.url,
-        identity: &identity,
-        attempt: wire.attempt_timeout,
-        in_flight: wire.in_flight,
-        ca_pem: prepared.ca_pem.as_ref(),
-        user_agent: AGENT,
-    })
-    .map_err(|error| refused(error.into()))?;
+    let network = network(prepared, &settings.url, &wire.ims_url, wire.attempt_timeout, wire.in_flight)
+        .map_err(|error| refused(error.into()))?;
     let client =
         CampaignClient::builder(wire).clock(clock.clone()).transport(network.clone()).build().map_err(refused)?;
     Ok((client, network))
