@@ -56,10 +56,13 @@ fn origin(world: &World, side: &str, key: &str) -> String {
     field(world, side, key).trim_matches('"').split('/').take(3).collect::<Vec<_>>().join("/")
 }
 
-/// An address on which nobody listens.
-async fn closed_port() -> String {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    format!("http://{}", listener.local_addr().unwrap())
+/// An address on which nobody listens, and cannot while the socket lives: the port is held without listening, so that no
+/// other test's server is given it.
+fn closed_port() -> (tokio::net::TcpSocket, String) {
+    let port = tokio::net::TcpSocket::new_v4().unwrap();
+    port.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let url = format!("http://{}", port.local_addr().unwrap());
+    (port, url)
 }
 
 fn field(world: &World, side: &str, key: &str) -> String {
@@ -111,7 +114,7 @@ async fn scopes_that_the_credential_does_not_have() {
 async fn a_wrong_dataverse_url() {
     let world = populated().await;
     let url = format!("url = {}", field(&world, "dataverse", "url"));
-    let nobody = closed_port().await;
+    let (_port, nobody) = closed_port();
     // Entra ID is asked for a token of the organisation first, and knows no such organisation.
     refused(&world, &changed(&world, &url, &format!("url = \"{nobody}\"")), 1, &["dataverse.url:", "AADSTS70011"])
         .await;
@@ -125,7 +128,7 @@ async fn a_wrong_dataverse_url() {
 #[tokio::test]
 async fn a_wrong_campaign_url_or_identity_service() {
     let world = populated().await;
-    let nobody = closed_port().await;
+    let (_port, nobody) = closed_port();
     let url = field(&world, "campaign", "url");
     let config = changed(&world, &url, &format!("\"{nobody}/acme\""));
     refused(&world, &config, 1, &["campaign.url:", &nobody]).await;

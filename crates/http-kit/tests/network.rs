@@ -151,9 +151,10 @@ async fn a_connection_that_breaks_may_have_applied_the_request() {
 
 #[tokio::test]
 async fn nobody_at_the_door_means_not_sent() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let base = format!("http://{}", listener.local_addr().unwrap());
-    drop(listener);
+    // Held without listening: nobody else is given the port while the test runs.
+    let port = tokio::net::TcpSocket::new_v4().unwrap();
+    port.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let base = format!("http://{}", port.local_addr().unwrap());
     let error = client(&base).send(request(&base)).await.unwrap_err();
     assert_eq!((error.kind(), error.delivery()), (ErrorKind::Connect, Delivery::NotSent));
 }
