@@ -1,7 +1,7 @@
 //! Looks at a store from outside, beside a running process: nothing here writes.
 
 use serde::Serialize;
-use sync_core::traits::{Backlog, DeadLetterQuery, Phase, StateStore};
+use sync_core::traits::{Backlog, DeadLetterQuery, LetterFilter, Phase, StateStore};
 use sync_core::{StatusReason, StoreError, StoreErrorKind, Tally, WorkflowState, WorkflowStatus};
 use sync_store_sqlite::SqliteStore;
 use timing::{Clock, SystemClock};
@@ -172,8 +172,11 @@ pub async fn dead_letters(config: &Config, filter: &DeadLetterFilter) -> Result<
         return Ok(Vec::new());
     }
     let store = open(config)?;
-    let mut query =
-        DeadLetterQuery { stream, code: filter.reason.clone(), ids: filter.ids.clone(), after: None, limit: 1000 };
+    let mut query = DeadLetterQuery {
+        filter: LetterFilter { stream, code: filter.reason.clone(), ids: filter.ids.clone(), before_ms: None },
+        after: None,
+        limit: 1000,
+    };
     let mut views = Vec::new();
     loop {
         let letters = store.dead_letters(&query).await.map_err(|error| store_error(config, error))?;

@@ -10,6 +10,8 @@ pub struct KeyState {
     pub bound: bool,
     /// The digest last written; `None` when that is in doubt.
     pub written: Option<Digest>,
+    /// The newest source version known of the key: of what was written, and of what is on its way.
+    pub version: Option<i64>,
     /// Whether a write of the key may have taken effect without our knowing: an entry is in flight or unknown (inherited
     /// ones too), or one ended so.
     pub in_doubt: bool,
@@ -43,6 +45,8 @@ pub enum Acceptance {
     Cancel(Seq),
     /// Nothing: equal to what is written or on its way.
     Unchanged,
+    /// Nothing: a newer state is known already. Counted as superseded.
+    Stale,
     /// Nothing: a delete of something never written, or one that is on its way already.
     Nothing,
     /// Nothing to write: the draft says so itself (filtered, ignored, rejected).
@@ -51,6 +55,7 @@ pub enum Acceptance {
 
 /// Decides about one draft.
 ///
+/// - A state older than what is known, by the source's own versions, changes nothing: acceptance is monotone for each key.
 /// - An upsert equal to the newest state on its way, or to what is written while nothing is on its way, changes nothing.
 /// - A newer state takes the place of an older one that nobody has claimed, but never that of a delete: a record deleted
 ///   and restored is deleted and created.
@@ -58,9 +63,18 @@ pub enum Acceptance {
 ///   doubt, because such a write may leave a record behind that only the delete removes.
 /// - A record that no longer matches the filter, or is gone at the source, is not created any more either; one that is there
 ///   already stays as it is.
-pub fn accept(state: &KeyState, draft: &DraftBody) -> Acceptance {
+/// - In a replay nothing is stale and nothing is unchanged: the record is written again, whatever is known of it.
+pub fn accept(state: &KeyState, draft: &DraftBody, version: Option<i64>, replay: bool) -> Acceptance {
     let may_exist = state.bound || state.in_doubt;
+    let stale = matches!((version, state.version), (Some(version), Some(known)) if version < known);
+    if stale && !replay {
+        return Acceptance::Stale;
+    }
     match draft {
+        DraftBody::Upsert { .. } if replay => match state.newest {
+            Some(PendingEntry { seq, digest: Some(_), replaceable: true }) => Acceptance::Replace(seq),
+            _ => Acceptance::Append,
+        },
         DraftBody::Upsert { digest, .. } => match state.newest {
             Some(PendingEntry { seq, digest: Some(pending), replaceable: true }) if pending == *digest => {
                 Acceptance::Refresh(seq)

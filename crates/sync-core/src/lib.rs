@@ -41,7 +41,7 @@
 //! #[async_trait]
 //! impl Source for Names {
 //!     fn capabilities(&self) -> SourceCaps {
-//!         SourceCaps { deletes: true }
+//!         SourceCaps { deletes: true, ..SourceCaps::default() }
 //!     }
 //!     async fn read(&self, after: Option<&Position>, _: BatchLimit) -> Result<ChangeBatch, EndpointError> {
 //!         let next = Position::new("the end");

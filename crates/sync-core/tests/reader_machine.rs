@@ -39,7 +39,9 @@ fn checkpoint(version: u64, generation: u64, phase: Phase, at: Option<&str>) -> 
 }
 
 fn drafts(count: usize) -> Vec<Draft> {
-    (0..count).map(|n| Draft { key: Key::text(n.to_string()), version: None, body: DraftBody::Ignored }).collect()
+    (0..count)
+        .map(|n| Draft { key: Key::text(n.to_string()), version: None, parents: vec![], body: DraftBody::Ignored })
+        .collect()
 }
 
 fn page(count: usize, next: &str, phase: Phase, more: bool) -> I {

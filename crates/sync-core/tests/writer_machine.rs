@@ -6,7 +6,7 @@ use record::Key;
 use sync_core::engine::writer::{
     Ending, EntryMachine, History, Moment, WritePolicy, WriterAction as A, WriterInput as I,
 };
-use sync_core::traits::{Action, Entry, EntryBody, Outcome, Rejection, Update, Verdict};
+use sync_core::traits::{Action, Class, Entry, EntryBody, Outcome, Rejection, Update, Verdict};
 use sync_core::{Digest, Payload, PlanVersion, Seq};
 use timing::Backoff;
 
@@ -37,6 +37,8 @@ fn upsert() -> Entry {
         version: None,
         attempt: 1,
         unknown: false,
+        class: Class::Live,
+        replay: false,
         verification: false,
         plan: PlanVersion(1),
         bound: false,

@@ -1,11 +1,12 @@
 //! One stream of a store with the bookkeeping that an engine does, so that cases read like a story.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use record::Key;
 use sync_core::traits::{
-    Advance, AppendReport, BacklogStats, ClaimRequest, DeadLetter, DeadLetterQuery, Draft, DraftBody, Effect, Entry,
-    IndexRow, Lease, OwnerId, Page, Phase, Rejection, SettleReport, Settlement, Store, Verdict,
+    Advance, AppendReport, BacklogStats, ClaimRequest, Class, DeadLetter, DeadLetterQuery, Draft, DraftBody, Effect,
+    Entry, IndexRow, Lease, OwnerId, Page, Phase, Rejection, SettleReport, Settlement, Store, Verdict,
 };
 use sync_core::{Digest, Payload, PlanVersion, Position, Seq, StoreError, StreamId};
 
@@ -13,6 +14,8 @@ use crate::Ground;
 
 /// The workflow that owns every stream of a case.
 pub(crate) const WORKFLOW: &str = "workflow";
+/// No case takes so long.
+pub(crate) const TTL: Duration = Duration::from_secs(3600);
 pub(crate) const PLAN: PlanVersion = PlanVersion(1);
 
 pub(crate) fn key(name: &str) -> Key {
@@ -76,7 +79,7 @@ impl Book {
     }
 
     pub(crate) async fn of(store: Arc<dyn Store>) -> Self {
-        let lease = store.acquire(WORKFLOW, &OwnerId("suite".into())).await.unwrap().unwrap();
+        let lease = store.acquire(WORKFLOW, &OwnerId("suite".into()), TTL).await.unwrap().unwrap();
         Self {
             store,
             lease,
@@ -107,10 +110,15 @@ impl Book {
         expected_version: u64,
         position: &str,
     ) -> Result<AppendReport, StoreError> {
-        let drafts = drafts.into_iter().map(|(key, body)| Draft { key, version: Some(self.now_ms), body }).collect();
+        let drafts = drafts
+            .into_iter()
+            .map(|(key, body)| Draft { key, version: Some(self.now_ms), parents: Vec::new(), body })
+            .collect();
         let page = Page {
             stream: self.stream.clone(),
             plan: self.plan,
+            class: Class::Live,
+            replay: false,
             drafts,
             mark_seen: self.mark_seen,
             refresh: self.refresh,

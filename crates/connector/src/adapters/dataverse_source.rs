@@ -152,7 +152,7 @@ impl DataverseSource {
 #[async_trait]
 impl Source for DataverseSource {
     fn capabilities(&self) -> SourceCaps {
-        SourceCaps { deletes: true }
+        SourceCaps { deletes: true, ..SourceCaps::default() }
     }
 
     async fn read(&self, after: Option<&Position>, _limit: BatchLimit) -> Result<ChangeBatch, EndpointError> {

@@ -2,6 +2,7 @@
 //! repeated by the client before it ends, so that throttling at the very end of the allowance can exceed it by a few calls.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use campaign_client::CampaignClient;
 use chrono::NaiveDate;
@@ -42,6 +43,9 @@ struct Day {
     noted: u64,
 }
 
+/// The connector's store has one owner, and its leases do not end by themselves; where they do, no run is longer.
+const LEASE: Duration = Duration::from_secs(366 * 24 * 3600);
+
 /// Calls that were let through. They end with [`EngineCalls::made`].
 #[derive(Debug)]
 #[must_use]
@@ -59,7 +63,7 @@ impl EngineCalls {
         clock: SharedClock,
     ) -> Result<Self, StoreError> {
         let owner = OwnerId(format!("process {}", std::process::id()).into());
-        let lease = store.acquire(ACCOUNT, &owner).await?.ok_or_else(held)?;
+        let lease = store.acquire(ACCOUNT, &owner, LEASE).await?.ok_or_else(held)?;
         let date = clock.now().date_naive();
         let noted = store.get(ACCOUNT).await?.and_then(|text| read(&String::from_utf8(text).ok()?));
         let spent = noted.filter(|(day, _)| *day == date).map_or(0, |(_, spent)| spent);

@@ -30,6 +30,8 @@ pub struct EngineOptions {
     /// Unknown outcomes in a row after which writing pauses: the service has trouble, and each further request would only
     /// leave one more record in doubt.
     pub unknown_streak: u32,
+    /// How long a lease holds when it is not renewed, where leases end by themselves. It is renewed after a third of that.
+    pub lease_ttl: Duration,
     /// How long a graceful stop waits for requests in flight. What is not answered by then is left as unknown.
     pub stop_deadline: Duration,
 }
@@ -48,6 +50,7 @@ impl Default for EngineOptions {
             poison_threshold: 8,
             unknown_rounds: 3,
             unknown_streak: 16,
+            lease_ttl: Duration::from_secs(30),
             stop_deadline: Duration::from_secs(30),
         }
     }

@@ -11,7 +11,7 @@ use record::{Change, ChangeBody, Key};
 use super::reader::{Absent, Context, ReadPage, ReaderAction, ReaderConfig, ReaderInput, ReaderMachine};
 use super::{Holder, Run, RunMode, store_reason};
 use crate::traits::{
-    Advance, BatchLimit, ChangeBatch, Checkpoint, Decision, Draft, DraftBody, Page, Phase, Rejection, SyncEvent,
+    Advance, BatchLimit, ChangeBatch, Checkpoint, Class, Decision, Draft, DraftBody, Page, Phase, Rejection, SyncEvent,
     Transform,
 };
 use crate::workflow::StreamConfig;
@@ -121,7 +121,7 @@ fn perform(
                 store.reset(&run.lease, &stream.id, expected_version, generation).await.map(ReaderInput::Stored)
             }
             ReaderAction::Read { after, rows } => {
-                Ok(match stream.source.read(after.as_ref(), BatchLimit { rows }).await {
+                Ok(match stream.source.read(after.as_ref(), BatchLimit { rows, class: Class::Live }).await {
                     Ok(ChangeBatch { changes, next, phase, more }) => {
                         let drafts = decide_all(stream.transform.as_ref(), changes, Absent::AsMapped).await;
                         ReaderInput::Page(ReadPage { drafts, next, phase, more })
@@ -132,7 +132,10 @@ fn perform(
             ReaderAction::Append { drafts, mark_seen, advance, snapshot, refresh } => {
                 let plan = stream.transform.version();
                 let now_ms = run.wall_ms();
-                let page = Page { stream: stream.id.clone(), plan, drafts, mark_seen, refresh, now_ms };
+                let class = if snapshot { Class::Backfill } else { Class::Live };
+                let replay = false;
+                let stream = stream.id.clone();
+                let page = Page { stream, plan, class, replay, drafts, mark_seen, refresh, now_ms };
                 append(&run, index, page, advance, snapshot).await
             }
             ReaderAction::Outdated { after, limit } => {
@@ -228,7 +231,11 @@ async fn decide_all(transform: &dyn Transform, changes: Vec<Change>, absent: Abs
             (ChangeBody::Delete, Absent::Deleted) => DraftBody::Delete,
             _ => decide(transform, &change),
         };
-        drafts.push(Draft { key: change.key, version: change.version, body });
+        let parents = match body {
+            DraftBody::Upsert { .. } => transform.parents(&change),
+            _ => Vec::new(),
+        };
+        drafts.push(Draft { key: change.key, version: change.version, parents, body });
     }
     drafts
 }

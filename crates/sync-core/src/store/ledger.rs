@@ -1,15 +1,17 @@
 //! Everything the store in memory holds, and the checks that come before every change.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use record::Key;
 use uuid::Uuid;
 
-use super::stream::{Claim, Numbers, PageFacts, Stream};
+use super::settle::Claim;
+use super::stream::{Numbers, PageFacts, Stream};
 use crate::traits::{
-    Advance, AppendReport, Checkpoint, ClaimRequest, DeadLetter, DeadLetterQuery, Entry, Lease, Page, Phase,
-    SettleReport, Settlement,
+    Advance, AppendReport, Checkpoint, ClaimRequest, DeadLetter, DeadLetterQuery, Entry, Lease, LetterFilter, OwnerId,
+    Page, Parent, PendingRequest, Phase, Rejection, Request, SettleReport, Settlement,
 };
 use crate::{StoreError, StoreErrorKind, StreamId, Tally};
 
@@ -17,6 +19,7 @@ use crate::{StoreError, StoreErrorKind, StreamId, Tally};
 pub(super) struct Ledger {
     leases: BTreeMap<Arc<str>, Held>,
     values: BTreeMap<String, Vec<u8>>,
+    requests: BTreeMap<u64, PendingRequest>,
     streams: BTreeMap<StreamId, Stream>,
     numbers: Numbers,
 }
@@ -24,18 +27,43 @@ pub(super) struct Ledger {
 #[derive(Debug)]
 struct Held {
     fence: u64,
+    owner: OwnerId,
     /// `None` once it was given back; the fence stays, so that it only ever grows.
     nonce: Option<u64>,
+    /// On the store's clock.
+    until: Duration,
+}
+
+impl Held {
+    fn is(&self, lease: &Lease, now: Duration) -> bool {
+        self.fence == lease.fence && self.nonce == Some(lease.nonce) && now < self.until
+    }
 }
 
 impl Ledger {
-    pub(super) fn acquire(&mut self, resource: &str) -> Lease {
+    pub(super) fn acquire(&mut self, resource: &str, owner: &OwnerId, ttl: Duration, now: Duration) -> Option<Lease> {
         let resource: Arc<str> = resource.into();
-        let held = self.leases.entry(resource.clone()).or_insert(Held { fence: 0, nonce: None });
         let (_, nonce) = Uuid::new_v4().as_u64_pair();
-        held.fence += 1;
-        held.nonce = Some(nonce);
-        Lease { resource, fence: held.fence, nonce }
+        let until = now.saturating_add(ttl);
+        let held = self.leases.entry(resource.clone()).or_insert_with(|| Held {
+            fence: 0,
+            owner: owner.clone(),
+            nonce: None,
+            until,
+        });
+        if held.nonce.is_some() && now < held.until && held.owner != *owner {
+            return None;
+        }
+        *held = Held { fence: held.fence + 1, owner: owner.clone(), nonce: Some(nonce), until };
+        Some(Lease { resource, fence: held.fence, nonce, ttl: Some(ttl) })
+    }
+
+    pub(super) fn renew(&mut self, lease: &Lease, ttl: Duration, now: Duration) -> Result<Lease, StoreError> {
+        self.check(lease, now)?;
+        if let Some(held) = self.leases.get_mut(&lease.resource) {
+            held.until = now.saturating_add(ttl);
+        }
+        Ok(Lease { ttl: Some(ttl), ..lease.clone() })
     }
 
     pub(super) fn release(&mut self, lease: &Lease) {
@@ -45,12 +73,12 @@ impl Ledger {
         }
     }
 
-    fn check(&self, lease: &Lease) -> Result<(), StoreError> {
+    pub(super) fn check(&self, lease: &Lease, now: Duration) -> Result<(), StoreError> {
         match self.leases.get(&lease.resource) {
-            Some(held) if held.fence == lease.fence && held.nonce == Some(lease.nonce) => Ok(()),
+            Some(held) if held.is(lease, now) => Ok(()),
             _ => Err(StoreError::new(
                 StoreErrorKind::Fenced,
-                format!("The lease of {} was taken over or given back.", lease.resource),
+                format!("The lease of {} has ended, was taken over or given back.", lease.resource),
                 "Another run owns this workflow now; this one has to stop.",
             )),
         }
@@ -58,6 +86,10 @@ impl Ledger {
 
     pub(super) fn stream(&self, stream: &StreamId) -> Option<&Stream> {
         self.streams.get(stream)
+    }
+
+    pub(super) fn stream_mut(&mut self, stream: &StreamId) -> Option<&mut Stream> {
+        self.streams.get_mut(stream)
     }
 
     fn check_version(&self, stream: &StreamId, expected: u64) -> Result<(), StoreError> {
@@ -74,12 +106,10 @@ impl Ledger {
 
     pub(super) fn reset(
         &mut self,
-        lease: &Lease,
         stream: &StreamId,
         expected_version: u64,
         generation: u64,
     ) -> Result<Checkpoint, StoreError> {
-        self.check(lease)?;
         self.check_version(stream, expected_version)?;
         let at = &mut self.streams.entry(stream.clone()).or_default().checkpoint;
         let (totals, at_ms) = at.as_ref().map_or((Tally::default(), 0), |at| (at.totals, at.at_ms));
@@ -93,24 +123,45 @@ impl Ledger {
         self.values.get(name).cloned()
     }
 
-    pub(super) fn put(&mut self, lease: &Lease, name: &str, value: &[u8]) -> Result<(), StoreError> {
-        self.check(lease)?;
+    pub(super) fn put(&mut self, name: &str, value: &[u8]) {
         self.values.insert(name.to_owned(), value.to_vec());
-        Ok(())
     }
 
-    pub(super) fn append(&mut self, lease: &Lease, page: Page, advance: Advance) -> Result<AppendReport, StoreError> {
-        self.check(lease)?;
+    pub(super) fn leave_request(&mut self, request: &Request, at_ms: i64) -> u64 {
+        let id = self.numbers.next();
+        self.requests.insert(id, PendingRequest { id, request: request.clone(), at_ms });
+        id
+    }
+
+    pub(super) fn requests(&self) -> Vec<PendingRequest> {
+        self.requests.values().cloned().collect()
+    }
+
+    pub(super) fn finish_request(&mut self, id: u64) {
+        self.requests.remove(&id);
+    }
+
+    fn is_bound(&self, parent: &Parent) -> bool {
+        self.stream(&parent.stream).and_then(|stream| stream.index.get(&parent.key)).is_some_and(|row| row.bound)
+    }
+
+    pub(super) fn append(&mut self, page: Page, advance: Advance) -> Result<AppendReport, StoreError> {
         self.check_version(&page.stream, advance.expected_version)?;
+        let absent = |parents: &Vec<Parent>| -> BTreeSet<Parent> {
+            parents.iter().filter(|parent| !self.is_bound(parent)).cloned().collect()
+        };
+        let waiting = page.drafts.iter().map(|draft| absent(&draft.parents)).collect();
         let stream = self.streams.entry(page.stream.clone()).or_default();
         let facts = PageFacts {
             plan: page.plan,
+            class: page.class,
+            replay: page.replay,
             generation: advance.generation,
             mark_seen: page.mark_seen,
             refresh: page.refresh,
             now_ms: page.now_ms,
         };
-        let tally = stream.accept_page(page.drafts, facts, &mut self.numbers);
+        let tally = stream.accept_page(page.drafts, waiting, facts, &mut self.numbers);
         let mut totals = stream.checkpoint.as_ref().map_or_else(Tally::default, |at| at.totals);
         totals += tally;
         let checkpoint = Checkpoint {
@@ -125,71 +176,96 @@ impl Ledger {
         Ok(AppendReport { checkpoint, tally })
     }
 
-    pub(super) fn claim(&mut self, lease: &Lease, want: &ClaimRequest) -> Result<Vec<Entry>, StoreError> {
-        self.check(lease)?;
+    pub(super) fn claim(&mut self, lease: &Lease, want: &ClaimRequest) -> Vec<Entry> {
         let claim = Claim { holder: lease.nonce, max: want.max, plan: want.plan, now_ms: want.now_ms };
         let stream = self.streams.get_mut(&want.stream);
-        Ok(stream.map(|stream| stream.claim(claim, &mut self.numbers)).unwrap_or_default())
+        stream.map(|stream| stream.claim(claim, &mut self.numbers)).unwrap_or_default()
     }
 
     pub(super) fn settle(
         &mut self,
         lease: &Lease,
-        stream: &StreamId,
+        id: &StreamId,
         settlements: Vec<Settlement>,
         now_ms: i64,
-    ) -> Result<SettleReport, StoreError> {
-        self.check(lease)?;
+    ) -> SettleReport {
         let mut report = SettleReport::default();
-        let Some(stream) = self.streams.get_mut(stream) else {
+        let Some(stream) = self.streams.get_mut(id) else {
             report.passed_over = settlements.len() as u64;
-            return Ok(report);
+            return report;
         };
+        let mut arrived = Vec::new();
         for settlement in settlements {
             match stream.settle(settlement, lease.nonce, now_ms, &mut self.numbers) {
-                Some(tally) => report.tally += tally,
+                Some(settled) => {
+                    report.tally += settled.tally;
+                    arrived.extend(settled.bound);
+                }
                 None => report.passed_over += 1,
             }
         }
         if let Some(at) = &mut stream.checkpoint {
             at.totals += report.tally;
         }
-        Ok(report)
+        for key in arrived {
+            self.release_children(id, key, now_ms, &mut report.released);
+        }
+        report
     }
 
-    pub(super) fn inherit(&mut self, lease: &Lease, stream: &StreamId, due_ms: i64) -> Result<u64, StoreError> {
-        self.check(lease)?;
-        Ok(self.streams.get_mut(stream).map_or(0, |stream| stream.inherit(lease.nonce, due_ms)))
-    }
-
-    pub(super) fn mark_seen(
-        &mut self,
-        lease: &Lease,
-        stream: &StreamId,
-        keys: &[Key],
-        generation: u64,
-    ) -> Result<(), StoreError> {
-        self.check(lease)?;
-        if let Some(stream) = self.streams.get_mut(stream) {
-            for key in keys {
-                stream.mark_seen(key, generation);
+    /// Whoever waited for this record may go on, in whatever stream it is.
+    fn release_children(&mut self, id: &StreamId, key: Key, now_ms: i64, released: &mut BTreeMap<StreamId, Tally>) {
+        let parent = Parent { stream: id.clone(), key };
+        for (id, stream) in &mut self.streams {
+            if let Some(tally) = stream.parent_arrived(&parent, now_ms, &mut self.numbers) {
+                *released.entry(id.clone()).or_default() += tally;
+                if let Some(at) = &mut stream.checkpoint {
+                    at.totals += tally;
+                }
             }
         }
-        Ok(())
+    }
+
+    pub(super) fn give_up_waiting(
+        &mut self,
+        stream: &StreamId,
+        before_ms: i64,
+        rejection: &Rejection,
+        now_ms: i64,
+    ) -> u64 {
+        let Some(stream) = self.streams.get_mut(stream) else { return 0 };
+        let dead = stream.give_up_waiting(before_ms, rejection, now_ms, &mut self.numbers);
+        if let Some(at) = &mut stream.checkpoint {
+            at.totals += Tally { dead, ..Tally::default() };
+        }
+        dead
     }
 
     pub(super) fn dead_letters(&self, query: &DeadLetterQuery) -> Vec<DeadLetter> {
+        let filter = &query.filter;
         let mut letters: Vec<DeadLetter> = self
             .streams
             .iter()
-            .filter(|(id, _)| query.stream.as_ref().is_none_or(|wanted| wanted == *id))
-            .flat_map(|(id, stream)| stream.dead.iter().map(move |(key, dead)| dead.view(id, key)))
-            .filter(|letter| query.code.as_ref().is_none_or(|code| *code == letter.rejection.code))
-            .filter(|letter| query.ids.is_empty() || query.ids.contains(&letter.id))
+            .filter(|(id, _)| filter.stream.as_ref().is_none_or(|wanted| wanted == *id))
+            .flat_map(|(id, stream)| {
+                let hits = stream.dead.iter().filter(|(_, dead)| dead.matches(filter));
+                hits.map(move |(key, dead)| dead.view(id, key))
+            })
             .filter(|letter| query.after.is_none_or(|after| letter.id > after))
             .collect();
         letters.sort_by_key(|letter| letter.id);
         letters.truncate(query.limit);
         letters
+    }
+
+    pub(super) fn drop_letters(&mut self, filter: &LetterFilter) -> u64 {
+        let wanted = |id: &StreamId| filter.stream.as_ref().is_none_or(|wanted| wanted == id);
+        let mut dropped = 0;
+        for (_, stream) in self.streams.iter_mut().filter(|(id, _)| wanted(id)) {
+            let before = stream.dead.len();
+            stream.dead.retain(|_, dead| !dead.matches(filter));
+            dropped += (before - stream.dead.len()) as u64;
+        }
+        dropped
     }
 }

@@ -2,6 +2,9 @@
 
 mod ledger;
 mod memory;
+mod queue;
+mod row;
+mod settle;
 mod stream;
 
 pub use memory::MemoryStore;

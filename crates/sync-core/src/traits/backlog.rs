@@ -1,7 +1,9 @@
+use std::collections::BTreeMap;
+
 use async_trait::async_trait;
 use record::Key;
 
-use super::{Checkpoint, Lease, Phase, Rejection, Update};
+use super::{Checkpoint, Class, Lease, LetterFilter, Parent, Phase, Rejection, Update};
 use crate::{Digest, Payload, PlanVersion, Position, Seq, StoreError, StreamId, Tally};
 
 /// The durable queue between reader and writer.
@@ -13,15 +15,21 @@ pub trait Backlog: Send + Sync {
     /// When `page.mark_seen` is set, the index rows of all drafts' keys (drafts with [`DraftBody::Filtered`] too) get
     /// `seen = generation` in the same step.
     ///
+    /// An entry whose draft names parents waits for each of them that is not bound in the index of its stream, and is ready
+    /// when the last of them is. A state that takes the place of an older one waits for its own parents only.
+    ///
     /// # Errors
     /// `Fenced` for an old lease; `Conflict` when `advance.expected_version` is not the stored one (nothing is stored;
     /// the caller reloads).
     async fn append(&self, lease: &Lease, page: Page, advance: Advance) -> Result<AppendReport, StoreError>;
 
     /// Claims entries that are due: marked in flight durably before this answers, so the mark is the log of the intent.
-    /// Never an entry while an older one of its key is unsettled. Due verifications come first, as entries with
-    /// `verification` set, once no entry of their key is unsettled; then the others, oldest first, an entry that waited for a
-    /// time of its own like any other of its age. What was due once stays due, also when the calendar jumps back.
+    /// Never an entry while an older one of its key is unsettled, and never one that waits for a parent. Due verifications
+    /// come first, as entries with `verification` set, once no entry of their key is unsettled; then the others by
+    /// [`Class`], the most urgent first, and within a class the oldest first, an entry that waited for a time of its own like
+    /// any other of its age. When that leaves entries of lesser classes behind, up to a quarter of `max` (rounded down) goes
+    /// to them all the same, the oldest first: urgent work does not starve the rest, but for opt-outs, which nothing holds
+    /// up. What was due once stays due, also when the calendar jumps back.
     ///
     /// An upsert that another plan made is left: its bodies may name what the destination has no more
     /// ([`Backlog::outdated`]).
@@ -32,6 +40,9 @@ pub trait Backlog: Send + Sync {
 
     /// Settles claimed entries, with the record index and the counters, in one step. Settling twice is once: an entry
     /// that is not in flight under this lease and in this stream is passed over. `now_ms` dates dead letters.
+    ///
+    /// A record that becomes bound releases, in the same step and in every stream, the entries that waited for it and have no
+    /// other parent to wait for; and it queues again the dead letters of those that were given up waiting for it.
     ///
     /// # Errors
     /// `Fenced` for an old lease.
@@ -48,6 +59,20 @@ pub trait Backlog: Send + Sync {
     /// # Errors
     /// `Fenced` for an old lease.
     async fn inherit(&self, lease: &Lease, stream: &StreamId, due_ms: i64) -> Result<u64, StoreError>;
+
+    /// Gives up on entries that have waited for a parent since before `before_ms`: each becomes a dead letter with the given
+    /// rejection, which the parent's arrival queues again. Answers how many.
+    ///
+    /// # Errors
+    /// `Fenced` for an old lease.
+    async fn give_up_waiting(
+        &self,
+        lease: &Lease,
+        stream: &StreamId,
+        before_ms: i64,
+        rejection: &Rejection,
+        now_ms: i64,
+    ) -> Result<u64, StoreError>;
 
     /// Keys with an unsettled upsert or a waiting verification that another plan than this one made, in key order after
     /// `after`, at most `limit`. They are read again at the source, and appended with [`Page::refresh`] set.
@@ -80,6 +105,12 @@ pub trait Backlog: Send + Sync {
     /// # Errors
     /// When the store cannot be read.
     async fn dead_letters(&self, query: &DeadLetterQuery) -> Result<Vec<DeadLetter>, StoreError>;
+
+    /// Forgets dead letters. What is known of their records' state at the destination stays. Answers how many.
+    ///
+    /// # Errors
+    /// `Fenced` for an old lease.
+    async fn drop_dead_letters(&self, lease: &Lease, filter: &LetterFilter) -> Result<u64, StoreError>;
 }
 
 /// One page of changes, already decided by the transform.
@@ -89,9 +120,14 @@ pub struct Page {
     pub stream: StreamId,
     /// The plan that made the drafts.
     pub plan: PlanVersion,
+    /// How urgent what comes of it is. A state that takes the place of a more urgent one is as urgent as that.
+    pub class: Class,
+    /// An operator wants these records written whatever is known of the destination: nothing is taken for unchanged or
+    /// stale, and what comes of it is written even if it equals what was written last.
+    pub replay: bool,
     /// One per change, in order.
     pub drafts: Vec<Draft>,
-    /// Set in a snapshot after the first: keys are marked as met by this generation.
+    /// Set in a snapshot after the first and while a sweep goes on: keys are marked as met by this generation or pass.
     pub mark_seen: Option<u64>,
     /// The keys were read again because another plan made what is unsettled of them: before a draft is decided, unclaimed
     /// upserts and waiting verifications that another plan made for its key are removed. An entry counts as superseded;
@@ -108,6 +144,8 @@ pub struct Draft {
     pub key: Key,
     /// The source's row version.
     pub version: Option<i64>,
+    /// The records that have to be there before this one is written.
+    pub parents: Vec<Parent>,
     /// What is to happen.
     pub body: DraftBody,
 }
@@ -187,6 +225,10 @@ pub struct Entry {
     /// Whether an earlier attempt may have taken effect: one of this entry, or one of an entry of the key that ended with
     /// its outcome open.
     pub unknown: bool,
+    /// How urgent it is.
+    pub class: Class,
+    /// Whether it is to be written even if it equals what was written last.
+    pub replay: bool,
     /// Whether this is the second look after an unknown outcome; not counted in the tally.
     pub verification: bool,
     /// The plan that made it.
@@ -283,6 +325,9 @@ pub struct SettleReport {
     pub tally: Tally,
     /// Settlements passed over because their entry is not in flight under this lease.
     pub passed_over: u64,
+    /// Streams in which something is ready that had waited for a parent, with what was counted there: a dead letter that is
+    /// queued again counts as read once more.
+    pub released: BTreeMap<StreamId, Tally>,
 }
 
 /// Depth and age of a stream's backlog.
@@ -295,13 +340,15 @@ pub struct BacklogStats {
     pub in_flight: u64,
     /// Entries whose outcome is unknown.
     pub unknown: u64,
+    /// Entries that wait for a parent; counted in `queued` as well.
+    pub waiting: u64,
     /// Verifications, waiting or claimed; they are no backlog.
     pub verifications: u64,
     /// Dead letters.
     pub dead: u64,
     /// When the oldest unsettled entry was appended, in milliseconds since 1970 (UTC).
     pub oldest_ms: Option<i64>,
-    /// When the next unsettled, unclaimed entry is due.
+    /// When the next unsettled, unclaimed entry that waits for no parent is due.
     pub next_due_ms: Option<i64>,
     /// When the next verification is due.
     pub next_verification_ms: Option<i64>,
@@ -314,15 +361,11 @@ impl BacklogStats {
     }
 }
 
-/// Which dead letters.
+/// A page of dead letters.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct DeadLetterQuery {
-    /// Of this stream only.
-    pub stream: Option<StreamId>,
-    /// With this code only.
-    pub code: Option<String>,
-    /// With these ids only; empty for all.
-    pub ids: Vec<u64>,
+    /// Which.
+    pub filter: LetterFilter,
     /// After this id.
     pub after: Option<u64>,
     /// At most so many.

@@ -1,10 +1,12 @@
 //! The seams of the engine: what a host brings (source, transform, destination, store, observer).
 
 mod backlog;
+mod class;
 mod destination;
 mod lease_store;
 mod observer;
 mod record_index;
+mod request;
 mod source;
 mod state_store;
 mod transform;
@@ -15,13 +17,15 @@ pub use backlog::{
     Advance, AppendReport, Backlog, BacklogStats, ClaimRequest, DeadLetter, DeadLetterQuery, Draft, DraftBody, Effect,
     Entry, EntryBody, Page, SettleReport, Settlement, Verdict,
 };
+pub use class::Class;
 pub use destination::{Action, Attempt, Destination, DestinationCaps, Outcome, Report, WriteOp};
 pub use lease_store::{Lease, LeaseStore, OwnerId};
 pub use observer::{NoObserver, Observer, SyncEvent};
 pub use record_index::{IndexRow, RecordIndex};
-pub use source::{BatchLimit, ChangeBatch, Source, SourceCaps};
+pub use request::{LetterFilter, PendingRequest, ReplayStart, Request};
+pub use source::{BatchLimit, ChangeBatch, ScanDepth, ScanPage, ScannedRow, Source, SourceCaps};
 pub use state_store::{Checkpoint, Phase, StateStore};
-pub use transform::{Decision, Rejection, Transform, Update};
+pub use transform::{Decision, Parent, Rejection, Transform, Update};
 
 /// The four faces of one ledger. Implemented for everything that has all four.
 pub trait Store: LeaseStore + StateStore + Backlog + RecordIndex + Debug {
@@ -35,7 +39,7 @@ pub trait Store: LeaseStore + StateStore + Backlog + RecordIndex + Debug {
 pub struct StoreCaps {
     /// Whether what was acknowledged survives the end of the process.
     pub durable: bool,
-    /// Whether several processes may share it.
+    /// Whether several processes may share it. Its leases then end by themselves.
     pub shared: bool,
 }
 

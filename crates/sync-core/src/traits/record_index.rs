@@ -12,9 +12,9 @@ pub struct IndexRow {
     /// The digest of the update body last written; `None` when an attempt ended with its outcome open, so that nobody knows
     /// what the destination holds of the key.
     pub digest: Option<Digest>,
-    /// The source version last written.
+    /// The source version last written, or met unchanged since.
     pub version: Option<i64>,
-    /// The newest generation in which a snapshot met this key.
+    /// The newest generation or pass that met this key.
     pub seen: u64,
 }
 
@@ -26,6 +26,13 @@ pub trait RecordIndex: Send + Sync {
     /// # Errors
     /// When the store cannot be read.
     async fn get_many(&self, stream: &StreamId, keys: &[Key]) -> Result<Vec<Option<IndexRow>>, StoreError>;
+
+    /// The newest source version known of each key, in their order: of what was written, of what waits in the backlog, and of
+    /// what became a dead letter. `None` where none is known.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    async fn known_versions(&self, stream: &StreamId, keys: &[Key]) -> Result<Vec<Option<i64>>, StoreError>;
 
     /// How many records the destination holds, or may hold.
     ///

@@ -1,6 +1,6 @@
 use async_trait::async_trait;
 
-use super::Lease;
+use super::{Lease, PendingRequest, Request};
 use crate::{Position, StoreError, StreamId, Tally};
 
 /// Whether a stream is reading the whole table or the changes after it.
@@ -56,7 +56,25 @@ pub trait StateStore: Send + Sync {
     /// When the store cannot be read.
     async fn get(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError>;
 
-    /// Puts a small value (pause gate, last error, requests of operators).
+    /// Leaves a request of an operator. It needs no lease: whoever runs the workflow carries it out. Answers its number.
+    ///
+    /// # Errors
+    /// When the store cannot be written.
+    async fn leave_request(&self, request: &Request, now_ms: i64) -> Result<u64, StoreError>;
+
+    /// Requests that nobody has carried out yet, oldest first.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    async fn requests(&self) -> Result<Vec<PendingRequest>, StoreError>;
+
+    /// Removes a request that was carried out. One that is gone already is no error.
+    ///
+    /// # Errors
+    /// `Fenced` for an old lease.
+    async fn finish_request(&self, lease: &Lease, id: u64) -> Result<(), StoreError>;
+
+    /// Puts a small value (pause gate, last error, how far a sweep is).
     ///
     /// # Errors
     /// `Fenced` for an old lease.

@@ -1,8 +1,8 @@
 use std::fmt::{self, Debug};
 
-use record::Change;
+use record::{Change, Key};
 
-use crate::{Digest, Payload, PlanVersion};
+use crate::{Digest, Payload, PlanVersion, StreamId};
 
 /// From a change at the source to what the destination is to hold. Pure: same input, same answer, no I/O.
 pub trait Transform: Debug + Send + Sync {
@@ -12,8 +12,34 @@ pub trait Transform: Debug + Send + Sync {
     /// A [`Rejection`] when this record cannot be mapped: it becomes a dead letter and holds up nothing else.
     fn decide(&self, change: &Change) -> Result<Decision, Rejection>;
 
+    /// Decides about one change while an operator has all records written again: then a body also carries what is otherwise
+    /// written only at the first time. The digest is that of [`Transform::decide`].
+    ///
+    /// # Errors
+    /// As [`Transform::decide`].
+    fn decide_replay(&self, change: &Change) -> Result<Decision, Rejection> {
+        self.decide(change)
+    }
+
+    /// The records that have to be at the destination before this one is written. Asked for changes whose decision is to
+    /// write them. An entry waits for each parent that is not there yet.
+    ///
+    /// Chains of parents must end: a record that is its own ancestor waits in vain and becomes a dead letter.
+    fn parents(&self, _change: &Change) -> Vec<Parent> {
+        Vec::new()
+    }
+
     /// Changes whenever the meaning of [`Transform::decide`] does.
     fn version(&self) -> PlanVersion;
+}
+
+/// A record that another one depends on.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Parent {
+    /// The stream that writes it, of the same store.
+    pub stream: StreamId,
+    /// Its key there.
+    pub key: Key,
 }
 
 /// What is to happen with one change.

@@ -80,7 +80,7 @@ async fn acquire(
 ) -> Result<Option<Lease>, StatusReason> {
     let owner = OwnerId(format!("process {}", std::process::id()).into());
     loop {
-        match spec.store.acquire(&spec.name, &owner).await {
+        match spec.store.acquire(&spec.name, &owner, spec.options.lease_ttl).await {
             Ok(Some(lease)) => {
                 board.clear(Holder::Lease);
                 return Ok(Some(lease));

@@ -104,7 +104,7 @@ fn upsert(key: &Key, version: i64, text: &str) -> Change {
 #[async_trait]
 impl Source for FakeSource {
     fn capabilities(&self) -> SourceCaps {
-        SourceCaps { deletes: true }
+        SourceCaps { deletes: true, ..SourceCaps::default() }
     }
 
     async fn read(&self, after: Option<&Position>, limit: BatchLimit) -> Result<ChangeBatch, EndpointError> {

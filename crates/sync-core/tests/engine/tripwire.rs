@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use record::Key;
 use sync_core::store::MemoryStore;
 use sync_core::traits::{
     Advance, AppendReport, Backlog, BacklogStats, Checkpoint, ClaimRequest, DeadLetter, DeadLetterQuery, Entry,
-    IndexRow, Lease, LeaseStore, OwnerId, Page, RecordIndex, SettleReport, Settlement, StateStore, Store, StoreCaps,
+    IndexRow, Lease, LeaseStore, LetterFilter, OwnerId, Page, PendingRequest, RecordIndex, Rejection, Request,
+    SettleReport, Settlement, StateStore, Store, StoreCaps,
 };
 use sync_core::{PlanVersion, StoreError, StoreErrorKind, StreamId};
 use tokio::sync::Notify;
@@ -78,8 +80,11 @@ impl Store for WiredStore {
 
 #[async_trait]
 impl LeaseStore for WiredStore {
-    async fn acquire(&self, resource: &str, owner: &OwnerId) -> Result<Option<Lease>, StoreError> {
-        self.around(self.inner.acquire(resource, owner)).await
+    async fn acquire(&self, resource: &str, owner: &OwnerId, ttl: Duration) -> Result<Option<Lease>, StoreError> {
+        self.around(self.inner.acquire(resource, owner, ttl)).await
+    }
+    async fn renew(&self, lease: &Lease, ttl: Duration) -> Result<Lease, StoreError> {
+        self.around(self.inner.renew(lease, ttl)).await
     }
     async fn release(&self, lease: Lease) -> Result<(), StoreError> {
         self.around(self.inner.release(lease)).await
@@ -99,6 +104,15 @@ impl StateStore for WiredStore {
     }
     async fn put(&self, lease: &Lease, name: &str, value: &[u8]) -> Result<(), StoreError> {
         self.around(self.inner.put(lease, name, value)).await
+    }
+    async fn leave_request(&self, request: &Request, now_ms: i64) -> Result<u64, StoreError> {
+        self.inner.leave_request(request, now_ms).await
+    }
+    async fn requests(&self) -> Result<Vec<PendingRequest>, StoreError> {
+        self.around(self.inner.requests()).await
+    }
+    async fn finish_request(&self, lease: &Lease, id: u64) -> Result<(), StoreError> {
+        self.around(self.inner.finish_request(lease, id)).await
     }
 }
 
@@ -135,11 +149,24 @@ impl Backlog for WiredStore {
     async fn inherit(&self, lease: &Lease, stream: &StreamId, due_ms: i64) -> Result<u64, StoreError> {
         self.around(self.inner.inherit(lease, stream, due_ms)).await
     }
+    async fn give_up_waiting(
+        &self,
+        lease: &Lease,
+        stream: &StreamId,
+        before_ms: i64,
+        rejection: &Rejection,
+        now_ms: i64,
+    ) -> Result<u64, StoreError> {
+        self.around(self.inner.give_up_waiting(lease, stream, before_ms, rejection, now_ms)).await
+    }
     async fn stats(&self, stream: &StreamId) -> Result<BacklogStats, StoreError> {
         self.around(self.inner.stats(stream)).await
     }
     async fn dead_letters(&self, query: &DeadLetterQuery) -> Result<Vec<DeadLetter>, StoreError> {
         self.inner.dead_letters(query).await
+    }
+    async fn drop_dead_letters(&self, lease: &Lease, filter: &LetterFilter) -> Result<u64, StoreError> {
+        self.around(self.inner.drop_dead_letters(lease, filter)).await
     }
 }
 
@@ -147,6 +174,9 @@ impl Backlog for WiredStore {
 impl RecordIndex for WiredStore {
     async fn get_many(&self, stream: &StreamId, keys: &[Key]) -> Result<Vec<Option<IndexRow>>, StoreError> {
         self.inner.get_many(stream, keys).await
+    }
+    async fn known_versions(&self, stream: &StreamId, keys: &[Key]) -> Result<Vec<Option<i64>>, StoreError> {
+        self.around(self.inner.known_versions(stream, keys)).await
     }
     async fn bound_count(&self, stream: &StreamId) -> Result<u64, StoreError> {
         self.around(self.inner.bound_count(stream)).await

@@ -5,10 +5,10 @@ use sync_core::{StoreError, StoreErrorKind};
 
 use super::begin;
 use crate::Ground;
-use crate::book::{Book, WORKFLOW, done, key, state};
+use crate::book::{Book, TTL, WORKFLOW, done, key, state};
 
 async fn acquire(book: &Book) -> Lease {
-    book.store.acquire(WORKFLOW, &OwnerId("other".into())).await.unwrap().unwrap()
+    book.store.acquire(WORKFLOW, &OwnerId("suite".into()), TTL).await.unwrap().unwrap()
 }
 
 /// Over takeovers, release and the end of the process.

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use super::{Lane, next_claim};
-use crate::traits::{Entry, EntryBody, Verdict};
+use crate::traits::{Class, Entry, EntryBody, Verdict};
 use crate::{PlanVersion, Seq};
 
 const NOW: Duration = Duration::from_secs(100);
@@ -89,6 +89,8 @@ fn entry() -> Entry {
         version: None,
         attempt: 1,
         unknown: false,
+        class: Class::Live,
+        replay: false,
         verification: false,
         plan: PlanVersion(1),
         bound: true,
