@@ -189,6 +189,7 @@ fn workflow(
         Workflow::builder(ingress::NAME).store(store).clock(clock.clone()).observer(observer).options(options);
     for stream in streams {
         workflow = workflow.stream(StreamConfig {
+            class: sync_core::traits::Class::Live,
             id: stream.id,
             rank: stream.rank,
             source: stream.source,

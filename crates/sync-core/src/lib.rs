@@ -123,6 +123,7 @@
 //!     .stream(StreamConfig {
 //!         id: StreamId::new("greetings/names"),
 //!         rank: 0,
+//!         class: Class::Live,
 //!         source: Arc::new(Names),
 //!         transform: Arc::new(Greet),
 //!         destination: greetings.clone(),

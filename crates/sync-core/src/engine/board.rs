@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{Notify, watch};
 
+use super::reader::Order;
 use crate::traits::{Observer, SyncEvent};
 use crate::{StatusReason, StreamId, Tally, WorkflowState, WorkflowStatus};
 
@@ -20,6 +21,8 @@ pub(crate) enum Holder {
     Writer(usize),
     /// More records vanished than may be deleted.
     Brake(usize),
+    /// The position will soon be served no more.
+    Guard(usize),
 }
 
 /// Counts of one stream in this run.
@@ -30,6 +33,8 @@ struct Row {
     /// Unsettled entries, signed because a settlement may be counted before the append that made its entry.
     depth: watch::Sender<i64>,
     first_snapshot: AtomicBool,
+    orders: Mutex<Vec<Order>>,
+    ordered: Notify,
 }
 
 /// The shared board of a run.
@@ -43,6 +48,8 @@ pub(crate) struct Board {
     pub(crate) wake: Notify,
     readers: AtomicUsize,
     retries: AtomicU64,
+    /// How many streams have not carried out an order yet.
+    shared_orders: Mutex<BTreeMap<u64, usize>>,
 }
 
 impl Board {
@@ -55,6 +62,8 @@ impl Board {
                 tally: Mutex::default(),
                 depth: watch::Sender::new(0),
                 first_snapshot: AtomicBool::new(true),
+                orders: Mutex::default(),
+                ordered: Notify::new(),
             })
             .collect();
         Self {
@@ -65,6 +74,7 @@ impl Board {
             wake: Notify::new(),
             readers,
             retries: AtomicU64::new(0),
+            shared_orders: Mutex::default(),
         }
     }
 
@@ -186,6 +196,48 @@ impl Board {
         if !first {
             self.wake.notify_one();
         }
+    }
+
+    /// Says to how many streams an order is given.
+    pub(crate) fn share_order(&self, id: u64, streams: usize) {
+        self.shared_orders.lock().unwrap_or_else(PoisonError::into_inner).insert(id, streams);
+    }
+
+    /// A stream carried out its part; answers whether it was the last.
+    pub(crate) fn order_done(&self, id: u64) -> bool {
+        let mut shared = self.shared_orders.lock().unwrap_or_else(PoisonError::into_inner);
+        let left = shared.entry(id).or_insert(1);
+        *left = left.saturating_sub(1);
+        *left == 0
+    }
+
+    pub(crate) fn order(&self, stream: usize, order: Order) {
+        if let Some(row) = self.rows.get(stream) {
+            row.orders.lock().unwrap_or_else(PoisonError::into_inner).push(order);
+            row.ordered.notify_one();
+        }
+    }
+
+    pub(crate) fn has_orders(&self, stream: usize) -> bool {
+        self.rows.get(stream).is_some_and(|row| !row.orders.lock().unwrap_or_else(PoisonError::into_inner).is_empty())
+    }
+
+    pub(crate) fn take_orders(&self, stream: usize) -> Vec<Order> {
+        let orders = self.rows.get(stream).map(|row| row.orders.lock().unwrap_or_else(PoisonError::into_inner));
+        orders.map(|mut orders| std::mem::take(&mut *orders)).unwrap_or_default()
+    }
+
+    /// Waits until a stream is given an order.
+    pub(crate) async fn ordered(&self, stream: usize) {
+        match self.rows.get(stream) {
+            Some(row) => row.ordered.notified().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// The place of a stream on the board.
+    pub(crate) fn place(&self, stream: &StreamId) -> Option<usize> {
+        self.rows.iter().position(|row| row.id == *stream)
     }
 
     pub(crate) fn reader_finished(&self) {

@@ -196,10 +196,10 @@ impl Lane {
             self.looked = Look::No;
             return;
         }
-        self.looked = Look::Seen { idle: readers_done && stats.depth() == 0 };
+        self.looked = Look::Seen { idle: readers_done && stats.depth() == stats.waiting };
         let next = [stats.next_due_ms, stats.next_verification_ms].into_iter().flatten().min();
         // An entry without a due time is one that somebody else still holds: look again now and then.
-        let next = next.or_else(|| (stats.depth() > 0).then(|| wall_ms.saturating_add(1_000)));
+        let next = next.or_else(|| (stats.depth() > stats.waiting).then(|| wall_ms.saturating_add(1_000)));
         self.due = next.map(|at_ms| {
             let wait = Duration::from_millis(u64::try_from(at_ms.saturating_sub(wall_ms)).unwrap_or(0));
             // What is due and was not claimed is looked for ever more rarely; and the calendar may jump.

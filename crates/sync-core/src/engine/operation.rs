@@ -35,7 +35,7 @@ pub(super) async fn perform(
     let Some(stream) = run.spec.streams.get(lane) else {
         return OperationEnd { lane, entry, verdict: Some(Verdict::Released), history, pausing: Pausing::No };
     };
-    let attempt = Attempt { number: entry.attempt, in_doubt: entry.unknown };
+    let attempt = Attempt { number: entry.attempt, in_doubt: entry.unknown, class: entry.class };
     let (mut machine, mut action) = EntryMachine::start(entry, history, &policy);
     let mut error: Option<EndpointError> = None;
     loop {

@@ -14,7 +14,8 @@ pub struct EngineOptions {
     pub settle_batch: usize,
     /// How long a settlement waits at most for others to be written with.
     pub settle_linger: Duration,
-    /// Keys looked at per step when records that vanished are searched.
+    /// Keys looked at per step when records are asked for one by one: those that vanished, that a sweep found, or whose dead
+    /// letters are queued again.
     pub sweep_chunk: usize,
     /// How many records may be deleted because a new snapshot did not meet them.
     pub brake: DeleteBrake,
@@ -30,6 +31,12 @@ pub struct EngineOptions {
     /// Unknown outcomes in a row after which writing pauses: the service has trouble, and each further request would only
     /// leave one more record in doubt.
     pub unknown_streak: u32,
+    /// How often the whole table of a stream is passed over beside its changes, to find what was missed; `None` for never.
+    pub audit_every: Option<Duration>,
+    /// How long an entry waits for its parent before it becomes a dead letter (which the parent's arrival queues again).
+    pub parent_wait: Duration,
+    /// How long dead letters are kept; `None` for ever.
+    pub dead_letter_retention: Option<Duration>,
     /// How long a lease holds when it is not renewed, where leases end by themselves. It is renewed after a third of that.
     pub lease_ttl: Duration,
     /// How long a graceful stop waits for requests in flight. What is not answered by then is left as unknown.
@@ -50,6 +57,9 @@ impl Default for EngineOptions {
             poison_threshold: 8,
             unknown_rounds: 3,
             unknown_streak: 16,
+            audit_every: Some(Duration::from_secs(7 * 24 * 3600)),
+            parent_wait: Duration::from_secs(24 * 3600),
+            dead_letter_retention: Some(Duration::from_secs(30 * 24 * 3600)),
             lease_ttl: Duration::from_secs(30),
             stop_deadline: Duration::from_secs(30),
         }

@@ -1,17 +1,29 @@
 //! The reader of one stream as a pure machine: inputs in, actions out, no clock, no store, no waiting.
 
+pub(crate) mod guardian;
+mod pass;
+mod passing;
 mod protocol;
 mod recheck;
 mod refresh;
-mod sweep;
+mod vanished;
 
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use self::pass::ScanStep;
+use self::passing::Requeue;
 use self::refresh::Refresh;
-use self::sweep::Sweep;
+use self::vanished::Vanished;
 use super::policy::{Trouble, delay, millis};
-use crate::traits::{Advance, Checkpoint, Phase, SyncEvent};
+use crate::traits::{Advance, Checkpoint, Class, PassKind, Phase, PositionState, SyncEvent};
 use crate::{EndpointErrorKind, Position, StatusReason};
 
-pub use protocol::{Absent, Context, ReadPage, ReaderAction, ReaderConfig, ReaderInput};
+pub use pass::{PassNote, RunningPass};
+pub use protocol::{Absent, Context, Order, OrderKind, ReadPage, ReaderAction, ReaderConfig, ReaderInput, ScannedPage};
+
+/// How long a pass that waits for room in the backlog waits before it looks again.
+const ROOM_POLL: Duration = Duration::from_secs(5);
 
 /// The end of the page that was appended last.
 #[derive(Debug, Clone, Copy)]
@@ -26,8 +38,10 @@ struct Tail {
 enum Storing {
     Nothing,
     Page,
-    SweepPage,
+    VanishedPage,
     RefreshPage,
+    RequeuePage,
+    ScanPage { replay: bool },
     Reset,
 }
 
@@ -42,18 +56,30 @@ pub struct ReaderMachine {
     ready: Option<ReadPage>,
     failed: Option<Trouble>,
     tail: Option<Tail>,
-    /// Waiting, or a step of the search is under way.
+    /// When the change feed last answered that there was no more.
+    polled_at: Option<Duration>,
+    /// When the change feed last answered, by the calendar; what the age of the position is counted from.
+    answered_ms: Option<i64>,
+    position_state: PositionState,
+    /// Waiting, or a step of something beside reading is under way.
     busy: bool,
     stale: bool,
     failures: u32,
     resets: u32,
-    sweep_due: bool,
-    /// Nothing older than the snapshot was unsettled when the store was asked last.
-    sweep_ready: bool,
+    note: PassNote,
+    scan: Option<ScanStep>,
+    /// A page of a scan whose rows are being appended.
+    in_hand: Option<ScannedPage>,
+    vanished: Option<Vanished>,
+    /// Nothing older than the pass was unsettled when the store was asked last.
+    vanish_ready: bool,
     /// The store was asked that since the last poll.
-    sweep_asked: bool,
-    sweep: Option<Sweep>,
+    vanish_asked: bool,
     braked: bool,
+    orders: VecDeque<Order>,
+    requeue: Option<Requeue>,
+    /// An order whose consequences are noted just now.
+    finishing: Option<u64>,
     /// Something in the backlog may have been made by another plan.
     outdated: bool,
     /// The store has a note of that other plan.
@@ -75,15 +101,23 @@ impl ReaderMachine {
             ready: None,
             failed: None,
             tail: None,
+            polled_at: None,
+            answered_ms: None,
+            position_state: PositionState::Fresh,
             busy: false,
             stale: false,
             failures: 0,
             resets: 0,
-            sweep_due: false,
-            sweep_ready: false,
-            sweep_asked: false,
-            sweep: None,
+            note: PassNote::default(),
+            scan: None,
+            in_hand: None,
+            vanished: None,
+            vanish_ready: false,
+            vanish_asked: false,
             braked: false,
+            orders: VecDeque::new(),
+            requeue: None,
+            finishing: None,
             outdated: false,
             noted: false,
             refresh: None,
@@ -106,6 +140,7 @@ impl ReaderMachine {
             return out;
         }
         self.take(now, input, &mut out);
+        self.guard(now, &mut out);
         if !self.ended && !self.busy {
             self.pump(now, &mut out);
         }
@@ -114,12 +149,12 @@ impl ReaderMachine {
 
     fn take(&mut self, now: Context, input: ReaderInput, out: &mut Vec<ReaderAction>) {
         match input {
-            ReaderInput::Loaded { checkpoint, sweep, plan } => {
+            ReaderInput::Loaded { checkpoint, note, plan } => {
                 self.busy = false;
                 self.outdated = plan != Some(self.config.plan);
                 self.noted = plan.is_some();
-                // The note may be about a generation that never began; then an earlier search may be unfinished as well.
-                self.sweep_due = sweep.is_some() && sweep >= checkpoint.as_ref().map(|found| found.generation);
+                self.note = note;
+                self.answered_ms = checkpoint.as_ref().filter(|at| at.position.is_some()).map(|at| at.at_ms);
                 self.checkpoint = checkpoint;
                 self.tail = None;
             }
@@ -133,9 +168,10 @@ impl ReaderMachine {
                     self.failed = Some(stuck());
                     return;
                 }
-                if self.failures > 0 {
-                    self.failures = 0;
-                    out.push(ReaderAction::Trouble(None));
+                self.over(out);
+                self.answered_ms = Some(now.now_ms);
+                if !page.more {
+                    self.polled_at = Some(now.now);
                 }
                 self.ready = Some(page);
             }
@@ -154,11 +190,15 @@ impl ReaderMachine {
                 self.storing = Storing::Nothing;
                 self.stale = true;
             }
-            ReaderInput::SweepMarked => {
+            ReaderInput::Noted => {
                 self.busy = false;
                 if let Some(generation) = self.reset_to.take() {
                     self.storing = Storing::Reset;
                     out.push(ReaderAction::Reset { expected_version: self.version(), generation });
+                }
+                if let Some(id) = self.finishing.take() {
+                    self.busy = true;
+                    out.push(ReaderAction::FinishOrder(id));
                 }
             }
             ReaderInput::PlanMarked => {
@@ -168,15 +208,23 @@ impl ReaderMachine {
             }
             ReaderInput::UnsettledBefore(unsettled) => {
                 self.busy = false;
-                self.sweep_ready = !unsettled;
-                if unsettled {
-                    // Not now; the next poll asks again.
-                    self.sweep_asked = true;
-                }
+                self.vanish_ready = !unsettled;
+                // If so, not now; the next poll asks again.
+                self.vanish_asked = unsettled;
             }
             ReaderInput::Outdated(_) => self.refresh_input(input, out),
+            ReaderInput::Letters(_) => self.requeue_input(input, out),
+            ReaderInput::Scanned(_) | ReaderInput::Known(_) | ReaderInput::Marked => self.scan_input(input, out),
+            ReaderInput::ScanFailed(trouble) => self.scan_failed(trouble),
             ReaderInput::Fetched(_) if self.refresh.is_some() => self.refresh_input(input, out),
-            ReaderInput::Bound(_) | ReaderInput::Unseen(_) | ReaderInput::Fetched(_) => self.sweep_input(input, out),
+            ReaderInput::Fetched(_) if self.requeue.is_some() => self.requeue_input(input, out),
+            ReaderInput::Fetched(_) if self.fetching_for_scan() => self.scan_input(input, out),
+            ReaderInput::Bound(_) | ReaderInput::Unseen(_) | ReaderInput::Fetched(_) => self.vanished_input(input, out),
+            ReaderInput::Orders(orders) => {
+                self.busy = false;
+                self.orders.extend(orders);
+            }
+            ReaderInput::OrderFinished => self.busy = false,
             ReaderInput::FetchFailed(trouble) => {
                 self.busy = false;
                 self.failed = Some(Trouble {
@@ -190,7 +238,7 @@ impl ReaderMachine {
             }
             ReaderInput::Woken => {
                 self.busy = false;
-                self.sweep_asked = false;
+                self.vanish_asked = false;
                 if self.throttled && now.backlog <= self.config.high_water / 2 {
                     self.throttled = false;
                 }
@@ -203,17 +251,20 @@ impl ReaderMachine {
             Storing::Reset => {
                 self.tail = None;
                 self.ready = None;
-                self.sweep = None;
-                self.refresh = None;
+                self.forget_steps();
                 self.braked = false;
-                self.sweep_due = true;
-                self.sweep_ready = false;
                 out.push(ReaderAction::Emit(SyncEvent::Resnapshot {
                     stream: self.config.stream.clone(),
                     generation: checkpoint.generation,
                 }));
             }
-            Storing::SweepPage => self.sweep = self.sweep.take().map(Sweep::appended),
+            Storing::VanishedPage => self.vanished = self.vanished.take().map(Vanished::appended),
+            Storing::RequeuePage => self.requeued(),
+            Storing::ScanPage { .. } => {
+                if let Some(page) = self.in_hand.take() {
+                    self.page_done(page, out);
+                }
+            }
             Storing::RefreshPage => self.refresh = self.refresh.take().map(Refresh::appended),
             Storing::Page => {
                 if self.tail.is_some_and(|tail| tail.phase == Phase::Snapshot && !tail.more) {
@@ -239,8 +290,7 @@ impl ReaderMachine {
                 self.stale = false;
                 self.ready = None;
                 self.failed = None;
-                self.sweep = None;
-                self.refresh = None;
+                self.forget_steps();
                 self.busy = true;
                 out.push(ReaderAction::Load);
             }
@@ -261,11 +311,29 @@ impl ReaderMachine {
             self.refresh_step(out);
             return;
         }
-        if self.sweep.is_some() {
-            self.sweep_step(out);
+        if self.requeue.is_some() {
+            self.requeue_step(out);
+            return;
+        }
+        if self.vanished.is_some() {
+            self.vanished_step(now, out);
+            return;
+        }
+        if self.scan_under_way() {
+            self.scan_step(now, out);
             return;
         }
         self.next_read(now, out);
+    }
+
+    /// What was going on beside reading begins anew, from what is noted of it.
+    fn forget_steps(&mut self) {
+        self.scan = None;
+        self.in_hand = None;
+        self.vanished = None;
+        self.refresh = None;
+        // An order that was not carried out is handed over again by the next run.
+        self.requeue = None;
     }
 
     fn append(&mut self, now: Context, page: ReadPage, out: &mut Vec<ReaderAction>) {
@@ -280,15 +348,18 @@ impl ReaderMachine {
             self.next_read(now, out);
             return;
         }
-        if page.more && now.backlog <= self.config.high_water && !self.outdated {
+        let note_first = snapshot && page.more && self.closing_unnoted();
+        if page.more && now.backlog <= self.config.high_water && !self.outdated && !note_first {
             // One page ahead: it is read while this one is appended.
             self.read(Some(page.next.clone()), out);
         }
         self.storing = Storing::Page;
         out.push(ReaderAction::Append {
             drafts: page.drafts,
-            mark_seen: (generation > 1 && (snapshot || self.sweep_due)).then_some(generation),
+            mark_seen: self.pass_number().or((generation > 1 && (snapshot || self.pass_open())).then_some(generation)),
             advance: Advance { expected_version: self.version(), generation, phase, position: page.next },
+            class: if snapshot { Class::Backfill } else { self.config.class },
+            replay: false,
             snapshot,
             refresh: self.outdated,
         });
@@ -298,49 +369,46 @@ impl ReaderMachine {
         if self.outdated && self.refresh_outdated(out) {
             return;
         }
-        let incremental = self.checkpoint.as_ref().is_some_and(|at| at.phase == Phase::Incremental);
+        let phase = self.checkpoint.as_ref().map(|at| at.phase);
+        let mid_snapshot =
+            phase == Some(Phase::Snapshot) && self.checkpoint.as_ref().is_some_and(|at| at.position.is_some());
+        if mid_snapshot && self.note_closing(out) {
+            return;
+        }
+        if self.order_step(now, out) {
+            return;
+        }
         let tail = self.tail;
         let at_end = tail.is_some_and(|tail| !tail.more);
-        if incremental && self.sweep_due && !self.braked && tail.is_none_or(|tail| !tail.more) {
-            if !self.config.sweep {
-                self.sweep_due = false;
-                self.busy = true;
-                out.push(ReaderAction::MarkSweep(None));
-                return;
-            }
-            // What an older entry will leave at the destination is not in the index yet, so the search would pass it over.
-            if now.backlog == 0 || self.sweep_ready {
-                self.sweep = Some(Sweep::new(self.generation()));
-                self.sweep_step(out);
-                return;
-            }
-            if !self.sweep_asked {
-                self.busy = true;
-                out.push(ReaderAction::UnsettledBefore(self.generation()));
-                return;
-            }
+        let poll_due = self.polled_at.is_none_or(|at| now.now.saturating_sub(at) >= self.config.poll_every);
+        if phase == Some(Phase::Incremental) && at_end && !poll_due && self.pass_step(now, out) {
+            return;
         }
         let caught_up = at_end && tail.is_some_and(|tail| tail.phase == Phase::Incremental);
-        if caught_up && self.config.until_idle && tail.is_some_and(|tail| tail.empty) {
-            if self.sweep_due && !self.braked {
-                self.busy = true;
-                out.push(ReaderAction::WaitBacklog(0));
-                return;
-            }
+        let quiet = caught_up && self.config.until_idle && tail.is_some_and(|tail| tail.empty);
+        if quiet && !self.pass_open() {
             self.ended = true;
             out.push(ReaderAction::Finish);
             return;
         }
-        if caught_up && !self.config.until_idle {
-            self.tail = None;
+        if caught_up && !poll_due && (quiet || !self.config.until_idle) {
             self.busy = true;
-            out.push(ReaderAction::Wait(self.config.poll_every));
+            let at = self.polled_at.unwrap_or(now.now);
+            let left = (at + self.config.poll_every).saturating_sub(now.now);
+            out.push(match self.note.running.as_ref().filter(|_| !self.braked) {
+                // A pass waits: for what is older than it, or for room.
+                Some(running) if running.scanned && self.config.until_idle => ReaderAction::WaitBacklog(0, Some(left)),
+                Some(running) if !running.scanned => {
+                    ReaderAction::WaitBacklog(self.config.high_water / 4, Some(left.min(ROOM_POLL)))
+                }
+                _ => ReaderAction::Wait(left),
+            });
             return;
         }
         if self.throttled || now.backlog > self.config.high_water {
             self.throttled = true;
             self.busy = true;
-            out.push(ReaderAction::WaitBacklog(self.config.high_water / 2));
+            out.push(ReaderAction::WaitBacklog(self.config.high_water / 2, None));
             return;
         }
         let after = self.checkpoint.as_ref().and_then(|at| at.position.clone());
@@ -349,7 +417,9 @@ impl ReaderMachine {
 
     fn read(&mut self, after: Option<Position>, out: &mut Vec<ReaderAction>) {
         self.reading = Some(after.clone());
-        out.push(ReaderAction::Read { after, rows: self.config.page_rows });
+        let live = self.checkpoint.as_ref().is_some_and(|at| at.phase == Phase::Incremental);
+        let class = if live { self.config.class } else { Class::Backfill };
+        out.push(ReaderAction::Read { after, rows: self.config.page_rows, class, replay: self.replaying() });
     }
 
     fn trouble(&mut self, now: Context, trouble: Trouble, out: &mut Vec<ReaderAction>) {
@@ -361,11 +431,14 @@ impl ReaderMachine {
             }
             EndpointErrorKind::Expired if has_position && self.resets < 3 => {
                 self.resets += 1;
-                let generation = self.generation() + 1;
+                let generation = self.note.last.max(self.generation()) + 1;
                 self.reset_to = Some(generation);
+                self.note.last = generation;
+                self.note.due = self.note.due.max(Some(PassKind::Closing));
+                self.note.running = None;
                 self.busy = true;
-                // Remembered before the reset: a crash in between leaves a note about a generation that never began.
-                out.push(ReaderAction::MarkSweep(Some(generation)));
+                // Remembered before the reset: a crash in between leads to a sweep that was not needed.
+                out.push(ReaderAction::NotePass(self.note.clone()));
             }
             // A position that expires again and again, or that was never given, is trouble of the service.
             EndpointErrorKind::Unavailable | EndpointErrorKind::Expired => {
@@ -384,6 +457,19 @@ impl ReaderMachine {
                 self.busy = true;
                 out.push(ReaderAction::Wait(wait));
             }
+        }
+    }
+
+    /// Watches how near the position is to be served no more.
+    fn guard(&mut self, now: Context, out: &mut Vec<ReaderAction>) {
+        let (Some(retention), Some(answered_ms)) = (self.config.retention, self.answered_ms) else { return };
+        let age = Duration::from_millis(u64::try_from(now.now_ms.saturating_sub(answered_ms)).unwrap_or(0));
+        let state = guardian::state(age, retention);
+        if state != self.position_state {
+            self.position_state = state;
+            let stream = self.config.stream.clone();
+            out.push(ReaderAction::Guard(guardian::reason(&stream, state, age)));
+            out.push(ReaderAction::Emit(SyncEvent::PositionAge { stream, state }));
         }
     }
 

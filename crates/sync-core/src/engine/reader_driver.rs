@@ -8,14 +8,14 @@ use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use record::{Change, ChangeBody, Key};
 
-use super::reader::{Absent, Context, ReadPage, ReaderAction, ReaderConfig, ReaderInput, ReaderMachine};
+use super::reader::{Absent, Context, ReadPage, ReaderAction, ReaderConfig, ReaderInput, ReaderMachine, ScannedPage};
 use super::{Holder, Run, RunMode, store_reason};
 use crate::traits::{
-    Advance, BatchLimit, ChangeBatch, Checkpoint, Class, Decision, Draft, DraftBody, Page, Phase, Rejection, SyncEvent,
-    Transform,
+    Advance, BatchLimit, ChangeBatch, Checkpoint, Class, DeadLetterQuery, Decision, Draft, DraftBody, LetterFilter,
+    Page, Phase, Rejection, ScanDepth, SyncEvent, Transform,
 };
 use crate::workflow::StreamConfig;
-use crate::{PlanVersion, StatusReason, StoreError, StoreErrorKind};
+use crate::{PlanVersion, Position, StatusReason, StoreError, StoreErrorKind};
 
 /// So many changes are mapped before other tasks get a turn.
 const MAPPED_AT_ONCE: usize = 128;
@@ -26,6 +26,7 @@ type Pending = FuturesUnordered<BoxFuture<'static, Result<ReaderInput, StoreErro
 pub(crate) async fn read_stream(run: Arc<Run>, index: usize) -> Result<(), StatusReason> {
     let Some(stream) = run.spec.streams.get(index).cloned() else { return Ok(()) };
     let options = &run.spec.options;
+    let caps = stream.source.capabilities();
     let mut machine = ReaderMachine::new(ReaderConfig {
         stream: stream.id.clone(),
         plan: stream.transform.version(),
@@ -33,7 +34,11 @@ pub(crate) async fn read_stream(run: Arc<Run>, index: usize) -> Result<(), Statu
         high_water: options.high_water,
         poll_every: stream.poll_every,
         until_idle: run.mode == RunMode::UntilIdle,
-        sweep: stream.apply_deletes,
+        class: stream.class,
+        scan: caps.scan,
+        audit_every: options.audit_every,
+        retention: caps.retention,
+        deletes: stream.apply_deletes,
         chunk: options.sweep_chunk.max(1),
         brake: options.brake,
         backoff: options.service_backoff,
@@ -54,6 +59,11 @@ pub(crate) async fn read_stream(run: Arc<Run>, index: usize) -> Result<(), Statu
                     run.board.hold(Holder::Reader(index), reason);
                 }
                 ReaderAction::Trouble(None) => run.board.clear(Holder::Reader(index)),
+                ReaderAction::Guard(Some(reason)) => {
+                    tracing::warn!(stream = %stream.id, code = reason.code, "the read position is old");
+                    run.board.hold(Holder::Guard(index), reason);
+                }
+                ReaderAction::Guard(None) => run.board.clear(Holder::Guard(index)),
                 ReaderAction::Brake(reason) => run.board.hold(Holder::Brake(index), reason),
                 ReaderAction::Finish => {
                     run.board.reader_finished();
@@ -74,14 +84,20 @@ pub(crate) async fn read_stream(run: Arc<Run>, index: usize) -> Result<(), Statu
             // A machine that waits for nothing would never end; it never comes to that.
             None => return Ok(()),
         };
-        let now = Context { backlog: run.board.depth(index), unit: run.spec.entropy.unit() };
+        let now = Context {
+            backlog: run.board.depth(index),
+            unit: run.spec.entropy.unit(),
+            now: run.spec.clock.monotonic(),
+            now_ms: run.wall_ms(),
+            orders: run.board.has_orders(index),
+        };
         actions = machine.step(now, input);
     }
 }
 
-/// The name under which an unfinished search for vanished records is remembered.
-fn sweep_name(stream: &StreamConfig) -> String {
-    format!("sweep/{}", stream.id)
+/// The name under which passes over the whole table are remembered.
+fn pass_name(stream: &StreamConfig) -> String {
+    format!("pass/{}", stream.id)
 }
 
 /// The name under which the plan is remembered that made the whole backlog.
@@ -100,40 +116,60 @@ fn perform(
         match action {
             ReaderAction::Load => {
                 let checkpoint = store.load(&stream.id).await?;
-                let sweep = store.get(&sweep_name(&stream)).await?;
-                let sweep = sweep.and_then(|text| String::from_utf8(text).ok()?.parse().ok());
+                let note = store.get(&pass_name(&stream)).await?;
+                let note = note.and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default();
                 let plan = store.get(&plan_name(&stream)).await?;
                 let plan = plan.and_then(|text| String::from_utf8(text).ok()?.parse().ok()).map(PlanVersion);
                 run.board.set_first_snapshot(index, in_first_snapshot(checkpoint.as_ref()));
-                Ok(ReaderInput::Loaded { checkpoint, sweep, plan })
+                Ok(ReaderInput::Loaded { checkpoint, note, plan })
             }
             ReaderAction::MarkPlan(plan) => {
                 let text = plan.map_or_else(String::new, |plan| plan.0.to_string());
                 store.put(&run.lease, &plan_name(&stream), text.as_bytes()).await?;
                 Ok(ReaderInput::PlanMarked)
             }
-            ReaderAction::MarkSweep(generation) => {
-                let text = generation.map_or_else(String::new, |generation| generation.to_string());
-                store.put(&run.lease, &sweep_name(&stream), text.as_bytes()).await?;
-                Ok(ReaderInput::SweepMarked)
+            ReaderAction::NotePass(note) => {
+                let text = serde_json::to_vec(&note).unwrap_or_default();
+                store.put(&run.lease, &pass_name(&stream), &text).await?;
+                Ok(ReaderInput::Noted)
+            }
+            ReaderAction::Scan { after, rows, depth, replay } => {
+                Ok(scan(&stream, after.as_ref(), rows, depth, replay).await)
+            }
+            ReaderAction::KnownVersions(keys) => store.known_versions(&stream.id, &keys).await.map(ReaderInput::Known),
+            ReaderAction::MarkSeen { keys, pass } => {
+                store.mark_seen(&run.lease, &stream.id, &keys, pass).await?;
+                Ok(ReaderInput::Marked)
+            }
+            ReaderAction::TakeOrders => Ok(ReaderInput::Orders(run.board.take_orders(index))),
+            ReaderAction::Letters { filter, after, limit } => {
+                let filter = LetterFilter { stream: Some(stream.id.clone()), ..filter };
+                let letters = store.dead_letters(&DeadLetterQuery { filter, after, limit }).await?;
+                Ok(ReaderInput::Letters(letters.into_iter().map(|letter| (letter.id, letter.key)).collect()))
+            }
+            ReaderAction::FinishOrder(id) => {
+                if run.board.order_done(id) {
+                    store.finish_request(&run.lease, id).await?;
+                    run.board.emit(&SyncEvent::RequestDone { id });
+                }
+                Ok(ReaderInput::OrderFinished)
             }
             ReaderAction::Reset { expected_version, generation } => {
                 store.reset(&run.lease, &stream.id, expected_version, generation).await.map(ReaderInput::Stored)
             }
-            ReaderAction::Read { after, rows } => {
-                Ok(match stream.source.read(after.as_ref(), BatchLimit { rows, class: Class::Live }).await {
+            ReaderAction::Read { after, rows, class, replay } => {
+                Ok(match stream.source.read(after.as_ref(), BatchLimit { rows, class }).await {
                     Ok(ChangeBatch { changes, next, phase, more }) => {
-                        let drafts = decide_all(stream.transform.as_ref(), changes, Absent::AsMapped).await;
+                        let how = if replay { Decide::Replay } else { Decide::Change };
+                        let drafts = decide_all(stream.transform.as_ref(), changes, how).await;
                         ReaderInput::Page(ReadPage { drafts, next, phase, more })
                     }
                     Err(error) => ReaderInput::ReadFailed(error.into()),
                 })
             }
-            ReaderAction::Append { drafts, mark_seen, advance, snapshot, refresh } => {
+            ReaderAction::Append { drafts, mark_seen, advance, class, replay, snapshot, refresh } => {
                 let plan = stream.transform.version();
                 let now_ms = run.wall_ms();
-                let class = if snapshot { Class::Backfill } else { Class::Live };
-                let replay = false;
                 let stream = stream.id.clone();
                 let page = Page { stream, plan, class, replay, drafts, mark_seen, refresh, now_ms };
                 append(&run, index, page, advance, snapshot).await
@@ -146,19 +182,31 @@ fn perform(
                 store.unsettled_before(&stream.id, generation).await.map(ReaderInput::UnsettledBefore)
             }
             ReaderAction::CountBound => store.bound_count(&stream.id).await.map(ReaderInput::Bound),
-            ReaderAction::Unseen { generation, after, limit } => {
-                store.unseen(&stream.id, generation, after.as_ref(), limit).await.map(ReaderInput::Unseen)
+            ReaderAction::Unseen { pass, after, limit } => {
+                store.unseen(&stream.id, pass, after.as_ref(), limit).await.map(ReaderInput::Unseen)
             }
             ReaderAction::Fetch { keys, absent } => Ok(fetch(&stream, &keys, absent).await),
             ReaderAction::Wait(delay) => {
-                run.spec.clock.sleep(delay).await;
+                tokio::select! {
+                    () = run.spec.clock.sleep(delay) => {}
+                    () = run.board.ordered(index) => {}
+                }
                 Ok(ReaderInput::Woken)
             }
-            ReaderAction::WaitBacklog(at_most) => {
+            ReaderAction::WaitBacklog(at_most, longest) => {
                 if let Some(mut depth) = run.board.watch_depth(index) {
                     let low = i64::try_from(at_most).unwrap_or(i64::MAX);
-                    // The board outlives this task, so the wait cannot fail.
-                    let _ = depth.wait_for(|depth| *depth <= low).await;
+                    let long_enough = async {
+                        match longest {
+                            Some(longest) => run.spec.clock.sleep(longest).await,
+                            None => std::future::pending().await,
+                        }
+                    };
+                    tokio::select! {
+                        // The board outlives this task, so the wait cannot fail.
+                        _ = depth.wait_for(|depth| *depth <= low) => {}
+                        () = long_enough => {}
+                    }
                 }
                 Ok(ReaderInput::Woken)
             }
@@ -205,7 +253,11 @@ async fn fetch(stream: &StreamConfig, keys: &[Key], absent: Absent) -> ReaderInp
     match stream.source.fetch(keys).await {
         // Each key needs an answer: silence is no evidence that a record is gone.
         Ok(changes) if changes.len() == keys.len() && changes.iter().map(|change| &change.key).eq(keys) => {
-            ReaderInput::Fetched(decide_all(stream.transform.as_ref(), changes, absent).await)
+            let how = match absent {
+                Absent::AsMapped => Decide::Change,
+                Absent::Deleted => Decide::Missing,
+            };
+            ReaderInput::Fetched(decide_all(stream.transform.as_ref(), changes, how).await)
         }
         Ok(_) => ReaderInput::FetchFailed(super::policy::Trouble {
             kind: crate::EndpointErrorKind::Unavailable,
@@ -221,15 +273,51 @@ async fn fetch(stream: &StreamConfig, keys: &[Key], absent: Absent) -> ReaderInp
     }
 }
 
-async fn decide_all(transform: &dyn Transform, changes: Vec<Change>, absent: Absent) -> Vec<Draft> {
+/// Reads a page of the whole table; rows in full are decided at once.
+async fn scan(
+    stream: &StreamConfig,
+    after: Option<&Position>,
+    rows: u32,
+    depth: ScanDepth,
+    replay: bool,
+) -> ReaderInput {
+    let class = if replay { Class::Replay } else { Class::Backfill };
+    let page = match stream.source.scan(after, BatchLimit { rows, class }, depth).await {
+        Ok(page) => page,
+        Err(error) => return ReaderInput::ScanFailed(error.into()),
+    };
+    let keys = page.rows.iter().map(|row| (row.key.clone(), row.version)).collect();
+    let drafts = match depth {
+        ScanDepth::Versions => None,
+        ScanDepth::Rows => {
+            let changes = page.rows.into_iter().filter_map(|row| row.change).collect();
+            let how = if replay { Decide::Replay } else { Decide::Change };
+            Some(decide_all(stream.transform.as_ref(), changes, how).await)
+        }
+    };
+    ReaderInput::Scanned(ScannedPage { rows: keys, drafts, next: page.next })
+}
+
+/// How changes are decided.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Decide {
+    /// As changes of the source.
+    Change,
+    /// As records that are written again because an operator asked for it.
+    Replay,
+    /// As changes, and what is absent is deleted, whatever the transform says of deletes.
+    Missing,
+}
+
+async fn decide_all(transform: &dyn Transform, changes: Vec<Change>, how: Decide) -> Vec<Draft> {
     let mut drafts = Vec::with_capacity(changes.len());
     for (index, change) in changes.into_iter().enumerate() {
         if index % MAPPED_AT_ONCE == MAPPED_AT_ONCE - 1 {
             tokio::task::yield_now().await;
         }
-        let body = match (&change.body, absent) {
-            (ChangeBody::Delete, Absent::Deleted) => DraftBody::Delete,
-            _ => decide(transform, &change),
+        let body = match (&change.body, how) {
+            (ChangeBody::Delete, Decide::Missing) => DraftBody::Delete,
+            _ => decide(transform, &change, how == Decide::Replay),
         };
         let parents = match body {
             DraftBody::Upsert { .. } => transform.parents(&change),
@@ -241,8 +329,9 @@ async fn decide_all(transform: &dyn Transform, changes: Vec<Change>, absent: Abs
 }
 
 /// One bad record never stops a page, not even one on which the transform panics.
-fn decide(transform: &dyn Transform, change: &Change) -> DraftBody {
-    match catch_unwind(AssertUnwindSafe(|| transform.decide(change))) {
+fn decide(transform: &dyn Transform, change: &Change, replay: bool) -> DraftBody {
+    let decision = AssertUnwindSafe(|| if replay { transform.decide_replay(change) } else { transform.decide(change) });
+    match catch_unwind(decision) {
         Ok(Ok(Decision::Upsert { insert, update, digest })) => DraftBody::Upsert { insert, update, digest },
         Ok(Ok(Decision::Delete)) => DraftBody::Delete,
         Ok(Ok(Decision::FilteredOut { delete: true })) => DraftBody::DeleteFiltered,

@@ -145,7 +145,7 @@ impl EntryMachine {
             let done = Verdict::Done { effect: Effect::Unchanged, verify_at_ms: None };
             return WriterAction::Settle(self.ending(Some(done)));
         }
-        if equal && !self.in_doubt && !self.entry.verification {
+        if equal && !self.in_doubt && !self.entry.verification && !self.entry.replay {
             let done = Verdict::Done { effect: Effect::Unchanged, verify_at_ms: None };
             return WriterAction::Settle(self.ending(Some(done)));
         }

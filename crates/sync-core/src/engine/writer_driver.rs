@@ -137,10 +137,12 @@ impl Writer {
     }
 
     fn dispatch(&mut self, now: Duration) {
+        let run = self.run.clone();
         for (index, lane) in self.lanes.iter_mut().enumerate() {
             let Some(policy) = self.policies.get(index) else { continue };
             let outage = lane.unknown_streak >= self.run.spec.options.unknown_streak;
-            while let Some(entry) = lane.dispatchable(now) {
+            // An operation that could outlive the lease is not begun: another owner may be at the same record by then.
+            while let Some(entry) = run.may_start(now).then(|| lane.dispatchable(now)).flatten() {
                 lane.in_flight += 1;
                 let history = lane.history(&entry, outage);
                 self.dispatched.insert((index, entry.seq), ());
@@ -356,6 +358,13 @@ impl Writer {
         let Some(stream) = self.run.spec.streams.get(index).map(|stream| &stream.id) else { return };
         let board = &self.run.board;
         board.count(index, report.tally);
+        for (id, tally) in report.released {
+            if let Some(place) = board.place(&id) {
+                board.count(place, tally);
+                board.emit(&SyncEvent::Released { stream: id });
+                board.wake.notify_one();
+            }
+        }
         board.emit(&SyncEvent::Settled { stream: stream.clone(), tally: report.tally, backlog: board.depth(index) });
         for rejection in dead {
             board.emit(&SyncEvent::DeadLettered { stream: stream.clone(), rejection });

@@ -4,7 +4,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use record::Key;
 
-use super::Rejection;
+use super::{Class, Rejection};
 use crate::{EndpointError, Payload, Seq};
 
 /// Where records are written.
@@ -51,6 +51,8 @@ pub struct Attempt {
     pub number: u32,
     /// Whether an earlier attempt at this record, of this entry or of one before it, may have taken effect.
     pub in_doubt: bool,
+    /// How urgent it is among others of the same identity.
+    pub class: Class,
 }
 
 /// One operation.

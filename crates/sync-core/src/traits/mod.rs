@@ -20,7 +20,7 @@ pub use backlog::{
 pub use class::Class;
 pub use destination::{Action, Attempt, Destination, DestinationCaps, Outcome, Report, WriteOp};
 pub use lease_store::{Lease, LeaseStore, OwnerId};
-pub use observer::{NoObserver, Observer, SyncEvent};
+pub use observer::{NoObserver, Observer, PassKind, PositionState, SyncEvent};
 pub use record_index::{IndexRow, RecordIndex};
 pub use request::{LetterFilter, PendingRequest, ReplayStart, Request};
 pub use source::{BatchLimit, ChangeBatch, ScanDepth, ScanPage, ScannedRow, Source, SourceCaps};

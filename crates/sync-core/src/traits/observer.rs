@@ -1,5 +1,7 @@
 use std::fmt::Debug;
 
+use serde::{Deserialize, Serialize};
+
 use super::Rejection;
 use crate::{StreamId, Tally, WorkflowStatus};
 
@@ -14,6 +16,54 @@ pub trait Observer: Debug + Send + Sync {
 pub struct NoObserver;
 
 impl Observer for NoObserver {}
+
+/// Why a whole table is passed over beside its change feed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PassKind {
+    /// After a snapshot: changes made while it was read may be in no page and in no later change.
+    Closing,
+    /// Now and then: whatever was missed, it is found here.
+    Audit,
+    /// An operator wants all records written again.
+    Replay,
+}
+
+impl PassKind {
+    /// The name in telemetry.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Closing => "closing",
+            Self::Audit => "audit",
+            Self::Replay => "replay",
+        }
+    }
+}
+
+/// The age of a read position against the time for which the source serves it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum PositionState {
+    /// Below half of it.
+    Fresh,
+    /// Above half.
+    Aging,
+    /// Above three quarters: if the source is not reached soon, the whole table is read again.
+    AtRisk,
+    /// Above all of it.
+    Expired,
+}
+
+impl PositionState {
+    /// The name in telemetry.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Fresh => "fresh",
+            Self::Aging => "aging",
+            Self::AtRisk => "at-risk",
+            Self::Expired => "expired",
+        }
+    }
+}
 
 /// What happened. No event carries a value of a record.
 #[derive(Debug, Clone, PartialEq)]
@@ -43,6 +93,43 @@ pub enum SyncEvent {
         stream: StreamId,
         /// The new generation.
         generation: u64,
+    },
+    /// A pass over the whole table beside the change feed ended.
+    PassComplete {
+        /// The stream.
+        stream: StreamId,
+        /// Why it was made.
+        kind: PassKind,
+        /// Rows met.
+        scanned: u64,
+        /// Rows read again in full, because they are newer than what is known or are not known.
+        reread: u64,
+        /// Records looked for one by one, because the pass did not meet them.
+        missing: u64,
+    },
+    /// How old the read position is, measured by how long the source serves one.
+    PositionAge {
+        /// The stream.
+        stream: StreamId,
+        /// The new state.
+        state: PositionState,
+    },
+    /// An operator's request was carried out.
+    RequestDone {
+        /// Its number.
+        id: u64,
+    },
+    /// An operator's request cannot be carried out, and is forgotten.
+    RequestRefused {
+        /// Its number.
+        id: u64,
+        /// Why, a stable code.
+        code: String,
+    },
+    /// Entries are ready that had waited for a parent.
+    Released {
+        /// The stream they are in.
+        stream: StreamId,
     },
     /// Entries were settled.
     Settled {

@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use timing::{SharedClock, SharedEntropy, SystemClock, SystemEntropy};
 
-use crate::StreamId;
 use crate::engine::{EngineOptions, RunMode};
-use crate::traits::{Destination, NoObserver, Observer, Source, Store, Transform};
+use crate::traits::{Class, Destination, NoObserver, Observer, OwnerId, Request, Source, Store, Transform};
+use crate::{StoreError, StreamId};
 
 pub use handle::{RunReport, StreamReport, WorkflowHandle};
 
@@ -22,6 +22,8 @@ pub struct StreamConfig {
     /// Parents have lower ranks: entries are claimed only when no due entry of a lower rank is left, and while a stream of
     /// a lower rank is in its first snapshot, those of higher ranks wait.
     pub rank: u32,
+    /// How urgent its changes are. What is read of the whole table at once is less urgent in any case.
+    pub class: Class,
     /// Where changes come from.
     pub source: Arc<dyn Source>,
     /// What they mean.
@@ -30,7 +32,7 @@ pub struct StreamConfig {
     pub destination: Arc<dyn Destination>,
     /// How long to wait before asking a source again that had nothing more.
     pub poll_every: Duration,
-    /// Whether records that vanished while a position was expired are looked for and deleted. Deletes that the source
+    /// Whether records that a pass over the whole table did not meet are looked for and deleted. Deletes that the source
     /// reports are the transform's matter.
     pub apply_deletes: bool,
     /// Rows per page to ask the source for.
@@ -41,6 +43,7 @@ pub struct StreamConfig {
 #[derive(Debug)]
 pub(crate) struct Spec {
     pub(crate) name: Arc<str>,
+    pub(crate) owner: OwnerId,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) clock: SharedClock,
     pub(crate) entropy: SharedEntropy,
@@ -75,6 +78,7 @@ impl Workflow {
     pub fn builder(name: impl Into<Arc<str>>) -> WorkflowBuilder {
         WorkflowBuilder {
             name: name.into(),
+            owner: OwnerId(format!("process {}", std::process::id()).into()),
             store: None,
             clock: SystemClock::shared(),
             entropy: SystemEntropy::shared(),
@@ -92,6 +96,15 @@ impl Workflow {
         supervisor::start(self.spec.clone(), mode)
     }
 
+    /// Leaves a request of an operator in the store. The running workflow, or the next run of it, carries it out. Answers its
+    /// number.
+    ///
+    /// # Errors
+    /// When the store cannot be written.
+    pub async fn request(&self, request: &Request) -> Result<u64, StoreError> {
+        self.spec.store.leave_request(request, self.spec.clock.now().timestamp_millis()).await
+    }
+
     /// The name.
     pub fn name(&self) -> &str {
         &self.spec.name
@@ -102,6 +115,7 @@ impl Workflow {
 #[derive(Debug)]
 pub struct WorkflowBuilder {
     name: Arc<str>,
+    owner: OwnerId,
     store: Option<Arc<dyn Store>>,
     clock: SharedClock,
     entropy: SharedEntropy,
@@ -115,6 +129,14 @@ impl WorkflowBuilder {
     #[must_use]
     pub fn store(mut self, store: Arc<dyn Store>) -> Self {
         self.store = Some(store);
+        self
+    }
+
+    /// Who holds the lease; this process by default. Two owners never run one workflow on one store at a time, and one owner's
+    /// later run takes over from its earlier one.
+    #[must_use]
+    pub fn owner(mut self, owner: OwnerId) -> Self {
+        self.owner = owner;
         self
     }
 
@@ -169,6 +191,7 @@ impl WorkflowBuilder {
         }
         let spec = Spec {
             name: self.name,
+            owner: self.owner,
             store,
             clock: self.clock,
             entropy: self.entropy,

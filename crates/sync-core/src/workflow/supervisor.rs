@@ -1,6 +1,7 @@
 //! One run of a workflow: lease, what an earlier run left, tasks, and the end.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -11,9 +12,9 @@ use tracing::Instrument;
 
 use super::{Spec, WorkflowHandle};
 use crate::engine::{
-    Board, Holder, Run, RunMode, in_first_snapshot, pause_name, read_stream, store_reason, write_streams,
+    Board, Clerk, Holder, Run, RunMode, in_first_snapshot, pause_name, read_stream, store_reason, write_streams,
 };
-use crate::traits::{Lease, OwnerId, SyncEvent};
+use crate::traits::{Lease, SyncEvent};
 use crate::{StatusReason, StoreError, WorkflowState, WorkflowStatus};
 
 /// How often a lease that somebody else holds is asked for again.
@@ -42,8 +43,8 @@ pub(super) fn start(spec: Arc<Spec>, mode: RunMode) -> WorkflowHandle {
 
 async fn supervise(spec: Arc<Spec>, mode: RunMode, board: Arc<Board>, stop: CancellationToken) -> WorkflowStatus {
     let mut status = board.watch();
-    let lease = match acquire(&spec, mode, &board, &stop).await {
-        Ok(Some(lease)) => lease,
+    let (lease, asked_at) = match acquire(&spec, mode, &board, &stop).await {
+        Ok(Some(acquired)) => acquired,
         Ok(None) => {
             board.enter(WorkflowState::Stopped, None);
             return board.status();
@@ -53,13 +54,16 @@ async fn supervise(spec: Arc<Spec>, mode: RunMode, board: Arc<Board>, stop: Canc
             return board.status();
         }
     };
-    let run = Arc::new(Run { spec: spec.clone(), lease, board: board.clone(), mode, stop: stop.child_token() });
+    let stop = stop.child_token();
+    let holds_until = AtomicU64::new(0);
+    let run = Arc::new(Run { spec: spec.clone(), lease, board: board.clone(), mode, stop, holds_until });
+    run.hold_until(asked_at);
     // Whoever looks at the store meanwhile is not told of the last run's end.
     keep_status(&run, &board.status()).await;
     let failure = match prepare(&run).await {
-        Ok(pauses) => {
+        Ok((pauses, clerk)) => {
             board.enter(WorkflowState::Running, None);
-            run_tasks(&run, pauses, &mut status).await
+            run_tasks(&run, pauses, clerk, &mut status).await
         }
         Err(error) => Some(store_reason(&error)),
     };
@@ -77,13 +81,13 @@ async fn acquire(
     mode: RunMode,
     board: &Board,
     stop: &CancellationToken,
-) -> Result<Option<Lease>, StatusReason> {
-    let owner = OwnerId(format!("process {}", std::process::id()).into());
+) -> Result<Option<(Lease, Duration)>, StatusReason> {
     loop {
-        match spec.store.acquire(&spec.name, &owner, spec.options.lease_ttl).await {
+        let asked_at = spec.clock.monotonic();
+        match spec.store.acquire(&spec.name, &spec.owner, spec.options.lease_ttl).await {
             Ok(Some(lease)) => {
                 board.clear(Holder::Lease);
-                return Ok(Some(lease));
+                return Ok(Some((lease, asked_at)));
             }
             Ok(None) => {
                 let reason = StatusReason {
@@ -106,7 +110,7 @@ async fn acquire(
 }
 
 /// Takes over what an earlier run left: writes whose end it did not see, depths, and pauses that a service ordered.
-async fn prepare(run: &Run) -> Result<Vec<Option<Duration>>, StoreError> {
+async fn prepare(run: &Run) -> Result<(Vec<Option<Duration>>, Clerk), StoreError> {
     let mut pauses = Vec::new();
     for (index, stream) in run.spec.streams.iter().enumerate() {
         let store = &run.spec.store;
@@ -126,12 +130,13 @@ async fn prepare(run: &Run) -> Result<Vec<Option<Duration>>, StoreError> {
         let left = until_ms.and_then(|until| u64::try_from(until.saturating_sub(now_ms)).ok()).filter(|left| *left > 0);
         pauses.push(left.map(|left| run.spec.clock.monotonic() + Duration::from_millis(left).min(LONGEST_PAUSE)));
     }
-    Ok(pauses)
+    Ok((pauses, Clerk::begin(run).await?))
 }
 
 async fn run_tasks(
     run: &Arc<Run>,
     pauses: Vec<Option<Duration>>,
+    clerk: Clerk,
     status: &mut watch::Receiver<WorkflowStatus>,
 ) -> Option<StatusReason> {
     let mut tasks: JoinSet<Result<(), StatusReason>> = JoinSet::new();
@@ -141,8 +146,17 @@ async fn run_tasks(
     }
     tasks.spawn(Box::pin(write_streams(run.clone(), pauses)).instrument(tracing::info_span!("sync.writer")));
     let mut failure = None;
+    let clerk = clerk.work(run.clone());
+    tokio::pin!(clerk);
+    let mut on_duty = true;
     loop {
         tokio::select! {
+            // The clerk ends only when the store fails it or the lease is lost.
+            reason = &mut clerk, if on_duty => {
+                on_duty = false;
+                failure.get_or_insert(reason);
+                run.stop.cancel();
+            }
             ended = tasks.join_next() => {
                 let reason = match ended {
                     None => return failure,

@@ -47,8 +47,8 @@ async fn crash_at(scenario: Scenario, at: usize) -> bool {
     let mut world = prepared(scenario).await;
     if scenario.reverted {
         // A backlog of the first plan, which the run to be ended does not find done.
-        let hour = Duration::from_secs(3600);
-        world.destination.fault("k000", crate::parties::Fault::Down(EndpointErrorKind::Unavailable, Some(hour)));
+        let minute = Duration::from_secs(60);
+        world.destination.fault("k000", crate::parties::Fault::Down(EndpointErrorKind::Unavailable, Some(minute)));
         let handle = world.workflow().start(RunMode::Continuous);
         until(|| handle.tallies()[0].1.read > 5).await;
         handle.stop();

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use sync_core::store::MemoryStore;
-use sync_core::traits::{Backlog, BacklogStats, DeadLetter, DeadLetterQuery, Observer, StateStore, SyncEvent};
+use sync_core::traits::{Backlog, BacklogStats, Class, DeadLetter, DeadLetterQuery, Observer, StateStore, SyncEvent};
 use sync_core::{
     EngineOptions, RunMode, RunReport, StoreErrorKind, StreamConfig, StreamId, Tally, Workflow, WorkflowHandle,
 };
@@ -91,6 +91,7 @@ impl World {
         StreamConfig {
             id: stream(),
             rank: 0,
+            class: Class::Live,
             source: self.source.clone(),
             transform: Arc::new(TextTransform { plan: self.plan, marked: self.marked }),
             destination: self.destination.clone(),

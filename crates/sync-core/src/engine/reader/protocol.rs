@@ -7,7 +7,8 @@ use timing::Backoff;
 
 use crate::engine::DeleteBrake;
 use crate::engine::policy::Trouble;
-use crate::traits::{Advance, Checkpoint, Draft, Phase, SyncEvent};
+use crate::engine::reader::PassNote;
+use crate::traits::{Advance, Checkpoint, Class, Draft, LetterFilter, Phase, ScanDepth, SyncEvent};
 use crate::{PlanVersion, Position, StatusReason, StreamId};
 
 /// Settings of a reader.
@@ -25,9 +26,17 @@ pub struct ReaderConfig {
     pub poll_every: Duration,
     /// Whether to finish when a source has no change.
     pub until_idle: bool,
-    /// Whether vanished records are looked for after a repeated snapshot.
-    pub sweep: bool,
-    /// Keys per step of that search, and of the one for entries of another plan.
+    /// How urgent changes are.
+    pub class: Class,
+    /// Whether the source can be scanned.
+    pub scan: bool,
+    /// How often the whole table is passed over beside its changes; `None` for never.
+    pub audit_every: Option<Duration>,
+    /// How long the source serves a position, as far as that is known.
+    pub retention: Option<Duration>,
+    /// Whether records that a pass did not meet are looked for and deleted.
+    pub deletes: bool,
+    /// Keys per step of that search, of the one for entries of another plan, and of a requeue.
     pub chunk: usize,
     /// How many vanished records may be deleted.
     pub brake: DeleteBrake,
@@ -42,6 +51,12 @@ pub struct Context {
     pub backlog: u64,
     /// A random number in `[0, 1)`.
     pub unit: f64,
+    /// The monotonic clock.
+    pub now: Duration,
+    /// The calendar, in milliseconds since 1970 (UTC).
+    pub now_ms: i64,
+    /// An operator asked for something.
+    pub orders: bool,
 }
 
 /// A page that was read and decided.
@@ -57,6 +72,41 @@ pub struct ReadPage {
     pub more: bool,
 }
 
+/// A page of a scan. Rows that were asked for in full come as drafts.
+#[derive(Debug)]
+pub struct ScannedPage {
+    /// The rows by key and version.
+    pub rows: Vec<(Key, Option<i64>)>,
+    /// What is to become of them, for [`ScanDepth::Rows`].
+    pub drafts: Option<Vec<Draft>>,
+    /// Where to go on; `None` at the end of the table.
+    pub next: Option<Position>,
+}
+
+impl ScannedPage {
+    pub(super) fn keys(&self) -> Vec<Key> {
+        self.rows.iter().map(|(key, _)| key.clone()).collect()
+    }
+}
+
+/// What an operator wants of this stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Order {
+    /// The request's number.
+    pub id: u64,
+    /// What is wanted.
+    pub what: OrderKind,
+}
+
+/// What an operator may want of a stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum OrderKind {
+    /// All records are written again.
+    Replay,
+    /// The records of these dead letters are read again and queued.
+    Requeue(LetterFilter),
+}
+
 /// What happened.
 #[derive(Debug)]
 pub enum ReaderInput {
@@ -64,8 +114,8 @@ pub enum ReaderInput {
     Loaded {
         /// The checkpoint; `None` before anything was read.
         checkpoint: Option<Checkpoint>,
-        /// The generation whose search for vanished records is not finished.
-        sweep: Option<u64>,
+        /// What is remembered of passes.
+        note: PassNote,
         /// The plan under which the whole backlog was made, as far as that is known.
         plan: Option<PlanVersion>,
     },
@@ -80,8 +130,22 @@ pub enum ReaderInput {
     StoredQuiet(Checkpoint),
     /// The checkpoint moved meanwhile.
     Conflict,
-    /// The answer to [`ReaderAction::MarkSweep`].
-    SweepMarked,
+    /// The answer to [`ReaderAction::NotePass`].
+    Noted,
+    /// The answer to [`ReaderAction::Scan`].
+    Scanned(ScannedPage),
+    /// The source has trouble to be scanned.
+    ScanFailed(Trouble),
+    /// The answer to [`ReaderAction::KnownVersions`].
+    Known(Vec<Option<i64>>),
+    /// The answer to [`ReaderAction::MarkSeen`].
+    Marked,
+    /// The answer to [`ReaderAction::TakeOrders`].
+    Orders(Vec<Order>),
+    /// The answer to [`ReaderAction::Letters`]: numbers and keys.
+    Letters(Vec<(u64, Key)>),
+    /// The answer to [`ReaderAction::FinishOrder`].
+    OrderFinished,
     /// The answer to [`ReaderAction::MarkPlan`].
     PlanMarked,
     /// The answer to [`ReaderAction::Outdated`].
@@ -114,8 +178,41 @@ pub enum Absent {
 pub enum ReaderAction {
     /// Load the checkpoint, and what is known of an unfinished search.
     Load,
-    /// Remember that the search for vanished records of this generation is due (or, with `None`, done).
-    MarkSweep(Option<u64>),
+    /// Remember how far passes are.
+    NotePass(PassNote),
+    /// Read a page of the whole table.
+    Scan {
+        /// The position.
+        after: Option<Position>,
+        /// Rows wanted.
+        rows: u32,
+        /// How much of each.
+        depth: ScanDepth,
+        /// Whether the rows are decided as for a replay.
+        replay: bool,
+    },
+    /// Tell the newest versions known of these records.
+    KnownVersions(Vec<Key>),
+    /// Mark records as met by a pass.
+    MarkSeen {
+        /// The records.
+        keys: Vec<Key>,
+        /// The pass.
+        pass: u64,
+    },
+    /// Hand over what operators want of this stream.
+    TakeOrders,
+    /// List dead letters of this stream.
+    Letters {
+        /// Which.
+        filter: LetterFilter,
+        /// After this number.
+        after: Option<u64>,
+        /// At most so many.
+        limit: usize,
+    },
+    /// An order was carried out.
+    FinishOrder(u64),
     /// Remember that nothing in the backlog was made by another plan than this one; `None`: by which plans is not known.
     MarkPlan(Option<PlanVersion>),
     /// Start a new generation.
@@ -131,6 +228,10 @@ pub enum ReaderAction {
         after: Option<Position>,
         /// Rows wanted.
         rows: u32,
+        /// How urgent it is.
+        class: Class,
+        /// Whether all records are being written again, so that changes are decided as for that.
+        replay: bool,
     },
     /// Append a page with its position.
     Append {
@@ -140,17 +241,21 @@ pub enum ReaderAction {
         mark_seen: Option<u64>,
         /// The new position.
         advance: Advance,
-        /// Whether the page belongs to a snapshot.
+        /// How urgent the page is.
+        class: Class,
+        /// Whether the records are written whatever is known.
+        replay: bool,
+        /// Whether the page belongs to a snapshot, or to another look at the whole table.
         snapshot: bool,
         /// Whether what another plan made of these keys is dropped first.
         refresh: bool,
     },
     /// Count the records at the destination.
     CountBound,
-    /// List records that a generation did not meet.
+    /// List records that a pass did not meet.
     Unseen {
-        /// The generation.
-        generation: u64,
+        /// The pass, or the generation of a snapshot.
+        pass: u64,
         /// After this key.
         after: Option<Key>,
         /// At most so many.
@@ -163,7 +268,7 @@ pub enum ReaderAction {
         /// At most so many.
         limit: usize,
     },
-    /// Ask whether an entry is unsettled that no snapshot of this or a later generation met.
+    /// Ask whether an entry is unsettled that neither this pass nor a later look met.
     UnsettledBefore(u64),
     /// Ask the source for single records, and decide them.
     Fetch {
@@ -172,14 +277,16 @@ pub enum ReaderAction {
         /// What becomes of those that the source does not have.
         absent: Absent,
     },
-    /// Wait.
+    /// Wait, but no longer than until an operator asks for something.
     Wait(Duration),
-    /// Wait until the stream has at most so many unsettled entries.
-    WaitBacklog(u64),
+    /// Wait until the stream has at most so many unsettled entries, but no longer than the given time.
+    WaitBacklog(u64, Option<Duration>),
     /// Tell the observer.
     Emit(SyncEvent),
     /// Show why the stream is held up; `None` when it goes on.
     Trouble(Option<StatusReason>),
+    /// Show how near the position is to be served no more; `None` when it is far.
+    Guard(Option<StatusReason>),
     /// Show that more records vanished than may be deleted.
     Brake(StatusReason),
     /// Nothing more to read.

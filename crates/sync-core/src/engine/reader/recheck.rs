@@ -1,11 +1,11 @@
-//! What the reader does beside reading: it looks for vanished records after a repeated snapshot, and brings up to date what
-//! another plan made.
+//! What the reader does beside reading: it brings up to date what another plan made, and looks for records that a pass did not
+//! meet.
 
 use std::time::Duration;
 
 use super::refresh::{self, Refresh};
-use super::{ReaderAction, ReaderInput, ReaderMachine, Storing, sweep};
-use crate::traits::{Advance, Checkpoint, Draft, SyncEvent};
+use super::{Context, ReaderAction, ReaderInput, ReaderMachine, Storing, vanished};
+use crate::traits::{Advance, Checkpoint, Class, Draft, SyncEvent};
 
 impl ReaderMachine {
     /// Begins to bring the backlog up to the plan in force; `false` when a page has to be read first.
@@ -39,7 +39,8 @@ impl ReaderMachine {
             (Some(refresh), ReaderInput::Outdated(keys)) => self.refresh = Some(refresh.listed(keys)),
             (Some(refresh), ReaderInput::Fetched(drafts)) => {
                 self.refresh = Some(refresh);
-                self.append_rechecked(drafts, Storing::RefreshPage, out);
+                let class = self.config.class;
+                self.append_beside(drafts, Storing::RefreshPage, class, out);
             }
             (refresh, _) => self.refresh = refresh,
         }
@@ -57,62 +58,72 @@ impl ReaderMachine {
         }
     }
 
-    pub(super) fn sweep_input(&mut self, input: ReaderInput, out: &mut Vec<ReaderAction>) {
+    pub(super) fn vanished_input(&mut self, input: ReaderInput, out: &mut Vec<ReaderAction>) {
         self.busy = false;
-        let Some(sweep) = self.sweep.take() else { return };
+        let Some(search) = self.vanished.take() else { return };
         self.over(out);
         match input {
-            ReaderInput::Bound(bound) => self.sweep = Some(sweep.bound(self.config.brake.allowed(bound))),
-            ReaderInput::Unseen(keys) => self.sweep = Some(sweep.unseen(keys, self.config.chunk)),
+            ReaderInput::Bound(bound) => self.vanished = Some(search.bound(self.config.brake.allowed(bound))),
+            ReaderInput::Unseen(keys) => self.vanished = Some(search.unseen(keys, self.config.chunk)),
             ReaderInput::Fetched(drafts) => {
-                self.sweep = Some(sweep);
-                self.append_rechecked(drafts, Storing::SweepPage, out);
+                self.vanished = Some(search);
+                self.append_beside(drafts, Storing::VanishedPage, Class::Backfill, out);
             }
-            _ => self.sweep = Some(sweep),
+            _ => self.vanished = Some(search),
         }
     }
 
-    pub(super) fn sweep_step(&mut self, out: &mut Vec<ReaderAction>) {
-        let Some(sweep) = self.sweep.as_ref() else { return };
+    pub(super) fn vanished_step(&mut self, now: Context, out: &mut Vec<ReaderAction>) {
+        let Some(search) = self.vanished.as_ref() else { return };
         self.busy = true;
-        match sweep.next(self.config.chunk) {
-            sweep::Next::Do(action) => out.push(action),
-            sweep::Next::Done => {
-                self.sweep = None;
-                self.sweep_due = false;
-                out.push(ReaderAction::MarkSweep(None));
+        match search.next(self.config.chunk) {
+            vanished::Next::Do(action) => out.push(action),
+            vanished::Next::Done => {
+                let missing = search.confirmed();
+                self.vanished = None;
+                self.end_pass(now, missing, out);
             }
-            sweep::Next::Brake { candidates, allowed } => {
-                self.sweep = None;
+            vanished::Next::Brake { candidates, allowed } => {
+                self.vanished = None;
                 self.braked = true;
                 out.push(ReaderAction::Emit(SyncEvent::DeleteBrake {
                     stream: self.config.stream.clone(),
                     candidates,
                     allowed,
                 }));
-                out.push(ReaderAction::Brake(sweep::brake_reason(&self.config.stream, candidates, allowed)));
+                out.push(ReaderAction::Brake(vanished::brake_reason(&self.config.stream, candidates, allowed)));
                 // Nothing is to be waited for: the run goes on at once.
                 out.push(ReaderAction::Wait(Duration::ZERO));
             }
         }
     }
 
-    /// Appends the present states of single records; the position stays where it is.
-    fn append_rechecked(&mut self, drafts: Vec<Draft>, storing: Storing, out: &mut Vec<ReaderAction>) {
+    /// Appends states that did not come from the change feed; the position stays where it is.
+    pub(super) fn append_beside(
+        &mut self,
+        drafts: Vec<Draft>,
+        storing: Storing,
+        class: Class,
+        out: &mut Vec<ReaderAction>,
+    ) {
         let Some(Checkpoint { version, generation, phase, position: Some(position), .. }) = &self.checkpoint else {
             self.stale = true;
             return;
         };
         let advance =
             Advance { expected_version: *version, generation: *generation, phase: *phase, position: position.clone() };
-        let mark_seen = (storing == Storing::SweepPage).then_some(*generation);
+        let mark_seen = match storing {
+            Storing::VanishedPage | Storing::ScanPage { .. } => self.pass_number(),
+            _ => None,
+        };
+        let replay = matches!(storing, Storing::ScanPage { replay: true, .. });
         let refresh = self.outdated;
         self.storing = storing;
-        out.push(ReaderAction::Append { drafts, mark_seen, advance, snapshot: true, refresh });
+        out.push(ReaderAction::Append { drafts, mark_seen, advance, class, replay, snapshot: true, refresh });
     }
 
     /// The source answered: what trouble there was is over.
-    fn over(&mut self, out: &mut Vec<ReaderAction>) {
+    pub(super) fn over(&mut self, out: &mut Vec<ReaderAction>) {
         if self.failures > 0 {
             self.failures = 0;
             out.push(ReaderAction::Trouble(None));

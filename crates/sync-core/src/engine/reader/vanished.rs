@@ -1,4 +1,4 @@
-//! The search for records that vanished while a position was expired: count first, then confirm each at the source.
+//! The search for records that a pass over the whole table did not meet: count first, then confirm each at the source.
 
 use record::Key;
 
@@ -7,9 +7,10 @@ use crate::{StatusReason, StreamId};
 
 /// How far the search is.
 #[derive(Debug, Clone)]
-pub(super) struct Sweep {
-    generation: u64,
+pub(super) struct Vanished {
+    pass: u64,
     allowed: Option<u64>,
+    confirmed: u64,
     stage: Stage,
 }
 
@@ -31,9 +32,9 @@ pub(super) enum Next {
     Done,
 }
 
-impl Sweep {
-    pub(super) fn new(generation: u64) -> Self {
-        Self { generation, allowed: None, stage: Stage::Counting { after: None, count: 0, complete: false } }
+impl Vanished {
+    pub(super) fn new(pass: u64) -> Self {
+        Self { pass, confirmed: 0, allowed: None, stage: Stage::Counting { after: None, count: 0, complete: false } }
     }
 
     pub(super) fn bound(mut self, allowed: u64) -> Self {
@@ -64,15 +65,21 @@ impl Sweep {
     /// The confirmed chunk is durable.
     pub(super) fn appended(mut self) -> Self {
         if let Stage::Confirming { keys } = self.stage {
+            self.confirmed += u64::try_from(keys.len()).unwrap_or(0);
             self.stage = Stage::Listing { after: keys.last().cloned(), complete: false };
         }
         self
     }
 
+    /// Records that were looked at one by one.
+    pub(super) fn confirmed(&self) -> u64 {
+        self.confirmed
+    }
+
     pub(super) fn next(&self, chunk: usize) -> Next {
         let Some(allowed) = self.allowed else { return Next::Do(ReaderAction::CountBound) };
         let list = |after: &Option<Key>| {
-            Next::Do(ReaderAction::Unseen { generation: self.generation, after: after.clone(), limit: chunk })
+            Next::Do(ReaderAction::Unseen { pass: self.pass, after: after.clone(), limit: chunk })
         };
         match &self.stage {
             Stage::Counting { after, complete: false, .. } | Stage::Listing { after, complete: false } => list(after),
