@@ -10,7 +10,8 @@ pub struct KeyState {
     pub bound: bool,
     /// The digest last written; `None` when that is in doubt.
     pub written: Option<Digest>,
-    /// The newest source version known of the key: of what was written, and of what is on its way.
+    /// The newest source version known of the key: of what was written, of what is on its way, and of what became a dead
+    /// letter.
     pub version: Option<i64>,
     /// Whether a write of the key may have taken effect without our knowing: an entry is in flight or unknown (inherited
     /// ones too), or one ended so.

@@ -33,6 +33,8 @@ struct Row {
     /// Unsettled entries, signed because a settlement may be counted before the append that made its entry.
     depth: watch::Sender<i64>,
     first_snapshot: AtomicBool,
+    /// The destination asked for a pause.
+    paused: AtomicBool,
     orders: Mutex<Vec<Order>>,
     ordered: Notify,
 }
@@ -62,6 +64,7 @@ impl Board {
                 tally: Mutex::default(),
                 depth: watch::Sender::new(0),
                 first_snapshot: AtomicBool::new(true),
+                paused: AtomicBool::new(false),
                 orders: Mutex::default(),
                 ordered: Notify::new(),
             })
@@ -238,6 +241,17 @@ impl Board {
     /// The place of a stream on the board.
     pub(crate) fn place(&self, stream: &StreamId) -> Option<usize> {
         self.rows.iter().position(|row| row.id == *stream)
+    }
+
+    pub(crate) fn set_paused(&self, stream: usize, paused: bool) {
+        if let Some(row) = self.rows.get(stream) {
+            row.paused.store(paused, Ordering::Release);
+        }
+    }
+
+    /// Whether nothing may be asked of a stream's destination now.
+    pub(crate) fn paused(&self, stream: usize) -> bool {
+        self.rows.get(stream).is_some_and(|row| row.paused.load(Ordering::Acquire))
     }
 
     pub(crate) fn reader_finished(&self) {

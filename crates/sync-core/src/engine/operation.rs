@@ -38,6 +38,7 @@ pub(super) async fn perform(
     let attempt = Attempt { number: entry.attempt, in_doubt: entry.unknown, class: entry.class };
     let (mut machine, mut action) = EntryMachine::start(entry, history, &policy);
     let mut error: Option<EndpointError> = None;
+    let mut requests = 0_u32;
     loop {
         let (write, operation) = match action {
             WriterAction::Apply(operation) => (true, operation),
@@ -53,6 +54,14 @@ pub(super) async fn perform(
                 return OperationEnd { lane, entry, verdict: ending.verdict, history: ending.history, pausing };
             }
         };
+        requests += 1;
+        // The first was allowed when it was dispatched. Since then the destination may have asked for a pause, or the lease
+        // may be about to end.
+        if requests > 1 && (run.board.paused(lane) || !run.may_start(run.spec.clock.monotonic())) {
+            let at = Moment { now_ms: run.wall_ms(), unit: run.spec.entropy.unit() };
+            action = machine.step(at, &policy, WriterInput::NotDispatched { after: None, code: "paused".to_owned() });
+            continue;
+        }
         let mut report = Report::new(1);
         let ops = [write_op(&machine, operation)];
         let answer = if write {

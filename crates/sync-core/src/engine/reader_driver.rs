@@ -74,6 +74,7 @@ pub(crate) async fn read_stream(run: Arc<Run>, index: usize) -> Result<(), Statu
             }
         }
         let input = tokio::select! {
+            biased;
             () = run.stop.cancelled() => return Ok(()),
             input = pending.next() => input,
         };

@@ -1,6 +1,6 @@
 //! Performs the actions of the writer: claims, dispatches, settles, all at the same time.
 
-use std::collections::HashMap;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,7 +34,7 @@ struct Writer {
     operations: FuturesUnordered<BoxFuture<'static, OperationEnd>>,
     stores: FuturesUnordered<BoxFuture<'static, Result<StoreEnd, StoreError>>>,
     /// What is with a destination at present.
-    dispatched: HashMap<(usize, Seq), ()>,
+    dispatched: BTreeSet<(usize, Seq)>,
     failure: Option<StatusReason>,
     /// Set when stopping: until when requests in flight are awaited.
     deadline: Option<Duration>,
@@ -57,6 +57,7 @@ pub(crate) async fn write_streams(run: Arc<Run>, pauses: Vec<Option<Duration>>) 
             // A pause that an earlier run was ordered to make.
             lane.paused_until = Some(until);
             lane.trouble = 1;
+            run.board.set_paused(index, true);
             run.board.hold(Holder::Writer(index), still_paused());
         }
         lanes.push(lane);
@@ -75,7 +76,7 @@ pub(crate) async fn write_streams(run: Arc<Run>, pauses: Vec<Option<Duration>>) 
         policies,
         operations: FuturesUnordered::new(),
         stores: FuturesUnordered::new(),
-        dispatched: HashMap::new(),
+        dispatched: BTreeSet::new(),
         failure: None,
         deadline: None,
     };
@@ -114,14 +115,16 @@ impl Writer {
                     None => std::future::pending().await,
                 }
             };
+            // In a fixed order, so that a run can be repeated; every branch ends by itself, and none starves another.
             tokio::select! {
+                biased;
+                () = run.stop.cancelled(), if self.deadline.is_none() => self.begin_stop(),
                 Some(end) = self.operations.next(), if !self.operations.is_empty() => self.operation_ended(end),
                 Some(end) = self.stores.next(), if !self.stores.is_empty() => match end {
                     Ok(end) => self.store_ended(end),
                     // What is in flight now is found again by the next run, as after a crash.
                     Err(error) => return Err(store_reason(&error)),
                 },
-                () = run.stop.cancelled(), if self.deadline.is_none() => self.begin_stop(),
                 () = run.board.wake.notified() => self.woken(),
                 () = sleep => {
                     timer = None;
@@ -145,7 +148,7 @@ impl Writer {
             while let Some(entry) = run.may_start(now).then(|| lane.dispatchable(now)).flatten() {
                 lane.in_flight += 1;
                 let history = lane.history(&entry, outage);
-                self.dispatched.insert((index, entry.seq), ());
+                self.dispatched.insert((index, entry.seq));
                 self.operations.push(Box::pin(perform(self.run.clone(), index, entry, history, policy.clone())));
             }
         }
@@ -206,7 +209,7 @@ impl Writer {
         }
         if self.deadline.is_some_and(|deadline| now >= deadline) && !self.dispatched.is_empty() {
             self.operations = FuturesUnordered::new();
-            for ((index, seq), ()) in std::mem::take(&mut self.dispatched) {
+            for (index, seq) in std::mem::take(&mut self.dispatched) {
                 let (Some(lane), Some(policy)) = (self.lanes.get_mut(index), self.policies.get(index)) else {
                     continue;
                 };
@@ -242,9 +245,10 @@ impl Writer {
 
     fn timed_out(&mut self) {
         let now = self.run.spec.clock.monotonic();
-        for lane in &mut self.lanes {
+        for (index, lane) in self.lanes.iter_mut().enumerate() {
             if lane.paused_until.is_some_and(|until| now >= until) {
                 lane.paused_until = None;
+                self.run.board.set_paused(index, false);
             }
             if lane.due.is_some_and(|due| now >= due) {
                 lane.hungry = true;
@@ -311,6 +315,7 @@ impl Writer {
         }
         let wait = delay(&run.spec.options.service_backoff, lane.trouble, after, run.spec.entropy.unit());
         lane.paused_until = Some(now + wait);
+        run.board.set_paused(index, true);
         run.board.emit(&SyncEvent::Retrying {
             stream: stream.id.clone(),
             code: reason.code.clone(),

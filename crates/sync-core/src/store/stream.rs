@@ -183,7 +183,8 @@ impl Stream {
         let mut state = KeyState {
             bound: written.is_some_and(|row| row.bound),
             written: written.and_then(|row| row.digest),
-            version: written.and_then(|row| row.version),
+            // A state that could not be written is known all the same: an older one does not take its place.
+            version: written.and_then(|row| row.version).max(self.dead.get(key).and_then(|dead| dead.version)),
             in_doubt: written.is_some_and(|row| row.digest.is_none()),
             newest: None,
         };

@@ -103,6 +103,7 @@ async fn acquire(
             Err(error) => return Err(store_reason(&error)),
         }
         tokio::select! {
+            biased;
             () = stop.cancelled() => return Ok(None),
             () = spec.clock.sleep(LEASE_POLL) => {}
         }
@@ -151,12 +152,7 @@ async fn run_tasks(
     let mut on_duty = true;
     loop {
         tokio::select! {
-            // The clerk ends only when the store fails it or the lease is lost.
-            reason = &mut clerk, if on_duty => {
-                on_duty = false;
-                failure.get_or_insert(reason);
-                run.stop.cancel();
-            }
+            biased;
             ended = tasks.join_next() => {
                 let reason = match ended {
                     None => return failure,
@@ -172,6 +168,12 @@ async fn run_tasks(
             Ok(()) = status.changed() => {
                 let now = status.borrow_and_update().clone();
                 keep_status(run, &now).await;
+            }
+            // The clerk ends only when the store fails it or the lease is lost.
+            reason = &mut clerk, if on_duty => {
+                on_duty = false;
+                failure.get_or_insert(reason);
+                run.stop.cancel();
             }
         }
     }
