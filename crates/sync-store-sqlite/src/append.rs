@@ -1,40 +1,35 @@
 //! A page, its effects on the backlog and the read position, in one step.
 
-use rusqlite::{CachedStatement, Connection, params};
-use sync_core::traits::{Advance, AppendReport, Checkpoint, Draft, DraftBody, Lease, Page, Rejection};
+use rusqlite::{CachedStatement, params};
+use sync_core::traits::{Advance, AppendReport, Checkpoint, Draft, DraftBody, Lease, Page};
 use sync_core::{Acceptance, KeyState, PendingEntry, StoreError, Tally, accept};
 
+use crate::database::{Database, get};
 use crate::error::{conflict, store_error};
 use crate::number::Numbers;
-use crate::outdated;
-use crate::row::{DELETE, READY, digest, seq, signed, update_columns};
-use crate::{lease, state};
+use crate::row::{Columns, DELETE, READY, digest, flag, seq, signed};
+use crate::{dead_letters, lease, outdated, state, waits};
 
-pub(crate) fn append(
-    connection: &Connection,
-    lease: &Lease,
-    page: Page,
-    advance: Advance,
-) -> Result<AppendReport, StoreError> {
-    lease::check(connection, lease)?;
-    let stream = state::stream_id(connection, &page.stream)?;
-    let current = state::load(connection, stream)?;
+pub(crate) fn append(db: &Database, lease: &Lease, page: Page, advance: Advance) -> Result<AppendReport, StoreError> {
+    lease::check(db, lease)?;
+    let stream = state::stream_id(db, &page.stream)?;
+    let current = state::load(db, stream)?;
     if current.as_ref().map_or(0, |checkpoint| checkpoint.version) != advance.expected_version {
         return Err(conflict());
     }
-    let queued = current.as_ref().is_some_and(|checkpoint| checkpoint.totals.unsettled() > 0);
-    let mut appending = Appending::new(connection, stream, &page, &advance, queued)?;
-    for draft in page.drafts {
+    let mut appending = Appending::new(db, stream, &page, &advance)?;
+    for draft in &page.drafts {
         let key = draft.key.to_bytes();
         appending.due_ms = 0;
         if page.refresh {
-            let dropped = outdated::drop_of(connection, stream, &key, appending.plan)?;
+            let dropped = outdated::drop_of(db, stream, &key, appending.plan)?;
             appending.tally.superseded += dropped.entries;
             appending.due_ms = dropped.due_ms;
+            appending.indexed |= dropped.doubt;
         }
-        appending.draft(&key, &draft)?;
+        appending.draft(&key, draft)?;
         if let Some(generation) = page.mark_seen {
-            mark_seen(connection, stream, &key, signed(generation))?;
+            mark_seen(db, stream, &key, signed(generation))?;
         }
     }
     let tally = appending.finish()?;
@@ -48,75 +43,73 @@ pub(crate) fn append(
         totals,
         at_ms: page.now_ms,
     };
-    state::save(connection, stream, &checkpoint)?;
+    state::save(db, stream, &checkpoint)?;
     Ok(AppendReport { checkpoint, tally })
 }
 
 /// Marks a key as met by a generation, wherever it stands.
-pub(crate) fn mark_seen(connection: &Connection, stream: i64, key: &[u8], generation: i64) -> Result<(), StoreError> {
-    for table in [
-        "UPDATE idx SET seen = max(seen, ?3) WHERE stream = ?1 AND key = ?2",
-        "UPDATE entry SET generation = max(generation, ?3) WHERE stream = ?1 AND key = ?2",
+pub(crate) fn mark_seen(db: &Database, stream: i64, key: &[u8], generation: i64) -> Result<(), StoreError> {
+    for sql in [
+        "UPDATE idx SET seen = ?3 WHERE stream = ?1 AND key = ?2 AND seen < ?3",
+        "UPDATE entry SET generation = ?3 WHERE stream = ?1 AND key = ?2 AND generation < ?3",
     ] {
-        let mut statement = connection.prepare_cached(table).map_err(store_error)?;
-        statement.execute(params![stream, key, generation]).map_err(store_error)?;
+        db.execute(sql, params![stream, key, generation])?;
     }
     Ok(())
 }
 
+/// What is known of a key in the index, and in the backlog; the first column tells which.
+const INDEXED: &str = "SELECT NULL, bound, 0, digest, version FROM idx WHERE stream = ?1 AND key = ?2";
+const QUEUED: &str = "SELECT seq, state, verification, digest, version FROM entry WHERE stream = ?1 AND key = ?2";
+
 /// A page on its way into the tables, with the statements that every draft needs.
-struct Appending<'c> {
-    connection: &'c Connection,
+struct Appending<'d> {
+    db: &'d Database,
     stream: i64,
     plan: i64,
+    class: i64,
+    replay: bool,
     generation: i64,
     now_ms: i64,
     /// When a new entry of the present key is due; 0 for at once.
     due_ms: i64,
     /// Whether the stream has any dead letter: almost always not, and then none is looked up.
     dead: bool,
-    /// Whether the stream has any unsettled entry: without one, a draft that writes nothing has nothing to undo.
+    /// Whether the stream has any unsettled entry, and any row in the index: during a first load, one of them is not.
     queued: bool,
-    numbers: Numbers<'c>,
-    known: CachedStatement<'c>,
-    insert: CachedStatement<'c>,
+    indexed: bool,
+    /// Whether anything waits for a parent.
+    waits: bool,
+    numbers: Numbers<'d>,
+    in_index: CachedStatement<'d>,
+    in_queue: CachedStatement<'d>,
+    insert: CachedStatement<'d>,
     tally: Tally,
 }
 
-impl<'c> Appending<'c> {
-    fn new(
-        connection: &'c Connection,
-        stream: i64,
-        page: &Page,
-        advance: &Advance,
-        queued: bool,
-    ) -> Result<Self, StoreError> {
-        let mut dead =
-            connection.prepare_cached("SELECT 1 FROM dead WHERE stream = ?1 LIMIT 1").map_err(store_error)?;
+impl<'d> Appending<'d> {
+    fn new(db: &'d Database, stream: i64, page: &Page, advance: &Advance) -> Result<Self, StoreError> {
         Ok(Self {
-            connection,
+            db,
             stream,
             plan: signed(page.plan.0),
+            class: page.class.rank().into(),
+            replay: page.replay,
             generation: signed(advance.generation),
             now_ms: page.now_ms,
             due_ms: 0,
-            dead: dead.exists([stream]).map_err(store_error)?,
-            queued,
-            numbers: Numbers::new(connection),
-            known: connection
-                .prepare_cached(
-                    "SELECT NULL, bound, 0, digest FROM idx WHERE stream = ?1 AND key = ?2
-                     UNION ALL
-                     SELECT seq, state, verification, digest FROM entry WHERE stream = ?1 AND key = ?2",
-                )
-                .map_err(store_error)?,
-            insert: connection
-                .prepare_cached(
-                    "INSERT INTO entry(seq, stream, key, kind, state, due_ms, attempt, fence, was_unknown, verification,
-                       version, plan, generation, digest, insert_body, update_body, at_ms)
-                     VALUES (?1, ?2, ?3, ?4, 0, ?12, 0, 0, 0, 0, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
-                )
-                .map_err(store_error)?,
+            dead: db.exists("SELECT 1 FROM dead WHERE stream = ?1 LIMIT 1", [stream])?,
+            queued: db.exists("SELECT 1 FROM entry WHERE stream = ?1 LIMIT 1", [stream])?,
+            indexed: db.exists("SELECT 1 FROM idx WHERE stream = ?1 LIMIT 1", [stream])?,
+            waits: db.exists("SELECT 1 FROM waits LIMIT 1", [])?,
+            numbers: Numbers::new(db),
+            in_index: db.statement(INDEXED)?,
+            in_queue: db.statement(QUEUED)?,
+            insert: db.statement(
+                "INSERT INTO entry(seq, stream, key, kind, state, due_ms, blocked, waiting, attempt, holder, was_unknown,
+                   verification, class, replay, version, plan, generation, at_ms, born, digest, insert_body, update_body)
+                 VALUES (?1, ?2, ?3, ?4, 0, ?5, ?6, ?7, 0, 0, 0, 0, ?8, ?9, ?10, ?11, ?12, ?13, ?1, ?14, ?15, ?16)",
+            )?,
             tally: Tally::default(),
         })
     }
@@ -128,39 +121,54 @@ impl<'c> Appending<'c> {
 
     fn draft(&mut self, key: &[u8], draft: &Draft) -> Result<(), StoreError> {
         self.tally.read += 1;
-        if let DraftBody::Rejected(rejection) = &draft.body {
-            return self.reject(key, rejection);
+        let known = self.key_state(key)?;
+        let acceptance = accept(&known, &draft.body, draft.version, self.replay);
+        if acceptance == Acceptance::Stale {
+            self.tally.superseded += 1;
+            return Ok(());
         }
-        let writes_nothing = matches!(draft.body, DraftBody::Filtered | DraftBody::Ignored);
-        let known = if writes_nothing && !self.queued { KeyState::default() } else { self.key_state(key)? };
-        match accept(&known, &draft.body) {
+        if let DraftBody::Rejected(rejection) = &draft.body {
+            self.tally.dead += 1;
+            self.dead = true;
+            let letter = self.numbers.next()?;
+            return dead_letters::reject(self.db, letter, self.stream, key, rejection, draft.version, self.now_ms);
+        }
+        match acceptance {
             Acceptance::Append => {
-                self.queued = true;
                 let seq = self.numbers.next()?;
-                self.insert(seq, key, draft)?;
+                self.insert(seq, key, draft, known.newest.is_some())?;
+                self.queued = true;
                 return self.close_later(key, seq);
             }
             Acceptance::Replace(seq) => {
                 self.tally.superseded += 1;
-                self.replace(signed(seq.0), draft, true)?;
-                return self.close_later(key, signed(seq.0));
+                let seq = signed(seq.0);
+                self.replace(seq, draft)?;
+                return self.close_later(key, seq);
             }
             Acceptance::Refresh(seq) => {
                 self.tally.unchanged += 1;
-                self.replace(signed(seq.0), draft, false)?;
+                self.refresh(signed(seq.0), draft)?;
             }
             Acceptance::Cancel(seq) => {
                 self.tally.superseded += 1;
-                let mut statement =
-                    self.connection.prepare_cached("DELETE FROM entry WHERE seq = ?1").map_err(store_error)?;
-                statement.execute([signed(seq.0)]).map_err(store_error)?;
+                let seq = signed(seq.0);
+                self.db.execute("DELETE FROM entry WHERE seq = ?1", [seq])?;
+                self.forget_parents(seq)?;
+                waits::unblock(self.db, self.stream, key)?;
                 self.nothing(&draft.body);
             }
-            Acceptance::Unchanged => self.tally.unchanged += 1,
-            Acceptance::Nothing | Acceptance::AsDrafted => self.nothing(&draft.body),
+            Acceptance::Unchanged => {
+                self.tally.unchanged += 1;
+                self.met_unchanged(key, &known, draft.version)?;
+            }
+            Acceptance::Nothing | Acceptance::AsDrafted | Acceptance::Stale => {
+                self.nothing(&draft.body);
+                self.met_unchanged(key, &known, draft.version)?;
+            }
         }
         // The newest state of the record needs no entry of its own: what failed before it is of no interest any more.
-        self.on_dead("DELETE FROM dead WHERE stream = ?1 AND key = ?2 AND ?3 IS NOT NULL", key, 0)
+        if self.dead { dead_letters::remove(self.db, self.stream, key) } else { Ok(()) }
     }
 
     /// Counts a draft that leads to no entry.
@@ -171,42 +179,63 @@ impl<'c> Appending<'c> {
         }
     }
 
-    /// The dead letter of a key, where there is one, is closed by the end of this entry.
-    fn close_later(&self, key: &[u8], seq: i64) -> Result<(), StoreError> {
-        self.on_dead("UPDATE dead SET closed_by = ?3 WHERE stream = ?1 AND key = ?2", key, seq)
-    }
-
-    fn on_dead(&self, statement: &str, key: &[u8], seq: i64) -> Result<(), StoreError> {
-        if !self.dead {
+    /// A newer version of the row needs no write while nothing is on its way: it need not be looked at again.
+    fn met_unchanged(&self, key: &[u8], known: &KeyState, version: Option<i64>) -> Result<(), StoreError> {
+        if known.newest.is_some() || known.written.is_none() || version <= known.version {
             return Ok(());
         }
-        let mut statement = self.connection.prepare_cached(statement).map_err(store_error)?;
-        statement.execute(params![self.stream, key, seq]).map(drop).map_err(store_error)
+        let sql = "UPDATE idx SET version = ?3 WHERE stream = ?1 AND key = ?2";
+        self.db.execute(sql, params![self.stream, key, version]).map(drop)
+    }
+
+    fn close_later(&self, key: &[u8], seq: i64) -> Result<(), StoreError> {
+        if self.dead { dead_letters::close_later(self.db, self.stream, key, seq) } else { Ok(()) }
+    }
+
+    fn forget_parents(&self, seq: i64) -> Result<(), StoreError> {
+        if self.waits { waits::forget(self.db, seq) } else { Ok(()) }
     }
 
     fn key_state(&mut self, key: &[u8]) -> Result<KeyState, StoreError> {
         let mut found = KeyState::default();
-        let mut rows = self.known.query(params![self.stream, key]).map_err(store_error)?;
-        while let Some(row) = rows.next().map_err(store_error)? {
-            let number = |column: usize| row.get::<_, i64>(column).map_err(store_error);
-            let digest = digest(row.get(3).map_err(store_error)?)?;
-            let Some(at) = row.get::<_, Option<i64>>(0).map_err(store_error)? else {
-                found.bound = number(1)? != 0;
-                found.written = digest;
-                found.in_doubt |= digest.is_none();
-                continue;
-            };
-            let ready = number(1)? == READY;
-            found.in_doubt |= !ready;
-            let entry = PendingEntry { seq: seq(at), digest, replaceable: ready && number(2)? == 0 };
-            if found.newest.is_none_or(|newest: PendingEntry| newest.seq < entry.seq) {
-                found.newest = Some(entry);
+        if self.indexed {
+            let mut rows = self.in_index.query(params![self.stream, key]).map_err(store_error)?;
+            if let Some(row) = rows.next().map_err(store_error)? {
+                found.bound = flag(row, 1)?;
+                found.written = digest(get(row, 3)?)?;
+                found.in_doubt = found.written.is_none();
+                found.version = get(row, 4)?;
+            }
+        }
+        if self.queued {
+            let mut rows = self.in_queue.query(params![self.stream, key]).map_err(store_error)?;
+            while let Some(row) = rows.next().map_err(store_error)? {
+                let ready = get::<i64>(row, 1)? == READY;
+                found.in_doubt |= !ready;
+                found.version = found.version.max(get(row, 4)?);
+                let replaceable = ready && !flag(row, 2)?;
+                let entry = PendingEntry { seq: seq(get(row, 0)?), digest: digest(get(row, 3)?)?, replaceable };
+                if found.newest.is_none_or(|newest: PendingEntry| newest.seq < entry.seq) {
+                    found.newest = Some(entry);
+                }
             }
         }
         Ok(found)
     }
 
-    fn insert(&mut self, seq: i64, key: &[u8], draft: &Draft) -> Result<(), StoreError> {
+    /// The parents that a draft has to wait for, written down for the entry that it becomes. A delete waits for none.
+    fn keep_parents(&mut self, seq: i64, draft: &Draft) -> Result<i64, StoreError> {
+        if draft.parents.is_empty() || !matches!(draft.body, DraftBody::Upsert { .. }) {
+            return Ok(0);
+        }
+        let absent = waits::absent(self.db, &draft.parents)?;
+        self.waits |= !absent.is_empty();
+        waits::keep(self.db, seq, &absent)?;
+        Ok(i64::try_from(absent.len()).unwrap_or(i64::MAX))
+    }
+
+    fn insert(&mut self, seq: i64, key: &[u8], draft: &Draft, blocked: bool) -> Result<(), StoreError> {
+        let waiting = self.keep_parents(seq, draft)?;
         let body = Columns::of(&draft.body);
         self.insert
             .execute(params![
@@ -214,80 +243,74 @@ impl<'c> Appending<'c> {
                 self.stream,
                 key,
                 body.kind,
+                self.due_ms,
+                blocked,
+                waiting,
+                self.class,
+                self.replay,
                 draft.version,
                 self.plan,
                 self.generation,
-                body.digest,
-                body.insert,
-                body.update.as_deref(),
                 self.now_ms,
-                self.due_ms
-            ])
-            .map(drop)
-            .map_err(store_error)
-    }
-
-    /// Gives an entry the draft's content; a `new` state starts without the past of the old one.
-    fn replace(&self, seq: i64, draft: &Draft, new: bool) -> Result<(), StoreError> {
-        let body = Columns::of(&draft.body);
-        let mut statement = self
-            .connection
-            .prepare_cached(
-                "UPDATE entry SET kind = ?2, version = ?3, plan = ?4, generation = ?5, digest = ?6, insert_body = ?7,
-                   update_body = ?8, attempt = iif(?9, 0, attempt), due_ms = iif(?9, 0, due_ms)
-                 WHERE seq = ?1",
-            )
-            .map_err(store_error)?;
-        statement
-            .execute(params![
-                seq,
-                body.kind,
-                draft.version,
-                self.plan,
-                self.generation,
                 body.digest,
                 body.insert,
-                body.update.as_deref(),
-                new
+                body.update
             ])
             .map(drop)
             .map_err(store_error)
     }
 
-    fn reject(&mut self, key: &[u8], rejection: &Rejection) -> Result<(), StoreError> {
-        self.tally.dead += 1;
-        self.dead = true;
-        let id = self.numbers.next()?;
-        let mut statement = self
-            .connection
-            .prepare_cached(
-                "INSERT OR REPLACE INTO dead(id, stream, key, code, field, explanation, attempts, at_ms)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0, ?7)",
+    /// Gives an entry a newer state, which starts without the past of the old one. What a more urgent state asked for is not
+    /// put off, and what an operator asked for is done.
+    fn replace(&mut self, seq: i64, draft: &Draft) -> Result<(), StoreError> {
+        self.forget_parents(seq)?;
+        let waiting = self.keep_parents(seq, draft)?;
+        let body = Columns::of(&draft.body);
+        self.db
+            .execute(
+                "UPDATE entry SET kind = ?2, due_ms = 0, waiting = ?3, attempt = 0, class = min(class, ?4),
+                   replay = max(?5, replay * ?6), version = ?7, plan = ?8, generation = ?9, digest = ?10, insert_body = ?11,
+                   update_body = ?12
+                 WHERE seq = ?1",
+                params![
+                    seq,
+                    body.kind,
+                    waiting,
+                    self.class,
+                    self.replay,
+                    body.kind != DELETE,
+                    draft.version,
+                    self.plan,
+                    self.generation,
+                    body.digest,
+                    body.insert,
+                    body.update
+                ],
             )
-            .map_err(store_error)?;
-        statement
-            .execute(params![id, self.stream, key, rejection.code, rejection.field, rejection.explanation, self.now_ms])
             .map(drop)
-            .map_err(store_error)
     }
-}
 
-/// The columns of a draft's body.
-struct Columns<'b> {
-    kind: i64,
-    digest: Option<&'b [u8]>,
-    insert: Option<&'b [u8]>,
-    update: Option<std::borrow::Cow<'b, [u8]>>,
-}
-
-impl<'b> Columns<'b> {
-    fn of(body: &'b DraftBody) -> Self {
-        match body {
-            DraftBody::Upsert { insert, update, digest } => {
-                let (kind, update) = update_columns(update);
-                Self { kind, digest: Some(&digest.0), insert: Some(&insert.0), update: Some(update) }
-            }
-            _ => Self { kind: DELETE, digest: None, insert: None, update: None },
-        }
+    /// Gives an entry the draft's content; it stays where it is otherwise.
+    fn refresh(&mut self, seq: i64, draft: &Draft) -> Result<(), StoreError> {
+        let body = Columns::of(&draft.body);
+        self.db
+            .execute(
+                "UPDATE entry SET kind = ?2, class = min(class, ?3), replay = max(replay, ?4), version = ?5, plan = ?6,
+                   generation = ?7, digest = ?8, insert_body = ?9, update_body = ?10
+                 WHERE seq = ?1",
+                params![
+                    seq,
+                    body.kind,
+                    self.class,
+                    self.replay,
+                    draft.version,
+                    self.plan,
+                    self.generation,
+                    body.digest,
+                    body.insert,
+                    body.update
+                ],
+            )
+            .map(drop)
     }
 }

@@ -5,6 +5,11 @@ use sync_core::{StoreError, StoreErrorKind};
 
 /// What an error of SQLite means for the caller. Texts of SQLite name tables and columns, never values.
 pub(crate) fn store_error(error: rusqlite::Error) -> StoreError {
+    use rusqlite::Error as E;
+    if matches!(error, E::FromSqlConversionFailure(..) | E::IntegralValueOutOfRange(..) | E::InvalidColumnType(..)) {
+        // Its text may quote the value; it is not kept.
+        return damaged();
+    }
     let code = error.sqlite_error_code();
     let (kind, message, remedy) = match code {
         Some(ErrorCode::DiskFull) => (

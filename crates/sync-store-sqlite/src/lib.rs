@@ -2,21 +2,26 @@
 //!
 //! Every acknowledged step is on the disk (`journal_mode=WAL`, `synchronous=FULL`). One process owns the store through an
 //! operating-system lock on `<file>.lock`, which dies with the process, so that a restart waits for nothing;
-//! [`SqliteStore::open_read_only`] looks at it from beside.
+//! [`SqliteStore::open_read_only`] looks at it from beside, and [`SqliteStore::leave_request_at`] leaves a request in it.
 
 mod append;
 mod backlog;
 mod claim;
+mod database;
 mod dead_letters;
 mod error;
 mod lease;
 mod number;
 mod outdated;
+mod ready;
 mod record_index;
+mod request;
 mod row;
 mod schema;
 mod settle;
 mod state;
+mod stats;
+mod waits;
 mod writer;
 
 #[cfg(test)]
@@ -28,10 +33,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
-use sync_core::traits::{Store, StoreCaps};
+use sync_core::traits::{Request, Store, StoreCaps};
 use sync_core::{StoreError, StoreErrorKind};
+use uuid::Uuid;
 
+use crate::database::Database;
 use crate::error::store_error;
+use crate::row::signed;
 use crate::writer::Writer;
 
 /// How to open a store.
@@ -71,8 +79,10 @@ impl SqliteOptions {
 pub struct SqliteStore {
     // Fields are dropped in this order. The connection that only reads goes first, so that the writer's is the last one and
     // brings the whole log into the file; the writer finishes before the lock is released.
-    reader: Arc<Mutex<Connection>>,
+    reader: Arc<Mutex<Database>>,
     writer: Option<Writer>,
+    /// Tells the leases of this opening of the file from those of earlier ones; never 0.
+    opening: i64,
     _lock: Option<File>,
 }
 
@@ -89,7 +99,9 @@ impl SqliteStore {
         let connection = Connection::open(path).map_err(store_error)?;
         schema::prepare(&connection, &options)?;
         let reader = read_connection(path)?;
-        Ok(Arc::new(Self { writer: Some(Writer::start(connection)?), reader, _lock: Some(lock) }))
+        let writer = Some(Writer::start(Database::new(connection))?);
+        let (opening, _) = Uuid::new_v4().as_u64_pair();
+        Ok(Arc::new(Self { writer, reader, opening: signed(opening | 1), _lock: Some(lock) }))
     }
 
     /// Opens an existing store to look at, also while another process runs on it. Every write is refused.
@@ -97,16 +109,38 @@ impl SqliteStore {
     /// # Errors
     /// `Unavailable` when the file is not there; `TooNew`, `Corrupt`.
     pub fn open_read_only(path: &Path) -> Result<Self, StoreError> {
-        if !path.is_file() {
-            return Err(StoreError::new(
-                StoreErrorKind::Unavailable,
-                format!("There is no store at {}.", path.display()),
-                "Start the connector once, or correct store.sqlite.",
-            ));
-        }
+        is_there(path)?;
         let reader = read_connection(path)?;
-        schema::check(&reader.lock().unwrap_or_else(PoisonError::into_inner))?;
-        Ok(Self { writer: None, reader, _lock: None })
+        schema::check(&reader.lock().unwrap_or_else(PoisonError::into_inner).connection)?;
+        Ok(Self { writer: None, reader, opening: 0, _lock: None })
+    }
+
+    /// Leaves a request of an operator in an existing store, also while another process runs on it: that one, or the next to
+    /// start, carries it out. Answers the request's number.
+    ///
+    /// It waits up to 5 seconds for the transaction of another process, and its own is one small row.
+    ///
+    /// # Errors
+    /// `Unavailable` when the file is not there; `InUse` when its turn did not come; `TooNew`, `Corrupt`, `Full`.
+    pub fn leave_request_at(path: &Path, request: &Request, now_ms: i64) -> Result<u64, StoreError> {
+        refuse_faulty_library()?;
+        is_there(path)?;
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(path, flags).map_err(store_error)?;
+        connection.execute_batch("PRAGMA busy_timeout = 5000;").map_err(store_error)?;
+        schema::check(&connection)?;
+        // Bringing the log into the file is left to the process that runs, which would have to wait for it.
+        connection
+            .execute_batch(
+                "PRAGMA fullfsync = ON; PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 0;
+                 PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON; BEGIN IMMEDIATE;",
+            )
+            .map_err(store_error)?;
+        // Without its commit, the transaction ends with the connection.
+        let db = Database::new(connection);
+        let id = request::leave(&db, request, now_ms)?;
+        db.connection.execute_batch("COMMIT").map_err(store_error)?;
+        Ok(id)
     }
 
     /// Whether a process has the store open for writing.
@@ -119,7 +153,7 @@ impl SqliteStore {
     async fn write<T, F>(&self, work: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
-        F: FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+        F: FnOnce(&Database) -> Result<T, StoreError> + Send + 'static,
     {
         match &self.writer {
             Some(writer) => writer.call(work).await,
@@ -134,10 +168,17 @@ impl SqliteStore {
     async fn read<T, F>(&self, work: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
-        F: FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+        F: FnOnce(&Database) -> Result<T, StoreError> + Send + 'static,
     {
         let reader = Arc::clone(&self.reader);
-        let read = move || work(&reader.lock().unwrap_or_else(PoisonError::into_inner));
+        let read = move || {
+            let db = reader.lock().unwrap_or_else(PoisonError::into_inner);
+            // All statements of one answer see the same state of the file.
+            let snapshot = db.connection.unchecked_transaction().map_err(store_error)?;
+            let answer = work(&db);
+            drop(snapshot);
+            answer
+        };
         tokio::task::spawn_blocking(read).await.map_err(|error| {
             StoreError::new(StoreErrorKind::Unavailable, "Reading the store was broken off.", "Start again.")
                 .with_source(error)
@@ -178,13 +219,24 @@ fn lock_path(path: &Path) -> PathBuf {
     PathBuf::from(name)
 }
 
-fn read_connection(path: &Path) -> Result<Arc<Mutex<Connection>>, StoreError> {
+fn is_there(path: &Path) -> Result<(), StoreError> {
+    if path.is_file() {
+        return Ok(());
+    }
+    Err(StoreError::new(
+        StoreErrorKind::Unavailable,
+        format!("There is no store at {}.", path.display()),
+        "Start the connector once, or correct store.sqlite.",
+    ))
+}
+
+fn read_connection(path: &Path) -> Result<Arc<Mutex<Database>>, StoreError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags).map_err(store_error)?;
     connection
         .execute_batch("PRAGMA busy_timeout = 5000; PRAGMA cache_size = -2048; PRAGMA trusted_schema = OFF;")
         .map_err(store_error)?;
-    Ok(Arc::new(Mutex::new(connection)))
+    Ok(Arc::new(Mutex::new(Database::new(connection))))
 }
 
 /// SQLite 3.7.0 to 3.51.2 can corrupt a WAL file that two connections use (sqlite.org/wal.html, "The WAL-Reset Bug"); two

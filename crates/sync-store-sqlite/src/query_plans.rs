@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, params_from_iter};
 
-use crate::{backlog, claim, schema};
+use crate::{claim, ready, schema, stats, waits};
 
 /// How SQLite means to find the rows of a statement.
 fn steps(connection: &Connection, statement: &str) -> Vec<String> {
@@ -16,21 +16,28 @@ fn steps(connection: &Connection, statement: &str) -> Vec<String> {
 fn claims_and_counts_use_their_indexes() {
     let connection = Connection::open_in_memory().unwrap();
     connection.execute_batch(schema::LAYOUT).unwrap();
-    let oldest = claim::oldest_statement();
     let statements = [
-        claim::DUE,
-        claim::WAITING,
-        &oldest,
-        backlog::IN_FLIGHT,
-        backlog::UNKNOWN,
-        backlog::VERIFICATIONS,
-        backlog::NEXT_DUE,
+        (claim::DUE, "entry_due"),
+        (claim::DUE_VERIFICATIONS, "verification_due"),
+        (claim::CLAIMED, "INTEGER PRIMARY KEY"),
+        (ready::OF_PLAN, "entry_ready (stream=? AND class=? AND <expr>=?)"),
+        (ready::DELETES, "entry_ready (stream=? AND class=? AND <expr>=?)"),
+        (stats::IN_FLIGHT, "entry_one_in_flight"),
+        (stats::UNKNOWN, "entry_unknown"),
+        (stats::WAITING, "entry_waiting"),
+        (stats::VERIFICATIONS, "entry_verification"),
+        (stats::OLDEST, "entry_age"),
+        (stats::READY, "entry_ready"),
+        (stats::BLOCKED, "entry_blocked"),
+        (stats::NEXT_DUE, "entry_due"),
+        (waits::CHILDREN, "PRIMARY KEY (pstream=? AND pkey=?)"),
+        (waits::LATE, "entry_waiting (stream=? AND at_ms<?)"),
     ];
-    for statement in statements {
+    for (statement, index) in statements {
         let steps = steps(&connection, statement);
         let found = |step: &&String| !step.contains("SCAN") && !step.contains("TEMP B-TREE");
         assert!(steps.iter().all(|step| found(&step)), "{statement}: {steps:#?}");
-        assert!(steps.iter().any(|step| step.contains("INDEX")), "{statement}: {steps:#?}");
+        assert!(steps.iter().any(|step| step.contains(index)), "{statement}: {steps:#?}");
     }
     let whole = steps(&connection, "SELECT count(*) FROM entry WHERE at_ms > ?1");
     assert!(whole.iter().any(|step| step.contains("SCAN")), "the words that are looked for: {whole:?}");

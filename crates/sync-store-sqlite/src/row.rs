@@ -1,11 +1,14 @@
 //! Columns as values and back.
 
+use std::borrow::Cow;
+
 use record::Key;
 use rusqlite::Row;
-use sync_core::traits::{EntryBody, Rejection, Update};
+use sync_core::traits::{Class, DraftBody, EntryBody, Rejection, Update};
 use sync_core::{Digest, Payload, Seq, StoreError};
 
-use crate::error::{damaged, store_error};
+use crate::database::get;
+use crate::error::damaged;
 
 pub(crate) const READY: i64 = 0;
 pub(crate) const UNKNOWN: i64 = 2;
@@ -41,8 +44,43 @@ pub(crate) fn digest(bytes: Option<Vec<u8>>) -> Result<Option<Digest>, StoreErro
     bytes.map(|bytes| bytes.try_into().map(Digest).map_err(|_| damaged())).transpose()
 }
 
+/// Yes or no; anything else means damage.
+pub(crate) fn flag(row: &Row<'_>, column: usize) -> Result<bool, StoreError> {
+    match get::<i64>(row, column)? {
+        0 => Ok(false),
+        1 => Ok(true),
+        _ => Err(damaged()),
+    }
+}
+
+pub(crate) fn class(row: &Row<'_>, column: usize) -> Result<Class, StoreError> {
+    let rank = u8::try_from(get::<i64>(row, column)?).ok();
+    rank.and_then(Class::of_rank).ok_or_else(damaged)
+}
+
+/// The columns of a draft's body.
+pub(crate) struct Columns<'b> {
+    pub(crate) kind: i64,
+    pub(crate) digest: Option<&'b [u8]>,
+    pub(crate) insert: Option<Cow<'b, [u8]>>,
+    pub(crate) update: Option<Cow<'b, [u8]>>,
+}
+
+impl<'b> Columns<'b> {
+    pub(crate) fn of(body: &'b DraftBody) -> Self {
+        match body {
+            DraftBody::Upsert { insert, update, digest } => {
+                let (kind, update) = update_columns(update);
+                let insert = Some(insert.0.as_ref().into());
+                Self { kind, digest: Some(&digest.0), insert, update: Some(update) }
+            }
+            _ => Self { kind: DELETE, digest: None, insert: None, update: None },
+        }
+    }
+}
+
 /// The columns kind and update_body of an upsert.
-pub(crate) fn update_columns(update: &Update) -> (i64, std::borrow::Cow<'_, [u8]>) {
+fn update_columns(update: &Update) -> (i64, Cow<'_, [u8]>) {
     match update {
         Update::Body(body) => (UPSERT, body.0.as_ref().into()),
         Update::Impossible(Rejection { code, field, explanation }) => {
@@ -53,8 +91,10 @@ pub(crate) fn update_columns(update: &Update) -> (i64, std::borrow::Cow<'_, [u8]
 }
 
 fn update(kind: i64, bytes: Vec<u8>) -> Result<Update, StoreError> {
-    if kind == UPSERT {
-        return Ok(Update::Body(Payload(bytes.into())));
+    match kind {
+        UPSERT => return Ok(Update::Body(Payload(bytes.into()))),
+        CREATE => {}
+        _ => return Err(damaged()),
     }
     let text = String::from_utf8(bytes).map_err(|_| damaged())?;
     let mut parts = text.splitn(3, BETWEEN);
@@ -70,14 +110,11 @@ fn update(kind: i64, bytes: Vec<u8>) -> Result<Update, StoreError> {
 
 /// The body of an entry, from the columns kind, digest, insert_body, update_body beginning at `at`.
 pub(crate) fn body(row: &Row<'_>, at: usize) -> Result<EntryBody, StoreError> {
-    let kind: i64 = row.get(at).map_err(store_error)?;
+    let kind = get(row, at)?;
     if kind == DELETE {
         return Ok(EntryBody::Delete);
     }
-    let digest = digest(row.get(at + 1).map_err(store_error)?)?.ok_or_else(damaged)?;
-    let bytes = |column: usize| -> Result<Vec<u8>, StoreError> {
-        row.get::<_, Option<Vec<u8>>>(column).map_err(store_error)?.ok_or_else(damaged)
-    };
-    let insert = Payload(bytes(at + 2)?.into());
-    Ok(EntryBody::Upsert { insert, update: update(kind, bytes(at + 3)?)?, digest })
+    let digest = digest(get(row, at + 1)?)?.ok_or_else(damaged)?;
+    let insert = Payload(get::<Vec<u8>>(row, at + 2)?.into());
+    Ok(EntryBody::Upsert { insert, update: update(kind, get(row, at + 3)?)?, digest })
 }

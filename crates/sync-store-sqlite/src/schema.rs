@@ -9,45 +9,64 @@ use crate::error::store_error;
 /// "SYNC": marks the file as ours.
 const APPLICATION_ID: i64 = 0x5359_4E43;
 /// The newest layout that this program knows.
-const VERSION: i64 = 2;
+const VERSION: i64 = 3;
 
 pub(crate) const LAYOUT: &str = "
-CREATE TABLE lease(res TEXT PRIMARY KEY, owner TEXT NOT NULL, fence INTEGER NOT NULL, nonce INTEGER NOT NULL) STRICT;
+-- opening: which opening of the file holds it; 0 once it was given back.
+CREATE TABLE lease(
+  res TEXT PRIMARY KEY, owner TEXT NOT NULL, fence INTEGER NOT NULL, nonce INTEGER NOT NULL, opening INTEGER NOT NULL) STRICT;
 CREATE TABLE stream(id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE) STRICT;
 CREATE TABLE checkpoint(
-  stream INTEGER PRIMARY KEY, generation INTEGER NOT NULL, phase INTEGER NOT NULL, position TEXT,
+  stream INTEGER PRIMARY KEY, generation INTEGER NOT NULL, phase INTEGER NOT NULL, position BLOB,
   version INTEGER NOT NULL, at_ms INTEGER NOT NULL, n_read INTEGER NOT NULL, n_inserted INTEGER NOT NULL,
   n_updated INTEGER NOT NULL, n_deleted INTEGER NOT NULL, n_unchanged INTEGER NOT NULL, n_filtered INTEGER NOT NULL,
   n_superseded INTEGER NOT NULL, n_ignored INTEGER NOT NULL, n_dead INTEGER NOT NULL) STRICT;
--- The last number given to an entry or a dead letter. Not AUTOINCREMENT, which would write its own table at every row.
+-- The last number given to an entry, a dead letter or a request. Not AUTOINCREMENT, which would write its own table at every
+-- row.
 CREATE TABLE number(last INTEGER NOT NULL) STRICT;
 INSERT INTO number(last) VALUES (0);
 -- state: 0 ready, 1 in flight, 2 unknown; kind: 0 upsert, 1 delete, 2 upsert that only creates (update_body: the reason).
--- due_ms is 0 once the time has come.
+-- due_ms is 0 once the time has come; blocked: an older entry of the key is unsettled; waiting: how many parents are missing;
+-- holder: the nonce of the lease that claimed it; born: the number of the entry that the bodies were made for.
 CREATE TABLE entry(
-  seq INTEGER PRIMARY KEY, stream INTEGER NOT NULL, key BLOB NOT NULL, kind INTEGER NOT NULL,
-  state INTEGER NOT NULL, due_ms INTEGER NOT NULL, attempt INTEGER NOT NULL, fence INTEGER NOT NULL,
-  was_unknown INTEGER NOT NULL, verification INTEGER NOT NULL, version INTEGER, plan INTEGER NOT NULL,
-  generation INTEGER NOT NULL, at_ms INTEGER NOT NULL, digest BLOB, insert_body BLOB, update_body BLOB) STRICT;
+  seq INTEGER PRIMARY KEY, stream INTEGER NOT NULL, key BLOB NOT NULL, kind INTEGER NOT NULL, state INTEGER NOT NULL,
+  due_ms INTEGER NOT NULL, blocked INTEGER NOT NULL, waiting INTEGER NOT NULL, attempt INTEGER NOT NULL,
+  holder INTEGER NOT NULL, was_unknown INTEGER NOT NULL, verification INTEGER NOT NULL, class INTEGER NOT NULL,
+  replay INTEGER NOT NULL, version INTEGER, plan INTEGER NOT NULL, generation INTEGER NOT NULL, at_ms INTEGER NOT NULL,
+  born INTEGER NOT NULL, digest BLOB, insert_body BLOB, update_body BLOB) STRICT;
 CREATE INDEX entry_key ON entry(stream, key, seq);
-CREATE INDEX entry_due ON entry(stream, due_ms, seq) WHERE state <> 1;
+-- What a claim takes, in its order. Deletes are the same under every plan, so they have none here.
+CREATE INDEX entry_ready ON entry(stream, class, iif(kind = 1, NULL, plan), seq)
+  WHERE state <> 1 AND due_ms = 0 AND blocked = 0 AND waiting = 0;
+CREATE INDEX entry_due ON entry(stream, due_ms) WHERE state <> 1 AND due_ms > 0;
+CREATE INDEX entry_age ON entry(stream, seq) WHERE verification = 0;
 CREATE UNIQUE INDEX entry_one_in_flight ON entry(stream, key) WHERE state = 1;
 CREATE INDEX entry_unknown ON entry(stream, seq) WHERE state = 2;
+CREATE INDEX entry_blocked ON entry(stream, seq) WHERE blocked = 1;
+CREATE INDEX entry_waiting ON entry(stream, at_ms, seq) WHERE waiting > 0;
 CREATE INDEX entry_verification ON entry(stream, seq) WHERE verification = 1;
+-- child: the entry that waits for the parent, or the dead letter that waited in vain.
+CREATE TABLE waits(
+  pstream INTEGER NOT NULL, pkey BLOB NOT NULL, child INTEGER NOT NULL, PRIMARY KEY(pstream, pkey, child)) STRICT,
+  WITHOUT ROWID;
+CREATE INDEX waits_child ON waits(child);
 -- bound 0: an attempt that may have taken effect ended so; digest NULL: nobody knows what the destination holds.
 CREATE TABLE idx(
   stream INTEGER NOT NULL, key BLOB NOT NULL, bound INTEGER NOT NULL, digest BLOB, version INTEGER,
   seen INTEGER NOT NULL, PRIMARY KEY(stream, key)) STRICT, WITHOUT ROWID;
 CREATE TABLE verification(
-  stream INTEGER NOT NULL, key BLOB NOT NULL, due_ms INTEGER NOT NULL, kind INTEGER NOT NULL, version INTEGER,
-  plan INTEGER NOT NULL, generation INTEGER NOT NULL, digest BLOB, insert_body BLOB, update_body BLOB,
-  PRIMARY KEY(stream, key)) STRICT;
+  stream INTEGER NOT NULL, key BLOB NOT NULL, due_ms INTEGER NOT NULL, kind INTEGER NOT NULL, class INTEGER NOT NULL,
+  replay INTEGER NOT NULL, version INTEGER, plan INTEGER NOT NULL, generation INTEGER NOT NULL, born INTEGER NOT NULL,
+  digest BLOB, insert_body BLOB, update_body BLOB, PRIMARY KEY(stream, key)) STRICT;
 CREATE INDEX verification_due ON verification(stream, due_ms, key);
--- closed_by: the entry of a newer state of the record, whose end closes the letter.
+-- closed_by: the entry of a newer state of the record, whose end closes the letter. The columns from kind on are those of
+-- an entry that waited in vain, which is queued again when the last of its parents comes; waiting: how many are missing.
 CREATE TABLE dead(
   id INTEGER PRIMARY KEY, stream INTEGER NOT NULL, key BLOB NOT NULL, code TEXT NOT NULL, field TEXT,
-  explanation TEXT NOT NULL, attempts INTEGER NOT NULL, at_ms INTEGER NOT NULL, closed_by INTEGER, kind INTEGER,
-  version INTEGER, plan INTEGER, digest BLOB, insert_body BLOB, update_body BLOB, UNIQUE(stream, key)) STRICT;
+  explanation TEXT NOT NULL, attempts INTEGER NOT NULL, at_ms INTEGER NOT NULL, closed_by INTEGER,
+  waiting INTEGER NOT NULL DEFAULT 0, version INTEGER, kind INTEGER, class INTEGER, replay INTEGER, plan INTEGER,
+  generation INTEGER, born INTEGER, digest BLOB, insert_body BLOB, update_body BLOB, UNIQUE(stream, key)) STRICT;
+CREATE TABLE request(id INTEGER PRIMARY KEY, what TEXT NOT NULL, at_ms INTEGER NOT NULL) STRICT;
 CREATE TABLE kv(name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT;
 ";
 
@@ -91,7 +110,6 @@ pub(crate) fn prepare(connection: &Connection, options: &SqliteOptions) -> Resul
             store_error(error)
         })?;
     }
-    connection.set_prepared_statement_cache_capacity(64);
     Ok(())
 }
 

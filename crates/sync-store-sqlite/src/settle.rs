@@ -1,70 +1,59 @@
 //! Settlements: an entry's end, the record index and the counters in one step.
 
-use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
+use rusqlite::{CachedStatement, OptionalExtension, params};
 use sync_core::traits::{Effect, Lease, Rejection, SettleReport, Settlement, Verdict};
-use sync_core::{StoreError, StreamId, Tally};
+use sync_core::{StoreError, StreamId};
 
+use crate::database::{Database, get};
+use crate::dead_letters::bury;
 use crate::error::store_error;
 use crate::number::Numbers;
 use crate::record_index::doubt;
-use crate::row::{DELETE, READY, UNKNOWN, signed};
-use crate::{lease, state};
+use crate::row::{DELETE, READY, UNKNOWN, flag, signed};
+use crate::{lease, state, waits};
 
 pub(crate) fn settle(
-    connection: &Connection,
+    db: &Database,
     lease: &Lease,
     stream: &StreamId,
     settlements: Vec<Settlement>,
     now_ms: i64,
 ) -> Result<SettleReport, StoreError> {
-    lease::check(connection, lease)?;
-    let Some(id) = state::find_stream(connection, stream)? else {
+    lease::check(db, lease)?;
+    let Some(id) = state::find_stream(db, stream)? else {
         return Ok(SettleReport { passed_over: settlements.len() as u64, ..SettleReport::default() });
     };
-    let mut settling = Settling {
-        connection,
-        stream: id,
-        fence: signed(lease.fence),
-        now_ms,
-        numbers: Numbers::new(connection),
-        end: connection
-            .prepare_cached(
-                "DELETE FROM entry WHERE seq = ?1 AND state = 1 AND fence = ?2 AND stream = ?3
-                 RETURNING key, digest, version, kind, verification, generation",
-            )
-            .map_err(store_error)?,
-        bind: connection
-            .prepare_cached(
-                "INSERT INTO idx(stream, key, bound, digest, version, seen) VALUES (?1, ?2, 1, ?3, ?4, ?5)
-                 ON CONFLICT(stream, key) DO UPDATE SET bound = 1, digest = ?3, version = ?4, seen = max(seen, ?5)",
-            )
-            .map_err(store_error)?,
-        verifications: exists(connection, "SELECT 1 FROM verification WHERE stream = ?1 LIMIT 1", id)?,
-        dead: exists(connection, "SELECT 1 FROM dead WHERE stream = ?1 LIMIT 1", id)?,
-        report: SettleReport::default(),
-    };
+    let mut settling = Settling::new(db, id, lease, now_ms)?;
     for settlement in &settlements {
         if !settling.one(signed(settlement.seq.0), &settlement.verdict)? {
             settling.report.passed_over += 1;
         }
     }
-    let Settling { numbers, report, .. } = settling;
+    let Settling { mut numbers, mut report, arrived, .. } = settling;
+    for key in arrived {
+        waits::arrived(db, &mut numbers, (id, &key), now_ms, &mut report.released)?;
+    }
     numbers.keep()?;
-    count(connection, id, &report.tally)?;
+    state::count(db, id, &report.tally)?;
     Ok(report)
 }
 
-struct Settling<'c> {
-    connection: &'c Connection,
+struct Settling<'d> {
+    db: &'d Database,
     stream: i64,
-    fence: i64,
+    holder: i64,
     now_ms: i64,
-    numbers: Numbers<'c>,
-    end: CachedStatement<'c>,
-    bind: CachedStatement<'c>,
-    /// Whether the stream has any verification or dead letter at all: almost always not, and then nothing is looked up.
+    numbers: Numbers<'d>,
+    end: CachedStatement<'d>,
+    bind: CachedStatement<'d>,
+    /// Whether the stream has any verification, dead letter or blocked entry at all, and whether anybody waits for a record of
+    /// it: almost always not, and then nothing is looked up.
     verifications: bool,
     dead: bool,
+    blocked: bool,
+    awaited: bool,
+    /// Records that were written and somebody may wait for.
+    arrived: Vec<Vec<u8>>,
     report: SettleReport,
 }
 
@@ -78,7 +67,31 @@ struct Settled {
     generation: i64,
 }
 
-impl Settling<'_> {
+impl<'d> Settling<'d> {
+    fn new(db: &'d Database, stream: i64, lease: &Lease, now_ms: i64) -> Result<Self, StoreError> {
+        Ok(Self {
+            db,
+            stream,
+            holder: signed(lease.nonce),
+            now_ms,
+            numbers: Numbers::new(db),
+            end: db.statement(
+                "DELETE FROM entry WHERE seq = ?1 AND state = 1 AND holder = ?2 AND stream = ?3
+                 RETURNING key, digest, version, kind, verification, generation",
+            )?,
+            bind: db.statement(
+                "INSERT INTO idx(stream, key, bound, digest, version, seen) VALUES (?1, ?2, 1, ?3, ?4, ?5)
+                 ON CONFLICT(stream, key) DO UPDATE SET bound = 1, digest = ?3, version = ?4, seen = max(seen, ?5)",
+            )?,
+            verifications: db.exists("SELECT 1 FROM verification WHERE stream = ?1 LIMIT 1", [stream])?,
+            dead: db.exists("SELECT 1 FROM dead WHERE stream = ?1 LIMIT 1", [stream])?,
+            blocked: db.exists("SELECT 1 FROM entry WHERE stream = ?1 AND blocked = 1 LIMIT 1", [stream])?,
+            awaited: db.exists("SELECT 1 FROM waits WHERE pstream = ?1 LIMIT 1", [stream])?,
+            arrived: Vec::new(),
+            report: SettleReport::default(),
+        })
+    }
+
     /// Settles one entry; `false` when it is not in flight under this lease.
     fn one(&mut self, seq: i64, verdict: &Verdict) -> Result<bool, StoreError> {
         match verdict {
@@ -98,7 +111,7 @@ impl Settling<'_> {
         }
         let settled = self
             .end
-            .query_row(params![seq, self.fence, self.stream], |row| {
+            .query_row(params![seq, self.holder, self.stream], |row| {
                 Ok(Settled {
                     key: row.get(0)?,
                     digest: row.get(1)?,
@@ -111,23 +124,14 @@ impl Settling<'_> {
             .optional()
             .map_err(store_error)?;
         let Some(settled) = settled else { return Ok(false) };
-        if settled.kind == DELETE {
-            let mut statement = self
-                .connection
-                .prepare_cached("DELETE FROM idx WHERE stream = ?1 AND key = ?2")
-                .map_err(store_error)?;
-            statement.execute(params![self.stream, settled.key]).map_err(store_error)?;
-        } else {
-            self.bind
-                .execute(params![self.stream, settled.key, settled.digest, settled.version, settled.generation])
-                .map_err(store_error)?;
+        if self.blocked {
+            waits::unblock(self.db, self.stream, &settled.key)?;
         }
         if self.dead {
-            let mut statement = self
-                .connection
-                .prepare_cached("DELETE FROM dead WHERE stream = ?1 AND key = ?2 AND closed_by = ?3")
-                .map_err(store_error)?;
-            statement.execute(params![self.stream, settled.key, seq]).map_err(store_error)?;
+            self.db.execute(
+                "DELETE FROM dead WHERE stream = ?1 AND key = ?2 AND closed_by = ?3",
+                params![self.stream, settled.key, seq],
+            )?;
         }
         if !settled.verification {
             let tally = &mut self.report.tally;
@@ -139,134 +143,84 @@ impl Settling<'_> {
                 Effect::Ignored => tally.ignored += 1,
             }
         }
+        if settled.kind == DELETE {
+            let sql = "DELETE FROM idx WHERE stream = ?1 AND key = ?2";
+            self.db.execute(sql, params![self.stream, settled.key])?;
+            return Ok(true);
+        }
+        self.bind
+            .execute(params![self.stream, settled.key, settled.digest, settled.version, settled.generation])
+            .map_err(store_error)?;
+        // Nobody waits for a record that is bound already, so whoever waits for this one has waited until now.
+        if self.awaited {
+            self.arrived.push(settled.key);
+        }
         Ok(true)
     }
 
     /// The same body once more at a later time.
     fn verify(&mut self, seq: i64, due_ms: i64) -> Result<(), StoreError> {
         self.verifications = true;
-        let mut statement = self
-            .connection
-            .prepare_cached(
-                "INSERT OR REPLACE INTO verification(stream, key, due_ms, kind, version, plan, generation, digest,
-                   insert_body, update_body)
-                 SELECT stream, key, ?4, kind, version, plan, generation, digest, insert_body, update_body
-                 FROM entry WHERE seq = ?1 AND state = 1 AND fence = ?2 AND stream = ?3",
+        self.db
+            .execute(
+                "INSERT OR REPLACE INTO verification(stream, key, due_ms, kind, class, replay, version, plan, generation,
+                   born, digest, insert_body, update_body)
+                 SELECT stream, key, ?4, kind, class, replay, version, plan, generation, born, digest, insert_body,
+                   update_body
+                 FROM entry WHERE seq = ?1 AND state = 1 AND holder = ?2 AND stream = ?3",
+                params![seq, self.holder, self.stream, due_ms],
             )
-            .map_err(store_error)?;
-        statement.execute(params![seq, self.fence, self.stream, due_ms]).map(drop).map_err(store_error)
+            .map(drop)
     }
 
     /// A verification that waits must repeat the newest state, never an older one.
     fn refresh_verification(&self, seq: i64) -> Result<(), StoreError> {
-        let mut statement = self
-            .connection
-            .prepare_cached(
-                "UPDATE verification AS v SET kind = e.kind, version = e.version, plan = e.plan, generation = e.generation,
-                   digest = e.digest, insert_body = e.insert_body, update_body = e.update_body
+        self.db
+            .execute(
+                "UPDATE verification AS v SET kind = e.kind, class = e.class, replay = e.replay, version = e.version,
+                   plan = e.plan, generation = e.generation, born = e.born, digest = e.digest,
+                   insert_body = e.insert_body, update_body = e.update_body
                  FROM entry e
-                 WHERE e.seq = ?1 AND e.state = 1 AND e.fence = ?2 AND e.stream = ?3 AND v.stream = e.stream
+                 WHERE e.seq = ?1 AND e.state = 1 AND e.holder = ?2 AND e.stream = ?3 AND v.stream = e.stream
                    AND v.key = e.key",
+                params![seq, self.holder, self.stream],
             )
-            .map_err(store_error)?;
-        statement.execute(params![seq, self.fence, self.stream]).map(drop).map_err(store_error)
+            .map(drop)
     }
 
     fn park(&self, seq: i64, state: i64, due_ms: i64) -> Result<bool, StoreError> {
-        let mut statement = self
-            .connection
-            .prepare_cached(
-                "UPDATE entry SET state = ?4, due_ms = ?5 WHERE seq = ?1 AND state = 1 AND fence = ?2 AND stream = ?3",
-            )
-            .map_err(store_error)?;
-        statement
-            .execute(params![seq, self.fence, self.stream, state, due_ms])
-            .map(|changed| changed > 0)
-            .map_err(store_error)
+        let changed = self.db.execute(
+            "UPDATE entry SET state = ?4, due_ms = ?5 WHERE seq = ?1 AND state = 1 AND holder = ?2 AND stream = ?3",
+            params![seq, self.holder, self.stream, state, due_ms],
+        )?;
+        Ok(changed > 0)
     }
 
     fn release(&self, seq: i64) -> Result<bool, StoreError> {
-        let mut statement = self
-            .connection
-            .prepare_cached(
-                "UPDATE entry SET state = iif(was_unknown, 2, 0), attempt = attempt - 1
-                 WHERE seq = ?1 AND state = 1 AND fence = ?2 AND stream = ?3",
-            )
-            .map_err(store_error)?;
-        statement.execute(params![seq, self.fence, self.stream]).map(|changed| changed > 0).map_err(store_error)
+        let changed = self.db.execute(
+            "UPDATE entry SET state = iif(was_unknown, 2, 0), attempt = attempt - 1
+             WHERE seq = ?1 AND state = 1 AND holder = ?2 AND stream = ?3",
+            params![seq, self.holder, self.stream],
+        )?;
+        Ok(changed > 0)
     }
 
     fn bury(&mut self, seq: i64, rejection: &Rejection, in_doubt: bool) -> Result<bool, StoreError> {
-        // A letter about a newer state, made while this entry was in flight, is the one to keep.
-        let mut statement = self
-            .connection
-            .prepare_cached(
-                "SELECT e.key, e.generation, e.verification, d.id IS NOT NULL AND d.closed_by IS NOT e.seq
-                 FROM entry e LEFT JOIN dead d ON d.stream = e.stream AND d.key = e.key
-                 WHERE e.seq = ?1 AND e.state = 1 AND e.fence = ?2 AND e.stream = ?3",
-            )
-            .map_err(store_error)?;
-        let found: Option<(Vec<u8>, i64, bool, bool)> = statement
-            .query_row(params![seq, self.fence, self.stream], |row| {
-                Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
-            })
-            .optional()
-            .map_err(store_error)?;
-        let Some((key, generation, verification, newer)) = found else { return Ok(false) };
-        if !newer {
-            self.letter(seq, rejection)?;
+        let sql = "SELECT key, generation, verification FROM entry
+                   WHERE seq = ?1 AND state = 1 AND holder = ?2 AND stream = ?3";
+        let found = self.db.one(sql, params![seq, self.holder, self.stream], |row| {
+            Ok((get::<Vec<u8>>(row, 0)?, get::<i64>(row, 1)?, flag(row, 2)?))
+        })?;
+        let Some((key, generation, verification)) = found else { return Ok(false) };
+        bury(self.db, &mut self.numbers, self.stream, &key, seq, rejection, self.now_ms)?;
+        self.dead = true;
+        if self.blocked {
+            waits::unblock(self.db, self.stream, &key)?;
         }
         if in_doubt {
-            doubt(self.connection, self.stream, &key, generation)?;
+            doubt(self.db, self.stream, &key, generation)?;
         }
-        let mut statement = self.connection.prepare_cached("DELETE FROM entry WHERE seq = ?1").map_err(store_error)?;
-        statement.execute([seq]).map_err(store_error)?;
         self.report.tally.dead += u64::from(!verification);
         Ok(true)
     }
-
-    fn letter(&mut self, seq: i64, rejection: &Rejection) -> Result<(), StoreError> {
-        self.dead = true;
-        let id = self.numbers.next()?;
-        let mut statement = self
-            .connection
-            .prepare_cached(
-                "INSERT OR REPLACE INTO dead(id, stream, key, code, field, explanation, attempts, at_ms, kind, version,
-                   plan, digest, insert_body, update_body)
-                 SELECT ?2, stream, key, ?3, ?4, ?5, attempt, ?6, kind, version, plan, digest, insert_body, update_body
-                 FROM entry WHERE seq = ?1",
-            )
-            .map_err(store_error)?;
-        statement
-            .execute(params![seq, id, rejection.code, rejection.field, rejection.explanation, self.now_ms])
-            .map(drop)
-            .map_err(store_error)
-    }
-}
-
-fn exists(connection: &Connection, query: &str, stream: i64) -> Result<bool, StoreError> {
-    let mut statement = connection.prepare_cached(query).map_err(store_error)?;
-    statement.exists([stream]).map_err(store_error)
-}
-
-/// Adds to the counters; the version stays, because the read position does.
-fn count(connection: &Connection, stream: i64, tally: &Tally) -> Result<(), StoreError> {
-    let mut statement = connection
-        .prepare_cached(
-            "UPDATE checkpoint SET n_inserted = n_inserted + ?2, n_updated = n_updated + ?3, n_deleted = n_deleted + ?4,
-               n_unchanged = n_unchanged + ?5, n_ignored = n_ignored + ?6, n_dead = n_dead + ?7 WHERE stream = ?1",
-        )
-        .map_err(store_error)?;
-    statement
-        .execute(params![
-            stream,
-            signed(tally.inserted),
-            signed(tally.updated),
-            signed(tally.deleted),
-            signed(tally.unchanged),
-            signed(tally.ignored),
-            signed(tally.dead)
-        ])
-        .map(drop)
-        .map_err(store_error)
 }

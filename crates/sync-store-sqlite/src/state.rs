@@ -1,20 +1,21 @@
 //! Checkpoints and small values.
 
 use async_trait::async_trait;
-use rusqlite::{Connection, OptionalExtension, params};
-use sync_core::traits::{Checkpoint, Lease, Phase, StateStore};
+use rusqlite::params;
+use sync_core::traits::{Checkpoint, Lease, PendingRequest, Phase, Request, StateStore};
 use sync_core::{Position, StoreError, StreamId, Tally};
 
-use crate::error::{conflict, store_error};
+use crate::database::{Database, get};
+use crate::error::{conflict, damaged};
 use crate::row::{signed, unsigned};
-use crate::{SqliteStore, lease};
+use crate::{SqliteStore, lease, request};
 
 #[async_trait]
 impl StateStore for SqliteStore {
     async fn load(&self, stream: &StreamId) -> Result<Option<Checkpoint>, StoreError> {
         let stream = stream.clone();
-        self.read(move |connection| match find_stream(connection, &stream)? {
-            Some(id) => load(connection, id),
+        self.read(move |db| match find_stream(db, &stream)? {
+            Some(id) => load(db, id),
             None => Ok(None),
         })
         .await
@@ -28,10 +29,10 @@ impl StateStore for SqliteStore {
         generation: u64,
     ) -> Result<Checkpoint, StoreError> {
         let (lease, stream) = (lease.clone(), stream.clone());
-        self.write(move |connection| {
-            lease::check(connection, &lease)?;
-            let id = stream_id(connection, &stream)?;
-            let current = load(connection, id)?;
+        self.write(move |db| {
+            lease::check(db, &lease)?;
+            let id = stream_id(db, &stream)?;
+            let current = load(db, id)?;
             if current.as_ref().map_or(0, |checkpoint| checkpoint.version) != expected_version {
                 return Err(conflict());
             }
@@ -43,7 +44,7 @@ impl StateStore for SqliteStore {
                 totals: current.as_ref().map(|checkpoint| checkpoint.totals).unwrap_or_default(),
                 at_ms: current.map_or(0, |checkpoint| checkpoint.at_ms),
             };
-            save(connection, id, &checkpoint)?;
+            save(db, id, &checkpoint)?;
             Ok(checkpoint)
         })
         .await
@@ -51,62 +52,80 @@ impl StateStore for SqliteStore {
 
     async fn get(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
         let name = name.to_owned();
-        self.read(move |connection| {
-            connection
-                .query_row("SELECT value FROM kv WHERE name = ?1", [name], |row| row.get(0))
-                .optional()
-                .map_err(store_error)
-        })
-        .await
+        self.read(move |db| db.one("SELECT value FROM kv WHERE name = ?1", [name], |row| get(row, 0))).await
     }
 
     async fn put(&self, lease: &Lease, name: &str, value: &[u8]) -> Result<(), StoreError> {
         let (lease, name, value) = (lease.clone(), name.to_owned(), value.to_owned());
-        self.write(move |connection| {
-            lease::check(connection, &lease)?;
-            connection
-                .execute(
-                    "INSERT INTO kv(name, value) VALUES (?1, ?2) ON CONFLICT(name) DO UPDATE SET value = ?2",
-                    params![name, value],
-                )
-                .map(drop)
-                .map_err(store_error)
+        self.write(move |db| {
+            lease::check(db, &lease)?;
+            db.execute(
+                "INSERT INTO kv(name, value) VALUES (?1, ?2) ON CONFLICT(name) DO UPDATE SET value = ?2",
+                params![name, value],
+            )
+            .map(drop)
+        })
+        .await
+    }
+
+    async fn leave_request(&self, request: &Request, now_ms: i64) -> Result<u64, StoreError> {
+        let request = request.clone();
+        self.write(move |db| request::leave(db, &request, now_ms)).await
+    }
+
+    async fn requests(&self) -> Result<Vec<PendingRequest>, StoreError> {
+        self.read(request::pending).await
+    }
+
+    async fn finish_request(&self, lease: &Lease, id: u64) -> Result<(), StoreError> {
+        let lease = lease.clone();
+        self.write(move |db| {
+            lease::check(db, &lease)?;
+            db.execute("DELETE FROM request WHERE id = ?1", [signed(id)]).map(drop)
         })
         .await
     }
 }
 
 /// The number of a stream; `None` when nothing was ever written for it.
-pub(crate) fn find_stream(connection: &Connection, stream: &StreamId) -> Result<Option<i64>, StoreError> {
-    let mut statement = connection.prepare_cached("SELECT id FROM stream WHERE name = ?1").map_err(store_error)?;
-    statement.query_row([stream.as_str()], |row| row.get(0)).optional().map_err(store_error)
+pub(crate) fn find_stream(db: &Database, stream: &StreamId) -> Result<Option<i64>, StoreError> {
+    db.one("SELECT id FROM stream WHERE name = ?1", [stream.as_str()], |row| get(row, 0))
 }
 
 /// The number of a stream, made when it is new.
-pub(crate) fn stream_id(connection: &Connection, stream: &StreamId) -> Result<i64, StoreError> {
-    if let Some(id) = find_stream(connection, stream)? {
+pub(crate) fn stream_id(db: &Database, stream: &StreamId) -> Result<i64, StoreError> {
+    if let Some(id) = find_stream(db, stream)? {
         return Ok(id);
     }
-    connection.execute("INSERT INTO stream(name) VALUES (?1)", [stream.as_str()]).map_err(store_error)?;
-    Ok(connection.last_insert_rowid())
+    db.execute("INSERT INTO stream(name) VALUES (?1)", [stream.as_str()])?;
+    Ok(db.connection.last_insert_rowid())
 }
 
-pub(crate) fn load(connection: &Connection, stream: i64) -> Result<Option<Checkpoint>, StoreError> {
-    let mut statement = connection
-        .prepare_cached(
-            "SELECT generation, phase, position, version, at_ms, n_read, n_inserted, n_updated, n_deleted, n_unchanged,
-                    n_filtered, n_superseded, n_ignored, n_dead FROM checkpoint WHERE stream = ?1",
-        )
-        .map_err(store_error)?;
-    statement
-        .query_row([stream], |row| {
-            let count = |column: usize| row.get::<_, i64>(column).map(unsigned);
+/// The name of a stream that rows refer to.
+pub(crate) fn stream_name(db: &Database, stream: i64) -> Result<StreamId, StoreError> {
+    let name = db.one("SELECT name FROM stream WHERE id = ?1", [stream], |row| get::<String>(row, 0))?;
+    name.map(StreamId::new).ok_or_else(damaged)
+}
+
+pub(crate) fn load(db: &Database, stream: i64) -> Result<Option<Checkpoint>, StoreError> {
+    db.one(
+        "SELECT generation, phase, position, version, at_ms, n_read, n_inserted, n_updated, n_deleted, n_unchanged,
+                n_filtered, n_superseded, n_ignored, n_dead FROM checkpoint WHERE stream = ?1",
+        [stream],
+        |row| {
+            let count = |column: usize| get(row, column).map(unsigned);
+            let phase = match get::<i64>(row, 1)? {
+                0 => Phase::Snapshot,
+                1 => Phase::Incremental,
+                _ => return Err(damaged()),
+            };
+            let position = get::<Option<Vec<u8>>>(row, 2)?.map(String::from_utf8).transpose().map_err(|_| damaged())?;
             Ok(Checkpoint {
                 generation: count(0)?,
-                phase: if row.get::<_, i64>(1)? == 0 { Phase::Snapshot } else { Phase::Incremental },
-                position: row.get::<_, Option<String>>(2)?.map(Position::new),
+                phase,
+                position: position.map(Position::new),
                 version: count(3)?,
-                at_ms: row.get(4)?,
+                at_ms: get(row, 4)?,
                 totals: Tally {
                     read: count(5)?,
                     inserted: count(6)?,
@@ -119,26 +138,21 @@ pub(crate) fn load(connection: &Connection, stream: i64) -> Result<Option<Checkp
                     dead: count(13)?,
                 },
             })
-        })
-        .optional()
-        .map_err(store_error)
+        },
+    )
 }
 
-pub(crate) fn save(connection: &Connection, stream: i64, checkpoint: &Checkpoint) -> Result<(), StoreError> {
+pub(crate) fn save(db: &Database, stream: i64, checkpoint: &Checkpoint) -> Result<(), StoreError> {
     let t = &checkpoint.totals;
-    let mut statement = connection
-        .prepare_cached(
-            "INSERT OR REPLACE INTO checkpoint(stream, generation, phase, position, version, at_ms, n_read, n_inserted,
-               n_updated, n_deleted, n_unchanged, n_filtered, n_superseded, n_ignored, n_dead)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
-        )
-        .map_err(store_error)?;
-    statement
-        .execute(params![
+    db.execute(
+        "INSERT OR REPLACE INTO checkpoint(stream, generation, phase, position, version, at_ms, n_read, n_inserted,
+           n_updated, n_deleted, n_unchanged, n_filtered, n_superseded, n_ignored, n_dead)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
+        params![
             stream,
             signed(checkpoint.generation),
             i64::from(checkpoint.phase == Phase::Incremental),
-            checkpoint.position.as_ref().map(Position::as_str),
+            checkpoint.position.as_ref().map(|position| position.as_str().as_bytes()),
             signed(checkpoint.version),
             checkpoint.at_ms,
             signed(t.read),
@@ -150,7 +164,27 @@ pub(crate) fn save(connection: &Connection, stream: i64, checkpoint: &Checkpoint
             signed(t.superseded),
             signed(t.ignored),
             signed(t.dead)
-        ])
-        .map(drop)
-        .map_err(store_error)
+        ],
+    )
+    .map(drop)
+}
+
+/// Adds to the counters; the version stays, because the read position does.
+pub(crate) fn count(db: &Database, stream: i64, tally: &Tally) -> Result<(), StoreError> {
+    db.execute(
+        "UPDATE checkpoint SET n_read = n_read + ?2, n_inserted = n_inserted + ?3, n_updated = n_updated + ?4,
+           n_deleted = n_deleted + ?5, n_unchanged = n_unchanged + ?6, n_ignored = n_ignored + ?7, n_dead = n_dead + ?8
+         WHERE stream = ?1",
+        params![
+            stream,
+            signed(tally.read),
+            signed(tally.inserted),
+            signed(tally.updated),
+            signed(tally.deleted),
+            signed(tally.unchanged),
+            signed(tally.ignored),
+            signed(tally.dead)
+        ],
+    )
+    .map(drop)
 }

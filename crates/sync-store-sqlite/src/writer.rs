@@ -8,6 +8,7 @@ use rusqlite::Connection;
 use sync_core::{StoreError, StoreErrorKind};
 use tokio::sync::oneshot;
 
+use crate::database::Database;
 use crate::error::store_error;
 
 /// Requests committed together at most.
@@ -17,7 +18,7 @@ const QUEUE: usize = 1024;
 
 /// Something to do in a transaction, and somebody to tell.
 trait Job: Send {
-    fn run(&mut self, connection: &Connection) -> bool;
+    fn run(&mut self, db: &Database) -> bool;
     fn answer(self: Box<Self>, failure: Option<StoreError>);
 }
 
@@ -27,9 +28,9 @@ struct Request<T, F> {
     reply: oneshot::Sender<Result<T, StoreError>>,
 }
 
-impl<T: Send, F: FnOnce(&Connection) -> Result<T, StoreError> + Send> Job for Request<T, F> {
-    fn run(&mut self, connection: &Connection) -> bool {
-        let result = self.work.take().map(|work| work(connection));
+impl<T: Send, F: FnOnce(&Database) -> Result<T, StoreError> + Send> Job for Request<T, F> {
+    fn run(&mut self, db: &Database) -> bool {
+        let result = self.work.take().map(|work| work(db));
         let done = matches!(result, Some(Ok(_)));
         self.result = result;
         done
@@ -55,11 +56,11 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    pub(crate) fn start(connection: Connection) -> Result<Self, StoreError> {
+    pub(crate) fn start(db: Database) -> Result<Self, StoreError> {
         let (jobs, queue) = sync_channel(QUEUE);
         let thread = std::thread::Builder::new()
             .name("sync-store-writer".to_owned())
-            .spawn(move || serve(&connection, &queue))
+            .spawn(move || serve(&db, &queue))
             .map_err(|error| gone().with_source(error))?;
         Ok(Self { jobs: Some(jobs), thread: Some(thread) })
     }
@@ -70,7 +71,7 @@ impl Writer {
     pub(crate) async fn call<T, F>(&self, work: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
-        F: FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+        F: FnOnce(&Database) -> Result<T, StoreError> + Send + 'static,
     {
         let (reply, answer) = oneshot::channel();
         let job: Box<dyn Job> = Box::new(Request { work: Some(work), result: None, reply });
@@ -110,7 +111,7 @@ fn gone() -> StoreError {
     )
 }
 
-fn serve(connection: &Connection, queue: &Receiver<Box<dyn Job>>) {
+fn serve(db: &Database, queue: &Receiver<Box<dyn Job>>) {
     while let Ok(first) = queue.recv() {
         let mut group = vec![first];
         while group.len() < GROUP {
@@ -119,7 +120,7 @@ fn serve(connection: &Connection, queue: &Receiver<Box<dyn Job>>) {
                 Err(_) => break,
             }
         }
-        let failure = transact(connection, &mut group);
+        let failure = transact(db, &mut group);
         let fatal = failure.as_ref().is_some_and(|(_, fatal)| *fatal);
         for job in group {
             job.answer(failure.as_ref().map(|(error, _)| copy(error)));
@@ -133,7 +134,8 @@ fn serve(connection: &Connection, queue: &Receiver<Box<dyn Job>>) {
 
 /// Runs a group in one transaction; a failure concerns every job that had succeeded so far. The flag says whether the file may
 /// be used any further.
-fn transact(connection: &Connection, group: &mut [Box<dyn Job>]) -> Option<(StoreError, bool)> {
+fn transact(db: &Database, group: &mut [Box<dyn Job>]) -> Option<(StoreError, bool)> {
+    let connection = &db.connection;
     if let Err(error) = say(connection, "BEGIN IMMEDIATE") {
         return Some((store_error(error), false));
     }
@@ -141,7 +143,7 @@ fn transact(connection: &Connection, group: &mut [Box<dyn Job>]) -> Option<(Stor
         if let Err(error) = say(connection, "SAVEPOINT job") {
             return Some(give_up(connection, error));
         }
-        let kept = job.run(connection);
+        let kept = job.run(db);
         if connection.is_autocommit() {
             // SQLite undid the whole transaction by itself, as it does when the disk is full.
             return Some((undone(), false));

@@ -4,15 +4,20 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use record::Key;
 use rusqlite::Connection;
 use sync_core::traits::{
-    Advance, AppendReport, Backlog, ClaimRequest, Draft, DraftBody, Lease, LeaseStore, OwnerId, Page, Phase, StateStore,
+    Advance, AppendReport, Backlog, ClaimRequest, Class, Draft, DraftBody, Lease, LeaseStore, LetterFilter, OwnerId,
+    Page, Phase, Request, StateStore,
 };
 use sync_core::{Digest, Payload, PlanVersion, Position, StoreError, StoreErrorKind, StreamId};
 use sync_store_sqlite::{SqliteOptions, SqliteStore};
 use tempfile::TempDir;
+
+/// Of no meaning to this store.
+const TTL: Duration = Duration::from_secs(30);
 
 struct Place {
     _folder: TempDir,
@@ -44,7 +49,7 @@ fn stream() -> StreamId {
 }
 
 async fn lease(store: &SqliteStore) -> Lease {
-    store.acquire("w", &OwnerId("test".into())).await.unwrap().unwrap()
+    store.acquire("w", &OwnerId("test".into()), TTL).await.unwrap().unwrap()
 }
 
 fn draft(number: usize) -> Draft {
@@ -53,7 +58,8 @@ fn draft(number: usize) -> Draft {
     digest.0[..8].copy_from_slice(&number.to_be_bytes());
     // Scattered over the tree, as the ids of a real table are.
     let key = Key::text(format!("{:016x}", (number as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15)));
-    Draft { key, version: None, body: DraftBody::Upsert { insert: body.clone(), update: body.into(), digest } }
+    let body = DraftBody::Upsert { insert: body.clone(), update: body.into(), digest };
+    Draft { key, version: None, parents: Vec::new(), body }
 }
 
 async fn append(
@@ -63,7 +69,16 @@ async fn append(
     numbers: std::ops::Range<usize>,
 ) -> Result<AppendReport, StoreError> {
     let drafts = numbers.map(draft).collect();
-    let page = Page { stream: stream(), plan: PlanVersion(1), drafts, mark_seen: None, refresh: false, now_ms: 1 };
+    let page = Page {
+        stream: stream(),
+        plan: PlanVersion(1),
+        class: Class::Live,
+        replay: false,
+        drafts,
+        mark_seen: None,
+        refresh: false,
+        now_ms: 1,
+    };
     let position = Position::new(format!("p{version}"));
     let advance = Advance { expected_version: version, generation: 1, phase: Phase::Incremental, position };
     store.append(lease, page, advance).await
@@ -71,6 +86,10 @@ async fn append(
 
 fn want(max: usize) -> ClaimRequest {
     ClaimRequest { stream: stream(), max, plan: PlanVersion(1), now_ms: 1 }
+}
+
+fn request(code: &str) -> Request {
+    Request::Drop(LetterFilter { code: Some(code.to_owned()), ..LetterFilter::default() })
 }
 
 #[tokio::test]
@@ -131,12 +150,13 @@ fn other_files_are_refused_and_left_as_they_are() {
     assert_eq!(refused(open(&place.path)), StoreErrorKind::Corrupt);
     assert_eq!(std::fs::read(&place.path).unwrap(), before);
 
-    for (version, kind) in [(99, StoreErrorKind::TooNew), (1, StoreErrorKind::Corrupt)] {
+    for (version, kind) in [(99, StoreErrorKind::TooNew), (2, StoreErrorKind::Corrupt)] {
         let place = Place::new();
         drop(open(&place.path).unwrap());
         Connection::open(&place.path).unwrap().pragma_update(None, "user_version", version).unwrap();
         assert_eq!(refused(open(&place.path)), kind, "layout {version}");
         assert_eq!(SqliteStore::open_read_only(&place.path).map(drop).unwrap_err().kind(), kind);
+        assert_eq!(SqliteStore::leave_request_at(&place.path, &request("a"), 1).unwrap_err().kind(), kind);
     }
 }
 
@@ -151,6 +171,62 @@ async fn another_process_may_look_and_not_write() {
     let beside = SqliteStore::open_read_only(&place.path).unwrap();
     assert_eq!(beside.stats(&stream()).await.unwrap().queued, 10);
     assert_eq!(beside.put(&held, "name", b"value").await.unwrap_err().kind(), StoreErrorKind::Unavailable);
+}
+
+#[tokio::test]
+async fn requests_are_left_beside_a_running_writer() {
+    let place = Place::new();
+    let kind = SqliteStore::leave_request_at(&place.path, &request("a"), 1).unwrap_err().kind();
+    assert_eq!(kind, StoreErrorKind::Unavailable, "there is nothing to leave it in");
+    assert!(!place.path.exists());
+    let store = open(&place.path).unwrap();
+    let held = lease(&store).await;
+    let path = place.path.clone();
+    let asking = std::thread::spawn(move || -> Vec<u64> {
+        (0..50).map(|at| SqliteStore::leave_request_at(&path, &request("beside"), at).unwrap()).collect()
+    });
+    for version in 0..50 {
+        let from = usize::try_from(version).unwrap() * 10;
+        append(&store, &held, version, from..from + 10).await.unwrap();
+    }
+    let asked = asking.join().unwrap();
+    let own = store.leave_request(&request("own"), 50).await.unwrap();
+    let beside = SqliteStore::open_read_only(&place.path).unwrap();
+    let pending = beside.requests().await.unwrap();
+    assert_eq!(pending, store.requests().await.unwrap());
+    assert_eq!(pending.iter().map(|request| request.id).collect::<Vec<_>>(), [asked, vec![own]].concat());
+    assert_eq!(pending[0].request, request("beside"));
+    let entries = store.claim(&held, want(1_000)).await.unwrap();
+    assert_eq!(entries.len(), 500);
+    assert!(entries.iter().all(|entry| pending.iter().all(|request| request.id != entry.seq.0)), "no number twice");
+    store.finish_request(&held, pending[0].id).await.unwrap();
+    assert_eq!(beside.requests().await.unwrap(), pending[1..]);
+    drop((store, beside));
+    let id = SqliteStore::leave_request_at(&place.path, &request("after the end"), 60).unwrap();
+    let store = open(&place.path).unwrap();
+    assert_eq!(store.requests().await.unwrap().last().map(|request| request.id), Some(id));
+}
+
+#[tokio::test]
+async fn a_lease_holds_against_others_and_ends_with_its_process() {
+    let place = Place::new();
+    let store = open(&place.path).unwrap();
+    let first = lease(&store).await;
+    assert_eq!(first.ttl, None, "it does not end by itself");
+    let other = OwnerId("other".into());
+    assert_eq!(store.acquire("w", &other, Duration::ZERO).await.unwrap(), None);
+    assert_eq!(store.renew(&first, TTL).await.unwrap(), first);
+    let again = lease(&store).await;
+    assert!(again.fence > first.fence, "the same owner takes over from itself");
+    assert_eq!(store.renew(&first, TTL).await.unwrap_err().kind(), StoreErrorKind::Fenced);
+    drop(store);
+    let store = open(&place.path).unwrap();
+    let taken = store.acquire("w", &other, TTL).await.unwrap().unwrap();
+    assert!(taken.fence > again.fence);
+    assert_eq!(store.renew(&again, TTL).await.unwrap_err().kind(), StoreErrorKind::Fenced);
+    store.release(taken.clone()).await.unwrap();
+    assert_eq!(store.renew(&taken, TTL).await.unwrap_err().kind(), StoreErrorKind::Fenced);
+    assert!(lease(&store).await.fence > taken.fence, "what was given back is free");
 }
 
 /// Fails at every size of the file at which it can, and goes on from there once there is room.

@@ -1,0 +1,48 @@
+//! Depth and age of a backlog.
+
+use sync_core::traits::BacklogStats;
+use sync_core::{StoreError, StreamId};
+
+use crate::database::{Database, get};
+use crate::row::unsigned;
+use crate::state;
+
+pub(crate) const IN_FLIGHT: &str = "SELECT count(*) FROM entry WHERE stream = ?1 AND state = 1 AND verification = 0";
+pub(crate) const UNKNOWN: &str = "SELECT count(*) FROM entry WHERE stream = ?1 AND state = 2 AND verification = 0";
+pub(crate) const WAITING: &str = "SELECT count(*) FROM entry WHERE stream = ?1 AND waiting > 0";
+pub(crate) const VERIFICATIONS: &str = "SELECT count(*) FROM entry WHERE stream = ?1 AND verification = 1";
+pub(crate) const OLDEST: &str = "SELECT at_ms FROM entry WHERE stream = ?1 AND verification = 0 ORDER BY seq LIMIT 1";
+/// Entries that a claim of their plan would take, and those that only their own key holds up.
+pub(crate) const READY: &str =
+    "SELECT 1 FROM entry INDEXED BY entry_ready WHERE stream = ?1 AND state <> 1 AND due_ms = 0 AND blocked = 0
+       AND waiting = 0 AND verification = 0 LIMIT 1";
+pub(crate) const BLOCKED: &str =
+    "SELECT 1 FROM entry INDEXED BY entry_blocked WHERE stream = ?1 AND blocked = 1 AND state <> 1 AND due_ms = 0
+       AND waiting = 0 LIMIT 1";
+pub(crate) const NEXT_DUE: &str = "SELECT due_ms FROM entry WHERE stream = ?1 AND state <> 1 AND due_ms > 0
+       AND waiting = 0 AND verification = 0 ORDER BY due_ms LIMIT 1";
+
+/// The depth follows from the counters, so that a deep backlog is not counted row by row.
+pub(crate) fn stats(db: &Database, stream: &StreamId) -> Result<BacklogStats, StoreError> {
+    let Some(stream) = state::find_stream(db, stream)? else { return Ok(BacklogStats::default()) };
+    let count = |sql: &str| db.number(sql, [stream]).map(unsigned);
+    let found = |sql: &str| db.one(sql, [stream], |row| get::<Option<i64>>(row, 0)).map(Option::flatten);
+    let totals = state::load(db, stream)?.map(|checkpoint| checkpoint.totals).unwrap_or_default();
+    let (in_flight, unknown) = (count(IN_FLIGHT)?, count(UNKNOWN)?);
+    let waiting = count("SELECT count(*) FROM verification WHERE stream = ?1")?;
+    let claimed = count(VERIFICATIONS)?;
+    let first = found("SELECT min(due_ms) FROM verification WHERE stream = ?1")?;
+    let again = found("SELECT min(due_ms) FROM entry WHERE stream = ?1 AND state <> 1 AND verification = 1")?;
+    let at_once = db.exists(READY, [stream])? || db.exists(BLOCKED, [stream])?;
+    Ok(BacklogStats {
+        queued: totals.unsettled().saturating_sub(in_flight + unknown),
+        in_flight,
+        unknown,
+        waiting: count(WAITING)?,
+        verifications: waiting + claimed,
+        dead: count("SELECT count(*) FROM dead WHERE stream = ?1")?,
+        oldest_ms: found(OLDEST)?,
+        next_due_ms: if at_once { Some(0) } else { found(NEXT_DUE)? },
+        next_verification_ms: first.into_iter().chain(again).min(),
+    })
+}
