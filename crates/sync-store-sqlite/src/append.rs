@@ -181,10 +181,15 @@ impl<'d> Appending<'d> {
 
     /// A newer version of the row needs no write while nothing is on its way: it need not be looked at again.
     fn met_unchanged(&self, key: &[u8], known: &KeyState, version: Option<i64>) -> Result<(), StoreError> {
-        if known.newest.is_some() || known.written.is_none() || version <= known.version {
+        // Where there are dead letters, the version known may be one of theirs.
+        if known.newest.is_some()
+            || known.written.is_none()
+            || version.is_none()
+            || (version <= known.version && !self.dead)
+        {
             return Ok(());
         }
-        let sql = "UPDATE idx SET version = ?3 WHERE stream = ?1 AND key = ?2";
+        let sql = "UPDATE idx SET version = ?3 WHERE stream = ?1 AND key = ?2 AND ifnull(version < ?3, 1)";
         self.db.execute(sql, params![self.stream, key, version]).map(drop)
     }
 
@@ -218,6 +223,14 @@ impl<'d> Appending<'d> {
                 if found.newest.is_none_or(|newest: PendingEntry| newest.seq < entry.seq) {
                     found.newest = Some(entry);
                 }
+            }
+        }
+        if self.dead {
+            // A state that could not be written is known all the same: an older one does not take its place.
+            let mut statement = self.db.statement("SELECT version FROM dead WHERE stream = ?1 AND key = ?2")?;
+            let mut rows = statement.query(params![self.stream, key]).map_err(store_error)?;
+            if let Some(row) = rows.next().map_err(store_error)? {
+                found.version = found.version.max(get(row, 0)?);
             }
         }
         Ok(found)
