@@ -28,6 +28,8 @@
 mod book;
 pub mod conformance;
 pub mod model;
+#[cfg(feature = "model")]
+pub mod protocol;
 
 use std::sync::Arc;
 
