@@ -267,7 +267,7 @@ fn walks(model: &Protocol) -> Vec<Vec<Action>> {
     walks
 }
 
-/// Has a store, with the machine that writes, take every step that the model takes under these parameters, each at least once,
+/// Has a fresh store, with the machine that writes, take every step that the model takes under these parameters, each at least once,
 /// and compares after each: who is refused, what is claimed, whether it is in doubt, what is sent, how it ends, what waits and
 /// until when. Each walk through the model uses a stream of its own. Answers the number of walks.
 ///
