@@ -1,7 +1,5 @@
 //! The store keeps its part of the protocol of unknown outcomes: every step of the protocol's model, taken in a file.
 
-#![expect(clippy::unwrap_used, reason = "the helpers of a test may panic")]
-
 use std::sync::Arc;
 
 use sync_core::traits::Store;

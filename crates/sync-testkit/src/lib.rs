@@ -1,7 +1,8 @@
 //! Suites with which hosts certify their own parts of a sync.
 //!
 //! [`store_suite!`] runs every case of [`conformance`] as a test of its own against a store; [`model`] compares a store with
-//! [`MemoryStore`](sync_core::store::MemoryStore), which is the model, over random sequences of everything an engine does.
+//! [`MemoryStore`](sync_core::store::MemoryStore), which is the model, over random sequences of everything an engine does. With the feature
+//! `model`, which is a default, `protocol` is the checked model of writes of unknown outcome, and takes a store through its every step.
 //!
 //! ```
 //! use std::sync::Arc;
