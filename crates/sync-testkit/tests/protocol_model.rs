@@ -6,7 +6,8 @@ use std::sync::Arc;
 use sync_core::store::MemoryStore;
 use sync_core::traits::Store;
 use sync_testkit::protocol::{
-    Action, Endless, Findings, Ownership, Parameters, Row, check, every_run_ends, follow, truth_table,
+    Action, Endless, Findings, LateAction, LateWrites, Ownership, Parameters, Row, check, check_late_writes,
+    every_run_ends, follow, truth_table,
 };
 
 const MEANT: Parameters = Parameters {
@@ -146,5 +147,23 @@ fn the_code_takes_every_step_of_the_model() {
         let walks = follow(&memory(), parameters);
         println!("{parameters}: {walks} walks");
         assert!(walks > 500, "{parameters}: {walks} walks");
+    }
+}
+
+#[test]
+fn a_verification_undoes_a_late_write_when_it_comes_after_it() {
+    for execution in 1..=2 {
+        for verify_after in [None, Some(0), Some(1), Some(2), Some(3)] {
+            let found = check_late_writes(LateWrites { verify_after, execution, faults: 3 });
+            let covered = verify_after.is_some_and(|wait| wait >= execution);
+            println!("verified after {verify_after:?}, execution {execution}: {} states", found.states);
+            assert_eq!(found.regress.is_none(), covered, "after {verify_after:?}, execution {execution}");
+            assert!(found.undone, "after {verify_after:?}, execution {execution}");
+            assert!(found.ends.is_ok(), "{:?}", found.ends);
+            if let Some(run) = found.regress {
+                println!("{run}");
+                assert!(run.0.contains(&LateAction::GiveUp) || run.0.contains(&LateAction::Crash));
+            }
+        }
     }
 }

@@ -6,6 +6,9 @@
 //! every run ends. [`truth_table`] does so for the protocol as it is meant and for each of its rules and assumptions left out:
 //! what is found there is what the rule is for.
 //!
+//! [`check_late_writes`] does the same for changes and deletes over a unique key, and for the verifications that undo what comes
+//! late.
+//!
 //! The model is of the protocol, not of the code. [`follow`] ties the two together: a store and the writer's machine take every
 //! step of the model and must come to the same. `docs/protocols/unknown-outcomes.md` tells what is assumed, promised and shown.
 //!
@@ -19,6 +22,7 @@
 //! ```
 
 mod follow;
+mod late_writes;
 mod parameters;
 mod properties;
 mod state;
@@ -26,6 +30,7 @@ mod transitions;
 mod truth_table;
 
 pub use follow::follow;
+pub use late_writes::{LateAction, LateFindings, LateState, LateWrites, check_late_writes};
 pub use parameters::{Ownership, Parameters};
 pub use properties::{Endless, Findings, Path, Protocol, check, every_run_ends};
 pub use state::{Action, State};

@@ -72,9 +72,9 @@ fn is_stuck(model: &Protocol, state: &State) -> bool {
 
 /// How a run came to a state: one of the shortest ways.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Path(pub Vec<Action>);
+pub struct Path<A = Action>(pub Vec<A>);
 
-impl fmt::Display for Path {
+impl<A: fmt::Display> fmt::Display for Path<A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (number, action) in (1..).zip(&self.0) {
             writeln!(f, "{number:3}. {action}")?;
@@ -153,16 +153,23 @@ pub fn check(parameters: Parameters) -> Findings {
     }
 }
 
+/// The state before, and what led on from it; `None` at the start.
+type Before<M> = Option<(<M as Model>::Action, <M as Model>::State)>;
+
 /// A shortest run to a state that is wanted, breadth first.
-fn shortest(model: &Protocol, wanted: fn(&Protocol, &State) -> bool) -> Option<Path> {
-    let mut queue: VecDeque<State> = model.init_states().into();
-    let mut from: HashMap<State, Option<(Action, State)>> = queue.iter().map(|state| (state.clone(), None)).collect();
+pub(super) fn shortest<M: Model>(model: &M, wanted: fn(&M, &M::State) -> bool) -> Option<Path<M::Action>>
+where
+    M::State: Clone + Eq + Hash,
+    M::Action: Clone,
+{
+    let mut queue: VecDeque<M::State> = model.init_states().into();
+    let mut from: HashMap<M::State, Before<M>> = queue.iter().map(|state| (state.clone(), None)).collect();
     while let Some(state) = queue.pop_front() {
         if wanted(model, &state) {
             let mut actions = Vec::new();
             let mut at = state;
             while let Some(Some((action, before))) = from.get(&at) {
-                actions.push(*action);
+                actions.push(action.clone());
                 at = before.clone();
             }
             actions.reverse();
@@ -198,7 +205,7 @@ pub enum Endless {
 
 /// Every run ends well when none can come back to a state it left, and no state without a way out is a bad one. The model
 /// checker's own *eventually* is not enough for this: it passes over runs that go round in circles.
-fn ends<M: Model>(model: &M, well: fn(&M::State) -> bool) -> Result<usize, Endless>
+pub(super) fn ends<M: Model>(model: &M, well: fn(&M::State) -> bool) -> Result<usize, Endless>
 where
     M::State: Clone + Eq + Hash,
 {
