@@ -14,7 +14,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
 use crate::campaign::{CampaignMutationPlan, CampaignService};
-use crate::dataverse::{DataverseMutationPlan, DataverseService};
+use crate::dataverse::{DataverseMutationPlan, DataverseService, Limits};
 use crate::faults::FaultRule;
 use crate::service::{Shared, Side};
 
@@ -31,13 +31,15 @@ pub(crate) fn router(control: Arc<Control>) -> Router {
     Router::new()
         .route("/", get(info))
         .route("/records/{side}/{table}", get(records))
-        .route("/records/{side}/{table}/{id}", put(put_record))
+        .route("/records/{side}/{table}/{id}", put(put_record).delete(delete_record))
         .route("/mutate", post(mutate))
         .route("/counters", get(counters))
         .route("/counters/reset", post(reset))
         .route("/faults", post(add_faults).get(list_faults).delete(clear_faults))
         .route("/clock", post(advance))
         .route("/tokens", post(tokens))
+        .route("/metadata", post(change_definition))
+        .route("/limits", put(set_limits).get(show_limits))
         .route("/events", post(not_yet))
         .route("/exports/opt-out", post(not_yet))
         .fallback(unknown)
@@ -136,6 +138,21 @@ async fn put_record(
     }
 }
 
+async fn delete_record(
+    State(control): State<Arc<Control>>,
+    Path((of, table, id)): Path<(String, String, String)>,
+) -> Response {
+    let done = match side(&of) {
+        Some(Side::Dataverse) => control.dataverse.delete_record(&table, &id),
+        Some(Side::Campaign) => control.campaign.delete_record(&table, &id),
+        None => Err(format!("no side {of}")),
+    };
+    match done {
+        Ok(()) => answer(StatusCode::OK, &json!({})),
+        Err(problem) => refusal(StatusCode::NOT_FOUND, &problem),
+    }
+}
+
 /// A request for seeded changes.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -193,12 +210,14 @@ async fn add_faults(State(control): State<Arc<Control>>, given: Given) -> Respon
     let wrong = rules.iter().find_map(|rule| {
         let share = rule.probability.is_some_and(|p| !(0.0..=1.0).contains(&p));
         let status = rule.status.is_some_and(|s| StatusCode::from_u16(s).is_err());
+        let elsewhere = rule.fault.only_on().is_some_and(|only| rule.side.is_some_and(|side| side != only));
         let both = rule.nth.is_some() && rule.probability.is_some();
         [
             (share, "probability is from 0 to 1"),
             (status, "status is no HTTP status"),
             (both, "nth and probability exclude each other"),
             (rule.nth == Some(0), "nth counts from 1"),
+            (elsewhere, "the fault is of the other side"),
         ]
         .into_iter()
         .find_map(|(wrong, message)| wrong.then_some(message))
@@ -247,4 +266,65 @@ async fn tokens(State(control): State<Arc<Control>>, given: Given) -> Response {
         Err(unreadable) => return unreadable.answer(),
     }
     answer(StatusCode::OK, &json!({}))
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Definition {
+    table: String,
+}
+
+async fn change_definition(State(control): State<Arc<Control>>, given: Given) -> Response {
+    let done = match read::<Definition>(given) {
+        Ok(of) => control.dataverse.change_definition(&of.table),
+        Err(unreadable) => return unreadable.answer(),
+    };
+    match done {
+        Ok(()) => answer(StatusCode::OK, &json!({})),
+        Err(problem) => refusal(StatusCode::BAD_REQUEST, &problem),
+    }
+}
+
+/// `"real"`, `"off"`, or the figures of which each that is missing means no such limit.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum GivenLimits {
+    Named(String),
+    Figures(Limits),
+}
+
+async fn set_limits(State(control): State<Arc<Control>>, given: Given) -> Response {
+    let limits = match read::<GivenLimits>(given) {
+        Ok(GivenLimits::Named(name)) if name == "real" => Some(Limits::REAL),
+        Ok(GivenLimits::Named(name)) if name == "off" => None,
+        Ok(GivenLimits::Figures(limits)) if limits.window_seconds > 0 => Some(limits),
+        Ok(_) => {
+            let wanted =
+                "\"real\", \"off\" or {\"requests\", \"execution_millis\", \"concurrent\", \"window_seconds\"}";
+            return refusal(StatusCode::BAD_REQUEST, wanted);
+        }
+        Err(unreadable) => return unreadable.answer(),
+    };
+    control.dataverse.set_limits(limits);
+    answer(StatusCode::OK, &json!({}))
+}
+
+async fn show_limits(State(control): State<Arc<Control>>) -> Response {
+    let (limits, servers) = control.dataverse.limits();
+    // A limit that is none is left out, as it is when the limits are set.
+    let figures = limits.map(|limits| {
+        let mut figures = Map::new();
+        for (name, figure) in [
+            ("requests", limits.requests),
+            ("execution_millis", limits.execution_millis),
+            ("concurrent", limits.concurrent),
+            ("window_seconds", limits.window_seconds),
+        ] {
+            if figure != u64::MAX {
+                figures.insert(name.to_owned(), figure.into());
+            }
+        }
+        figures
+    });
+    answer(StatusCode::OK, &json!({"limits": figures, "servers": servers}))
 }

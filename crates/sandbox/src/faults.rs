@@ -34,8 +34,52 @@ pub enum FaultKind {
     ExpireToken,
     /// The delta token that the request carries has expired.
     ExpireDelta,
+    /// The request is delivered twice, and carried out both times; the client gets the first answer.
+    Duplicate,
+    /// The answer comes byte by byte, with `delay_ms` (default one second) before each.
+    Drip,
+    /// Success in a megabyte of gzip that decompresses to a gibibyte of white space; nothing is done.
+    GzipBomb,
+    /// Success whose body never ends; nothing is done.
+    Endless,
     /// Continuation links of the answer lead to another host.
     ForeignNextLink,
+    /// The next link of the answer leads to the page that it came with.
+    RepeatPage,
+    /// A page without rows whose next link leads to the rows (Dataverse).
+    EmptyPage,
+    /// The next link that was followed is too old (Dataverse).
+    StaleNextLink,
+    /// The rows of the page come twice (Dataverse).
+    ResendRows,
+    /// A page of changes has one more deletion, of a row that nobody ever saw (Dataverse).
+    UnseenDelete,
+    /// The page has neither a next nor a delta link (Dataverse).
+    NoLink,
+    /// A look-up by key or filter does not find a row that was created less than `delay_ms` ago; without `delay_ms`, whenever it
+    /// was (Campaign).
+    LookupLag,
+}
+
+impl FaultKind {
+    /// Whether `delay_ms` means something else than a wait before the fault.
+    pub(crate) fn has_its_own_delay(self) -> bool {
+        matches!(self, Self::Hang | Self::LateExecution | Self::Drip | Self::LookupLag)
+    }
+
+    /// The one side that the fault is of; `None` for both.
+    pub(crate) fn only_on(self) -> Option<Side> {
+        match self {
+            Self::ExpireDelta
+            | Self::EmptyPage
+            | Self::StaleNextLink
+            | Self::ResendRows
+            | Self::UnseenDelete
+            | Self::NoLink => Some(Side::Dataverse),
+            Self::LookupLag => Some(Side::Campaign),
+            _ => None,
+        }
+    }
 }
 
 /// One scripted fault, as the control interface takes it.
@@ -66,17 +110,17 @@ pub struct FaultRule {
     pub times: Option<u64>,
     /// What happens.
     pub fault: FaultKind,
-    /// Status of `status`, `html`.
+    /// Status of `status`, `html`, `gzip_bomb`, `endless`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<u16>,
-    /// Headers of `status`, `html`, `throttle`; an empty value takes away one that the answer would have: `{"Retry-After": ""}`
+    /// Headers of `status`, `html`, `throttle`, `gzip_bomb`, `endless`; an empty value takes away one that the answer would have: `{"Retry-After": ""}`
     /// makes a `throttle` that names no time.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub headers: BTreeMap<String, String>,
     /// Body of `status`, `html`: a text is sent as it stands, anything else as JSON.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub body: Option<serde_json::Value>,
-    /// Milliseconds of `delay`, `hang`, `late_execution`; before any other fault when given.
+    /// Milliseconds of `delay`, `hang`, `late_execution`, `drip`, `lookup_lag`; before any other fault when given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub delay_ms: Option<u64>,
 }
@@ -227,7 +271,15 @@ fn matches(rule: &FaultRule, target: Target<'_>) -> bool {
     if rule.method.as_deref().is_some_and(|method| !method.eq_ignore_ascii_case(target.method)) {
         return false;
     }
-    if rule.fault == FaultKind::ExpireDelta && !target.path.contains("deltatoken") {
+    if rule.fault.only_on().is_some_and(|side| side != target.side) {
+        return false;
+    }
+    let token = match rule.fault {
+        FaultKind::ExpireDelta => "deltatoken",
+        FaultKind::StaleNextLink => "skiptoken",
+        _ => "",
+    };
+    if !target.path.contains(token) {
         return false;
     }
     match &rule.route {

@@ -4,6 +4,7 @@
 //! The program of the same name does that from the command line; `docs/sandbox.md` describes its options, the scenario file, the
 //! controls and the faults.
 
+mod bomb;
 pub mod campaign;
 pub mod clock;
 pub mod connection;
@@ -11,6 +12,7 @@ mod control;
 pub mod counters;
 pub mod dataverse;
 pub mod faults;
+mod injection;
 pub mod oauth;
 pub mod prng;
 pub mod route;

@@ -3,19 +3,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::{Body, Bytes};
-use axum::extract::{ConnectInfo, Request, State};
+use axum::body::Body;
+use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
-use http::{HeaderName, HeaderValue, Method, StatusCode, header};
+use http::{HeaderValue, Method, StatusCode, header};
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::SandboxClock;
-use crate::connection::Connection;
 use crate::counters::Counters;
-use crate::faults::{FaultBook, FaultKind, FaultRule, Firing, Target};
-use crate::oauth::{TokenBook, bearer};
+use crate::faults::{FaultBook, Target};
+use crate::injection::injure;
+use crate::oauth::TokenBook;
 use crate::route::{RecordRequest, Route, RouteTemplate, SetupRequest, route};
 
 /// One of the two services.
@@ -107,16 +107,12 @@ impl Shared {
     }
 }
 
-/// Put into a request's extensions: its delta token counts as expired.
-#[derive(Debug, Clone, Copy)]
-pub struct ExpireDelta;
-
 /// Put into a response's extensions: nobody gets it, the connection is cut.
 #[derive(Debug, Clone, Copy)]
-struct Unanswered;
+pub(crate) struct Unanswered;
 
 /// A record request in flight, counted until it is dropped.
-struct InFlight {
+pub(crate) struct InFlight {
     side: Side,
     shared: Arc<Shared>,
 }
@@ -151,13 +147,26 @@ pub async fn serve(State((side, shared)): State<(Side, Arc<Shared>)>, request: R
         None => carry_out(side, &shared, request, next, in_flight).await,
         Some(firing) => injure(side, &shared, firing, request, next, in_flight).await,
     };
-    rename(side, &shared, &mut known, &counted, &response);
+    answered(side, &shared, &mut known, &counted, &response);
+    response
+}
+
+/// Delivers a request past the faults, counted as any other: what a proxy repeats, the service knows nothing of.
+pub(crate) async fn deliver(side: Side, shared: &Arc<Shared>, request: Request, next: Next) {
+    let mut known = route(side, request.method(), request.uri().path());
+    let in_flight = (!known.setup).then(|| InFlight::new(side, shared));
+    let counted = shared.counters.request(side, &known.template, known.setup);
+    let response = carry_out(side, shared, request, next, in_flight).await;
+    answered(side, shared, &mut known, &counted, &response);
+}
+
+fn answered(side: Side, shared: &Shared, known: &mut Route, counted: &str, response: &Response) {
+    rename(side, shared, known, counted, response);
     if response.extensions().get::<Unanswered>().is_some() {
         shared.counters.unanswered(side);
     } else {
         shared.counters.answer(side, response.status().as_u16(), known.setup);
     }
-    response
 }
 
 /// A handler may know better what it served.
@@ -177,7 +186,8 @@ fn rename(side: Side, shared: &Shared, known: &mut Route, counted: &str, respons
     }
 }
 
-async fn carry_out(
+/// Lets the handler carry a request out, with the delay of its side. A write goes on when its client leaves.
+pub(crate) async fn carry_out(
     side: Side,
     shared: &Arc<Shared>,
     request: Request,
@@ -207,95 +217,9 @@ async fn carry_out(
     }
 }
 
-async fn wait(time: Duration) {
+pub(crate) async fn wait(time: Duration) {
     if !time.is_zero() {
         tokio::time::sleep(time).await;
-    }
-}
-
-async fn injure(
-    side: Side,
-    shared: &Arc<Shared>,
-    firing: Firing,
-    mut request: Request,
-    next: Next,
-    in_flight: Option<InFlight>,
-) -> Response {
-    let rule = &firing.rule;
-    let delay = Duration::from_millis(rule.delay_ms.unwrap_or(0));
-    let connection = request.extensions().get::<ConnectInfo<Connection>>().map(|c| c.0.clone());
-    let cut = || {
-        if let Some(connection) = &connection {
-            connection.cut();
-        }
-        let mut response = plain(StatusCode::INTERNAL_SERVER_ERROR, "text/plain", "");
-        response.extensions_mut().insert(Unanswered);
-        response
-    };
-    if !matches!(rule.fault, FaultKind::Hang | FaultKind::LateExecution) {
-        wait(delay).await;
-    }
-    match rule.fault {
-        FaultKind::Delay => carry_out(side, shared, request, next, in_flight).await,
-        FaultKind::ResetBefore => cut(),
-        FaultKind::ResetAfterCommit => {
-            let lost = carry_out(side, shared, request, next, in_flight).await;
-            let mut cut = cut();
-            // What the handler said about its route stays true.
-            cut.extensions_mut().extend(lost.extensions().clone());
-            cut
-        }
-        FaultKind::Truncate => truncate(carry_out(side, shared, request, next, in_flight).await).await,
-        FaultKind::Hang => {
-            if delay.is_zero() {
-                shared.stop.cancelled().await;
-            } else {
-                tokio::select! {
-                    () = wait(delay) => {}
-                    () = shared.stop.cancelled() => {}
-                }
-            }
-            cut()
-        }
-        FaultKind::Status => scripted(rule, 503, "application/json", default_body(side)),
-        FaultKind::Html => scripted(
-            rule,
-            502,
-            "text/html",
-            "<html><head><title>502 Bad Gateway</title></head><body><h1>Bad Gateway</h1></body></html>",
-        ),
-        FaultKind::LateExecution => {
-            // The body is read before the answer goes out: with the answer the client is done, and its body may be lost.
-            let (parts, body) = request.into_parts();
-            let whole = axum::body::to_bytes(body, LARGEST).await.unwrap_or_default();
-            let request = Request::from_parts(parts, Body::from(whole));
-            let late = async move {
-                wait(delay).await;
-                next.run(request).await;
-                drop(in_flight);
-            };
-            tokio::spawn(late);
-            plain(StatusCode::GATEWAY_TIMEOUT, "text/plain", "GatewayTimeout")
-        }
-        FaultKind::Throttle => throttled(side, rule),
-        FaultKind::ExpireToken => {
-            if let Some(token) = bearer(request.headers()) {
-                shared.tokens.expire(token);
-            }
-            carry_out(side, shared, request, next, in_flight).await
-        }
-        FaultKind::ExpireDelta => {
-            request.extensions_mut().insert(ExpireDelta);
-            carry_out(side, shared, request, next, in_flight).await
-        }
-        FaultKind::ForeignNextLink => {
-            let response = carry_out(side, shared, request, next, in_flight).await;
-            let (response, changed) = foreign_links(side, shared, response).await;
-            if !changed {
-                shared.faults.take_back(&firing);
-            }
-            response
-        }
     }
 }
 
@@ -305,89 +229,4 @@ pub(crate) fn plain(status: StatusCode, kind: &'static str, body: impl Into<Body
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
     response
-}
-
-fn default_body(side: Side) -> &'static str {
-    match side {
-        Side::Dataverse => r#"{"error":{"code":"0x8005F103","message":"The service is unavailable."}}"#,
-        Side::Campaign => r#"{"code":502,"message":"Oops. Something went wrong. Check your URI and try again."}"#,
-    }
-}
-
-fn scripted(rule: &FaultRule, status: u16, kind: &'static str, body: &'static str) -> Response {
-    let status = rule.status.unwrap_or(status);
-    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
-    let body = match &rule.body {
-        None => body.to_owned(),
-        Some(serde_json::Value::String(text)) => text.clone(),
-        Some(other) => other.to_string(),
-    };
-    let mut response = plain(status, kind, body);
-    set_headers(rule, &mut response);
-    response
-}
-
-/// Sets the headers of a rule; an empty value takes a header away.
-fn set_headers(rule: &FaultRule, response: &mut Response) {
-    for (name, value) in &rule.headers {
-        if value.is_empty() {
-            response.headers_mut().remove(name.as_str());
-        } else if let (Ok(name), Ok(value)) = (HeaderName::try_from(name.as_str()), HeaderValue::from_str(value)) {
-            response.headers_mut().insert(name, value);
-        }
-    }
-}
-
-/// The services' own 429 (learn.microsoft.com, "Service protection API limits"; the body of Adobe's gateway).
-fn throttled(side: Side, rule: &FaultRule) -> Response {
-    let body = match side {
-        Side::Dataverse => {
-            r#"{"error":{"code":"0x80072322","message":"Number of requests exceeded the limit of 6000 over time window of 300 seconds."}}"#
-        }
-        Side::Campaign => r#"{"error_code":"429050","message":"Too many requests"}"#,
-    };
-    let mut response = plain(StatusCode::TOO_MANY_REQUESTS, "application/json", body);
-    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
-    set_headers(rule, &mut response);
-    response
-}
-
-const LARGEST: usize = 512 * 1024 * 1024;
-
-/// The first half of the body under the full `Content-Length`, then the end of the connection.
-async fn truncate(response: Response) -> Response {
-    let (mut parts, body) = response.into_parts();
-    let whole = axum::body::to_bytes(body, LARGEST).await.unwrap_or_default();
-    let half = whole.slice(..whole.len() / 2);
-    parts.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(whole.len()));
-    let first = futures::stream::once(async move { Ok::<Bytes, std::io::Error>(half) });
-    let broken = futures::stream::once(async {
-        // What was written before is on the wire by then: an error at once would take it back.
-        wait(Duration::from_millis(5)).await;
-        Err(std::io::Error::from(std::io::ErrorKind::ConnectionReset))
-    });
-    Response::from_parts(parts, Body::from_stream(futures::StreamExt::chain(first, broken)))
-}
-
-/// Sends continuation links to another host. `false`: the answer holds none.
-async fn foreign_links(side: Side, shared: &Shared, response: Response) -> (Response, bool) {
-    let (mut parts, body) = response.into_parts();
-    let whole = axum::body::to_bytes(body, LARGEST).await.unwrap_or_default();
-    let (opening, origin): (&[&str], &str) = match side {
-        Side::Dataverse => {
-            (&[r#""@odata.nextLink":""#, r#""@odata.deltaLink":""#], shared.config.dataverse_url.as_str())
-        }
-        Side::Campaign => (&[r#""next":{"href":""#], shared.config.campaign_url.as_str()),
-    };
-    let mut text = String::from_utf8_lossy(&whole).into_owned();
-    let mut changed = false;
-    for opening in opening {
-        let own = format!("{opening}{origin}");
-        if text.contains(&own) {
-            text = text.replace(&own, &format!("{opening}https://elsewhere.invalid"));
-            changed = true;
-        }
-    }
-    parts.headers.remove(header::CONTENT_LENGTH);
-    (Response::from_parts(parts, Body::from(text)), changed)
 }

@@ -13,6 +13,7 @@ use super::route::{self, Located, Misplaced, Place, Tail};
 use super::schema::{Collection, Filter, Resource, Schema, Slot};
 use super::table::{Row, Tables};
 use super::write::{self, Created};
+use crate::injection::Order;
 
 /// The resources and their rows.
 #[derive(Debug)]
@@ -31,6 +32,15 @@ pub(super) struct Call<'a> {
     pub(super) base: &'a str,
     /// Milliseconds since 1970.
     pub(super) now: i64,
+    /// A fault that the answer is to show.
+    pub(super) order: Option<&'a Order>,
+}
+
+impl Call<'_> {
+    /// Whether a look-up does not see a row that is there, since a fault says so.
+    fn misses(&self, row: &Row) -> bool {
+        self.order.is_some_and(|order| order.misses(self.now.saturating_sub(row.created)))
+    }
 }
 
 impl Engine {
@@ -124,6 +134,7 @@ impl Engine {
             parameters: &parameters,
             place: place.clone(),
             filters: names.clone(),
+            order: call.order.filter(|_| !filters.is_empty()),
         };
         let mut out = Vec::with_capacity(4096);
         let rows = listing.write(&mut out, tail)?;
@@ -141,6 +152,9 @@ impl Engine {
         let tables = self.read();
         let at = find(&self.schema, &tables, resource, key)?;
         let row = row(&tables, resource, at)?;
+        if call.misses(row) {
+            return Err(Refusal::not_found(resource, key, true));
+        }
         let place = place(family, resource);
         let view = self.view(call, &tables, family, resource, &place, &place);
         let mut out = Vec::with_capacity(2560);
@@ -259,6 +273,7 @@ impl Engine {
                         parameters: &parameters,
                         place: place.clone(),
                         filters: String::new(),
+                        order: None,
                     };
                     let mut out = Vec::new();
                     let rows = listing.write(&mut out, tail)?;

@@ -12,6 +12,7 @@ use super::scenario::{DataPolicy, FilterOperator, TooLong};
 use super::schema::{Filter, FilterField, FilterKind, Resource, Schema};
 use super::table::Row;
 use super::value::{self, Kind};
+use crate::injection::Order;
 
 /// What may stand unescaped in the addresses that a list hands out.
 pub(super) const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~').remove(b'@');
@@ -166,10 +167,12 @@ pub(super) struct Listing<'a> {
     pub(super) place: String,
     /// `byText/byEmail`, or nothing.
     pub(super) filters: String,
+    /// A fault that the answer is to show.
+    pub(super) order: Option<&'a Order>,
 }
 
-/// The order that was asked for.
-enum Order {
+/// The sorting that was asked for.
+enum Sorting {
     Number,
     Field(FilterField, bool),
 }
@@ -235,10 +238,10 @@ impl Listing<'_> {
         out.push(b']');
     }
 
-    fn order(&self) -> Result<Order, Refusal> {
+    fn order(&self) -> Result<Sorting, Refusal> {
         let resource = self.view.resource;
         let Some(given) = self.parameters.get("_order").filter(|o| !o.is_empty()) else {
-            return Ok(Order::Number);
+            return Ok(Sorting::Number);
         };
         let (name, direction) = given.split_once(' ').unwrap_or((given, "asc"));
         let descending = match direction.trim() {
@@ -247,7 +250,7 @@ impl Listing<'_> {
             _ => return Err(Refusal::unknown_field(resource, given)),
         };
         match resource.filter_field(name) {
-            Some(field) => Ok(Order::Field(field, descending)),
+            Some(field) => Ok(Sorting::Field(field, descending)),
             // What is computed or a link says `sortable: false` in its metadata.
             None => Err(Refusal::unknown_field(resource, name)),
         }
@@ -273,18 +276,19 @@ impl Listing<'_> {
             |(_, row)| {
                 self.conditions.iter().all(|c| c.holds(view.resource, row))
                     && view.tables.visible(view.schema, view.resource, row)
+                    && !self.order.is_some_and(|order| order.misses(view.now.saturating_sub(row.created)))
             },
         )
     }
 
-    fn page(&self, order: &Order, after: Option<&(Vec<u8>, u32)>, lines: usize) -> (Vec<(Vec<u8>, u32)>, bool) {
+    fn page(&self, order: &Sorting, after: Option<&(Vec<u8>, u32)>, lines: usize) -> (Vec<(Vec<u8>, u32)>, bool) {
         let wanted = lines.saturating_add(1);
         let mut page: Vec<(Vec<u8>, u32)> = match order {
-            Order::Number => {
+            Sorting::Number => {
                 let from = after.map_or(0, |(_, at)| *at as usize + 1);
                 self.matching(from).take(wanted).map(|(at, _)| (Vec::new(), at)).collect()
             }
-            Order::Field(field, descending) => {
+            Sorting::Field(field, descending) => {
                 let key = |row: &Row| match field {
                     FilterField::Created => value::instant_key(row.created),
                     FilterField::LastModified => value::instant_key(row.modified),

@@ -20,6 +20,7 @@ use super::scenario::{CampaignScenario, ResourceFamily};
 use super::schema::Schema;
 use super::seed::{self, CampaignMutation, CampaignMutationPlan};
 use super::write;
+use crate::injection::Order;
 use crate::oauth::{TokenState, bearer};
 use crate::route::{RecordRequest, RouteTemplate, SetupRequest};
 use crate::service::{Shared, Side, plain};
@@ -104,6 +105,19 @@ impl CampaignService {
         write::put(&self.engine.schema, &mut self.engine.write(), resource, key, row, now)
     }
 
+    /// Deletes one row, named by its custom key.
+    ///
+    /// # Errors
+    /// An unknown resource, no such row.
+    pub fn delete_record(&self, resource: &str, key: &str) -> Result<(), String> {
+        let resource = self.engine.schema.find(resource).ok_or_else(|| format!("no resource {resource}"))?;
+        let mut tables = self.engine.write();
+        let at = tables.of(resource).by_key(resource, key);
+        let at = at.ok_or_else(|| format!("{} has no such row", resource.name))?;
+        tables.of_mut(resource).remove(&resource.columns, at);
+        Ok(())
+    }
+
     /// Seeded creates, updates and deletes.
     ///
     /// # Errors
@@ -165,6 +179,7 @@ impl CampaignService {
                         body: &body,
                         base: &self.base,
                         now: self.shared.clock.now_millis(),
+                        order: parts.extensions.get::<Order>(),
                     },
                     located,
                 ),

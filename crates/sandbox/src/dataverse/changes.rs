@@ -4,10 +4,11 @@ use super::cursor::{Cursor, DeltaToken, Walk};
 use super::error::{Refusal, refusal};
 use super::page::Writer;
 use super::query::{Options, Prefer};
-use super::read::{Answer, Frame, Reader, quote, shape, write_rows};
+use super::read::{Answer, BEFORE_ALL, Frame, Reader, quote, shape, write_rows};
 use super::row;
 use super::schema::Table;
 use super::store::{Mask, Rows};
+use crate::faults::FaultKind;
 
 impl Reader<'_> {
     /// Tracked requests: the first walk, changes since a token, and further pages of both.
@@ -26,19 +27,26 @@ impl Reader<'_> {
         let rows = self.store.read(table);
         let writer = Writer::new(self.store, table, select.as_deref(), prefer);
         let context = format!("{}$metadata#{}", self.base, shape(table, select.as_deref()));
-        let (Picked { ids, gone }, next, until, context) = match cursor.map(|c| c.walk) {
+        let (Picked { mut ids, gone }, next, until, context) = match cursor.map(|c| c.walk) {
             walk @ (None | Some(Walk::After { .. })) if options.get("$deltatoken").is_none() => {
                 let (after, since) = match walk {
                     Some(Walk::After { last, since }) => (Some(last), since),
                     _ => (None, None),
                 };
-                // The version at the start of the walk: what is written during it comes again, and nothing is lost.
                 let since = since.unwrap_or_else(|| self.store.version());
-                let ids = first_walk(&rows, after, size);
-                let last = if ids.len() > size { ids.get(size - 1).copied() } else { None };
-                let next = last.map(|last| Walk::After { last, since: Some(since) });
-                let ids = ids.into_iter().take(size).collect();
-                (Picked { ids, gone: Vec::new() }, next, since, context)
+                // The version at the start of the walk: what is written during it comes again, and nothing is lost. Or the
+                // version of now: what was written meanwhile to the part that was read already is nowhere.
+                let until = if self.switches.token_covers_paging { since } else { self.store.version() };
+                if self.ordered(FaultKind::EmptyPage) {
+                    let next = Walk::After { last: after.unwrap_or(BEFORE_ALL), since: Some(since) };
+                    (Picked::default(), Some(next), until, context)
+                } else {
+                    let ids = first_walk(&rows, after, size);
+                    let last = if ids.len() > size { ids.get(size - 1).copied() } else { None };
+                    let next = last.map(|last| Walk::After { last, since: Some(since) });
+                    let ids = ids.into_iter().take(size).collect();
+                    (Picked { ids, gone: Vec::new() }, next, until, context)
+                }
             }
             walk => {
                 let (from, until, after, gone) = match walk {
@@ -54,7 +62,14 @@ impl Reader<'_> {
                     }
                 };
                 let wanted = (!self.switches.unselected_changes).then(|| writer.columns());
-                let (picked, next) = delta_page(&rows, (from, until, after, gone), size, wanted.as_ref());
+                let (mut picked, next) = if self.ordered(FaultKind::EmptyPage) {
+                    (Picked::default(), Some(Walk::Changes { from, until, after, gone }))
+                } else {
+                    delta_page(&rows, (from, until, after, gone), size, wanted.as_ref())
+                };
+                if self.ordered(FaultKind::UnseenDelete) {
+                    picked.gone.push(uuid::Uuid::new_v4().as_u128());
+                }
                 (picked, next, until, format!("{context}/$delta"))
             }
         };
@@ -74,6 +89,10 @@ impl Reader<'_> {
                 frame.delta_link = Some(self.link(table, query, options, &format!("$deltatoken={token}")));
             }
         }
+        if self.ordered(FaultKind::NoLink) {
+            (frame.next_link, frame.delta_link) = (None, None);
+        }
+        self.resend(&mut ids);
         let count = ids.len() + gone.len();
         let mut body = write_rows(&writer, table, rows, &ids);
         let context = quote(&format!("{}$metadata#{}/$deletedEntity", self.base, table.set));
@@ -126,7 +145,9 @@ impl Reader<'_> {
         let lifetime = i64::from(self.switches.expire_change_tracking_days) * 86_400;
         let since =
             if self.switches.strict_token_age { Some(token.seconds) } else { unseen(table, rows, token.version) };
-        if self.expire_delta || since.is_some_and(|since| self.now.saturating_sub(since) > lifetime) {
+        let expired = token.version < self.store.defined(table)
+            || since.is_some_and(|since| self.now.saturating_sub(since) > lifetime);
+        if expired || self.ordered(FaultKind::ExpireDelta) {
             let message = "Version stamp associated with the client has expired. Please perform a full sync.";
             return Err(refusal(self.switches.expired_token_status, "0x80044352", message));
         }
@@ -143,6 +164,7 @@ impl Reader<'_> {
 }
 
 /// What a page shows: live rows, then deleted ones.
+#[derive(Default)]
 struct Picked {
     ids: Vec<u128>,
     gone: Vec<u128>,
@@ -154,7 +176,7 @@ fn delta_page(
     size: usize,
     wanted: Option<&Mask>,
 ) -> (Picked, Option<Walk>) {
-    let mut picked = Picked { ids: Vec::new(), gone: Vec::new() };
+    let mut picked = Picked::default();
     let mut last = after;
     if !gone {
         for (version, id) in rows.by_version.range(after + 1..).take_while(|(version, _)| **version <= until) {

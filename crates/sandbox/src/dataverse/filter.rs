@@ -1,7 +1,7 @@
 //! `$filter`: parsed against the table's columns, then asked of each row (learn.microsoft.com, "Filter rows using OData").
 
 use std::cmp::Ordering;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use super::error::Refusal;
 use super::expression::{Expression, Words};
@@ -104,16 +104,24 @@ impl Filter {
         self.0.passes(&|condition: &Condition| condition.holds(table, id, cells, version, ne_finds_null))
     }
 
-    /// The one row that can pass, when the filter says so.
-    pub(super) fn only_id(&self) -> Option<u128> {
-        fn only(expression: &Expression<Condition>) -> Option<u128> {
+    /// The rows that can pass, when the filter names them by their primary keys; each of them has to be asked all the same.
+    pub(super) fn only_ids(&self) -> Option<BTreeSet<u128>> {
+        fn only(expression: &Expression<Condition>) -> Option<BTreeSet<u128>> {
             match expression {
                 Expression::Condition(Condition::Compare(
                     Operand::Column(0),
                     Operator::Eq,
                     Operand::Value(Scalar::Guid(id)),
-                )) => Some(*id),
+                )) => Some(BTreeSet::from([*id])),
+                Expression::Condition(Condition::In { column: 0, values, negated: false }) => {
+                    values.iter().map(|value| if let Scalar::Guid(id) = value { Some(*id) } else { None }).collect()
+                }
                 Expression::And(a, b) => only(a).or_else(|| only(b)),
+                Expression::Or(a, b) => {
+                    let mut all = only(a)?;
+                    all.extend(only(b)?);
+                    Some(all)
+                }
                 _ => None,
             }
         }

@@ -44,7 +44,7 @@ mod value;
 mod write;
 
 pub(crate) use builtin::TENANT;
-pub use limits::Limits;
+pub use limits::{Limits, Load};
 pub use mutate::{DataverseLines, DataverseMutation, DataverseMutationPlan};
 pub use scenario::{
     ChoiceScenario, ColumnScenario, ColumnType, DataverseScenario, DataverseSwitches, KeyScenario, TableScenario,

@@ -144,7 +144,27 @@ impl DataverseService {
     ) -> Result<(), String> {
         let table = self.table(table)?;
         let id = parse_guid(id).ok_or_else(|| "the id is no GUID".to_owned())?;
-        self.reader("", false).put_row(table, id, row).map_err(|refusal| refusal.message)
+        self.reader("", None).put_row(table, id, row).map_err(|refusal| refusal.message)
+    }
+
+    /// Deletes one row.
+    ///
+    /// # Errors
+    /// An unknown table, no such row.
+    pub fn delete_record(&self, table: &str, id: &str) -> Result<(), String> {
+        let table = self.table(table)?;
+        let id = parse_guid(id).ok_or_else(|| "the id is no GUID".to_owned())?;
+        let deleted = self.store.delete(&mut self.store.write(table), table, id, self.shared.clock.now_seconds());
+        if deleted { Ok(()) } else { Err(format!("{} has no such row", table.name)) }
+    }
+
+    /// Counts as a change of a table's definition, though nothing in it differs: delta tokens from before have expired.
+    ///
+    /// # Errors
+    /// An unknown table.
+    pub fn change_definition(&self, table: &str) -> Result<(), String> {
+        self.store.redefine(self.table(table)?);
+        Ok(())
     }
 
     /// Every live row by id, as lines of JSON, in blocks.

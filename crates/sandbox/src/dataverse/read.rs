@@ -1,5 +1,6 @@
 //! Lists, single rows, counts.
 
+use std::ops::Bound;
 use std::sync::RwLockReadGuard;
 
 use http::HeaderMap;
@@ -14,9 +15,14 @@ use super::row::Row;
 use super::scenario::DataverseSwitches;
 use super::schema::Table;
 use super::store::{Rows, Store};
+use crate::faults::FaultKind;
+use crate::injection::Order;
 
 /// No page holds more rows.
 pub(super) const LARGEST_PAGE: usize = 5000;
+
+/// The place before the first row, in the order of ids: nobody has the GUID of zeros.
+pub(super) const BEFORE_ALL: u128 = 0;
 
 /// An answer with a body, before headers.
 #[derive(Debug, Default)]
@@ -37,8 +43,8 @@ pub(super) struct Reader<'a> {
     /// Root of the version that was asked for, `http://host/api/data/v9.2/`.
     pub(super) base: &'a str,
     pub(super) now: i64,
-    /// A fault says that the delta token is too old.
-    pub(super) expire_delta: bool,
+    /// A fault that the answer is to show.
+    pub(super) order: Option<&'a Order>,
 }
 
 /// The frame of a list.
@@ -93,6 +99,19 @@ pub(super) fn shape(table: &Table, select: Option<&[usize]>) -> String {
 }
 
 impl Reader<'_> {
+    /// Whether the answer is to show this fault. `true` is a promise that it does.
+    pub(super) fn ordered(&self, kind: FaultKind) -> bool {
+        self.order.is_some_and(|order| order.take(kind))
+    }
+
+    /// The refusal of a next link that a fault calls too old.
+    pub(super) fn stale(&self) -> Result<(), Refusal> {
+        if self.ordered(FaultKind::StaleNextLink) {
+            return Err(Refusal::request("The paging token is not valid."));
+        }
+        Ok(())
+    }
+
     /// Rows of a page, given what the client prefers.
     pub(super) fn page_size(&self, prefer: &Prefer) -> usize {
         let asked = prefer.page_size.unwrap_or(self.switches.default_page_size.max(1) as usize).min(LARGEST_PAGE);
@@ -113,6 +132,9 @@ impl Reader<'_> {
         let options = Options::parse(query)?;
         let prefer = Prefer::parse(headers);
         let cursor = options.get("$skiptoken").map(|token| Cursor::decode(&table.set, token)).transpose()?;
+        if cursor.is_some() {
+            self.stale()?;
+        }
         let tracked =
             matches!(&cursor, Some(Cursor { walk: Walk::After { since: Some(_), .. } | Walk::Changes { .. }, .. }));
         if tracked || options.get("$deltatoken").is_some() || (prefer.track_changes && cursor.is_none()) {
@@ -129,30 +151,40 @@ impl Reader<'_> {
         let mut rows = self.store.read(table);
         let number = cursor.as_ref().map_or(1, |c| c.page);
         let first = cursor.is_none();
-        let (ids, more) = if order.is_empty() {
+        let empty = top.is_none() && self.ordered(FaultKind::EmptyPage);
+        // Sorted by the primary key, rows come as they lie.
+        let (mut ids, more) = if order.first().is_none_or(|by| *by == (0, false)) {
             let after = match cursor {
                 Some(Cursor { walk: Walk::After { last, .. }, .. }) => Some(last),
                 Some(_) => return Err(Refusal::request("The paging token is not valid.")),
                 None => None,
             };
-            let (ids, more) = self.in_id_order(table, &rows, filter.as_ref(), after, size);
-            let walk = ids.last().filter(|_| more).map(|last| Walk::After { last: *last, since: None });
-            (ids, walk)
+            if empty {
+                (Vec::new(), Some(Walk::After { last: after.unwrap_or(BEFORE_ALL), since: None }))
+            } else {
+                let (ids, more) = self.in_id_order(table, &rows, filter.as_ref(), after, size);
+                let walk = ids.last().filter(|_| more).map(|last| Walk::After { last: *last, since: None });
+                (ids, walk)
+            }
         } else {
             let offset = match cursor {
                 Some(Cursor { walk: Walk::Offset { rows }, .. }) => rows,
                 Some(_) => return Err(Refusal::request("The paging token is not valid.")),
                 None => 0,
             };
-            let mut keyed = self.keyed(table, &rows, filter.as_ref(), &order);
-            if keyed.leads_elsewhere() {
-                drop(rows);
-                self.with_names(table, &mut keyed, &order);
-                rows = self.store.read(table);
+            if empty {
+                (Vec::new(), Some(Walk::Offset { rows: offset }))
+            } else {
+                let mut keyed = self.keyed(table, &rows, filter.as_ref(), &order);
+                if keyed.leads_elsewhere() {
+                    drop(rows);
+                    self.with_names(table, &mut keyed, &order);
+                    rows = self.store.read(table);
+                }
+                let end = offset.saturating_add(size);
+                let (ids, more) = keyed.page(&order, offset, end);
+                (ids, more.then_some(Walk::Offset { rows: end }))
             }
-            let end = offset.saturating_add(size);
-            let (ids, more) = keyed.page(&order, offset, end);
-            (ids, more.then_some(Walk::Offset { rows: end }))
         };
         let total = (first && (count || prefer.wants("Microsoft.Dynamics.CRM.totalrecordcount")))
             .then(|| self.count_of(table, &rows, filter.as_ref()));
@@ -174,6 +206,10 @@ impl Reader<'_> {
             let token = Cursor { page: number + 1, walk }.encode(&table.set, false);
             frame.next_link = Some(self.link(table, query, &options, &format!("$skiptoken={token}")));
         }
+        if frame.next_link.is_some() && self.ordered(FaultKind::NoLink) {
+            frame.next_link = None;
+        }
+        self.resend(&mut ids);
         let writer = Writer::new(self.store, table, select.as_deref(), &prefer);
         let body = write_rows(&writer, table, rows, &ids);
         let mut answer = Answer { status: 200, body: frame.close(&body), rows: ids.len() as u64, ..Answer::default() };
@@ -181,31 +217,39 @@ impl Reader<'_> {
         Ok(answer)
     }
 
-    fn in_id_order(
+    /// The rows of the page once more, when a fault says so.
+    pub(super) fn resend(&self, ids: &mut Vec<u128>) {
+        if !ids.is_empty() && self.ordered(FaultKind::ResendRows) {
+            ids.extend_from_within(..);
+        }
+    }
+
+    fn in_id_order<'r>(
         &self,
-        table: &Table,
-        rows: &Rows,
+        table: &'r Table,
+        rows: &'r Rows,
         filter: Option<&Filter>,
         after: Option<u128>,
         size: usize,
     ) -> (Vec<u128>, bool) {
-        let only = filter.and_then(Filter::only_id);
-        let range = match (only, after) {
-            (Some(id), None) => (std::ops::Bound::Included(id), std::ops::Bound::Included(id)),
-            (_, Some(last)) => (std::ops::Bound::Excluded(last), std::ops::Bound::Unbounded),
-            (None, None) => (std::ops::Bound::Unbounded, std::ops::Bound::Unbounded),
-        };
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let range = (from, Bound::Unbounded);
         let mut ids = Vec::with_capacity(size.min(LARGEST_PAGE));
         let mut cells = Vec::new();
-        for (id, row) in rows.by_id.range(range) {
-            if self.passes(table, filter, *id, row, &mut cells) {
-                if ids.len() == size {
-                    return (ids, true);
-                }
-                ids.push(*id);
+        let mut take = |id: u128, row: &'r Row| {
+            let passes = self.passes(table, filter, id, row, &mut cells);
+            let full = passes && ids.len() == size;
+            if passes && !full {
+                ids.push(id);
             }
-        }
-        (ids, false)
+            full
+        };
+        // A filter that names its rows needs no walk through the table.
+        let more = match filter.and_then(Filter::only_ids) {
+            Some(named) => named.range(range).any(|id| rows.by_id.get(id).is_some_and(|row| take(*id, row))),
+            None => rows.by_id.range(range).any(|(id, row)| take(*id, row)),
+        };
+        (ids, more)
     }
 
     pub(super) fn passes<'r>(

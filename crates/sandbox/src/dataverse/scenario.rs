@@ -164,6 +164,9 @@ pub struct DataverseSwitches {
     pub short_pages: u32,
     /// Delta answers send the last row of the range before the token again.
     pub resend_duplicates: bool,
+    /// The delta token at the end of a first walk covers what was changed and deleted since the walk began; otherwise only what
+    /// happens after its last page was answered.
+    pub token_covers_paging: bool,
     /// Days that a delta token lives: `organization.expirechangetrackingindays`.
     pub expire_change_tracking_days: u32,
     /// A delta token expires by its age; otherwise only when a change that it has not seen is older than that.
@@ -187,6 +190,14 @@ pub struct DataverseSwitches {
     pub entity_id_on_created: bool,
     /// `/$count` answers begin with a byte order mark.
     pub count_bom: bool,
+    /// The application user may read the organization.
+    pub organization_readable: bool,
+    /// Web servers, each with limits of its own: the cookie `ARRAffinity` leads back to one, requests without it go round.
+    pub web_servers: u32,
+    /// So many refusals since the last request that passed lengthen `Retry-After` by a second. 0: it does not grow.
+    pub refusals_per_second_more: u32,
+    /// `x-ms-dop-hint`.
+    pub dop_hint: u32,
 }
 
 impl Default for DataverseSwitches {
@@ -206,6 +217,7 @@ impl Default for DataverseSwitches {
             default_page_size: 5000,
             short_pages: 0,
             resend_duplicates: false,
+            token_covers_paging: true,
             expire_change_tracking_days: 7,
             strict_token_age: true,
             recreated_rows_stay_deleted: false,
@@ -217,6 +229,10 @@ impl Default for DataverseSwitches {
             ne_finds_null: true,
             entity_id_on_created: false,
             count_bom: true,
+            organization_readable: true,
+            web_servers: 1,
+            refusals_per_second_more: 10,
+            dop_hint: 4,
         }
     }
 }

@@ -10,7 +10,7 @@ use axum::response::Response;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header, request::Parts};
 
 use super::error::{Refusal, refusal};
-use super::limits::{Limits, Protection};
+use super::limits::{Limits, Load, Protection};
 use super::navigation::system_user;
 use super::path::{Resource, decode, resource};
 use super::query::{Options, Prefer};
@@ -21,8 +21,9 @@ use super::schema::Schema;
 use super::seed::Seeder;
 use super::store::{Memory, Store};
 use super::{builtin, metadata};
+use crate::injection::Order;
 use crate::oauth::{TokenState, bearer};
-use crate::service::{ExpireDelta, Shared, Side, plain};
+use crate::service::{Shared, Side, plain};
 use crate::token_endpoints;
 
 /// `createdon` of seeded rows, 2026-01-05T10:00:00Z: the same seed gives the same data at any time.
@@ -77,20 +78,28 @@ impl DataverseService {
     /// What in the scenario does not fit together: a lookup to a table that does not exist, for instance.
     pub fn new(scenario: &DataverseScenario, limits: Option<Limits>, shared: Arc<Shared>) -> Result<Arc<Self>, String> {
         let schema = Schema::build(scenario)?;
+        let switches = &scenario.switches;
         let service = Self {
             store: Store::new(
                 schema,
-                Memory {
-                    recreated: scenario.switches.recreated_rows_stay_deleted,
-                    columns: !scenario.switches.unselected_changes,
-                },
+                Memory { recreated: switches.recreated_rows_stay_deleted, columns: !switches.unselected_changes },
             ),
             scenario: scenario.clone(),
-            protection: Protection::new(limits),
+            protection: Protection::new(limits, switches.web_servers, switches.refusals_per_second_more),
             shared,
         };
         Seeder::fill(&service.store, service.shared.config.seed, service.shared.config.contacts, SEEDED_AT)?;
         Ok(Arc::new(service))
+    }
+
+    /// The present service protection limits, and what each web server counts.
+    pub fn limits(&self) -> (Option<Limits>, Vec<Load>) {
+        (self.protection.limits(), self.protection.load(self.shared.clock.now_millis()))
+    }
+
+    /// Other limits from the next request on. What the window holds stays in it.
+    pub fn set_limits(&self, limits: Option<Limits>) {
+        self.protection.set_limits(limits);
     }
 
     /// Serves `/api/data/...` and the token endpoint.
@@ -99,13 +108,13 @@ impl DataverseService {
     }
 
     /// `base` is the root of the version that was asked for: links lead to the same one.
-    pub(super) fn reader<'a>(&'a self, base: &'a str, expire_delta: bool) -> Reader<'a> {
+    pub(super) fn reader<'a>(&'a self, base: &'a str, order: Option<&'a Order>) -> Reader<'a> {
         Reader {
             store: &self.store,
             switches: &self.scenario.switches,
             base,
             now: self.shared.clock.now_seconds(),
-            expire_delta,
+            order,
         }
     }
 
@@ -130,8 +139,10 @@ impl DataverseService {
             wait(latency).await;
             return self.unauthorized(token);
         }
+        let cookies = parts.headers.get(header::COOKIE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let server = self.protection.server(cookies);
         let details = Prefer::parse(&parts.headers).wants("Microsoft.PowerApps.CDS.ErrorDetails.OperationStatus");
-        let mut response = match self.protection.enter(self.shared.clock.now_millis()) {
+        let mut response = match self.protection.enter(server, self.shared.clock.now_millis()) {
             // At once: the service's front end refuses what it will not let in.
             Err((refusal, wait)) => {
                 let _ = whole(body).await;
@@ -159,7 +170,7 @@ impl DataverseService {
                 }
             }
         };
-        self.common_headers(&mut response);
+        self.common_headers(server, &mut response);
         response
     }
 
@@ -199,14 +210,14 @@ impl DataverseService {
         response
     }
 
-    fn common_headers(&self, response: &mut Response) {
-        let remaining = self.protection.remaining();
+    fn common_headers(&self, server: usize, response: &mut Response) {
+        let remaining = self.protection.remaining(server);
         let headers = response.headers_mut();
         headers.insert("odata-version", HeaderValue::from_static("4.0"));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-        headers.insert("x-ms-dop-hint", HeaderValue::from_static("4"));
-        headers.insert(header::SET_COOKIE, HeaderValue::from_static("ARRAffinity=sandbox;Path=/;HttpOnly"));
+        headers.insert("x-ms-dop-hint", HeaderValue::from(self.scenario.switches.dop_hint));
         headers.insert("x-ms-ratelimit-burst-remaining-xrm-requests", HeaderValue::from(remaining.requests));
+        put(response, "set-cookie", &self.protection.cookie(server));
         // The service writes this one with a thousands separator.
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 0 and 1,200")]
         let (whole, cents) = (remaining.seconds as u64, (remaining.seconds.fract() * 100.0) as u64);
@@ -274,7 +285,7 @@ impl DataverseService {
 
     fn rows(&self, parts: &Parts, base: &str, path: &[String], query: &str, bytes: &[u8]) -> Result<Answer, Refusal> {
         let Resource { table, key } = resource(&self.store.schema, path.first().map_or("", String::as_str))?;
-        let reader = self.reader(base, parts.extensions.get::<ExpireDelta>().is_some());
+        let reader = self.reader(base, parts.extensions.get::<Order>());
         let headers = &parts.headers;
         let rest: Vec<&str> = path.iter().skip(1).map(String::as_str).collect();
         let wrong_method = || Refusal::wrong_method(&parts.method);
@@ -312,6 +323,13 @@ impl DataverseService {
 
     /// The one organization row: its id, name and how long change tracking remembers.
     fn organizations(&self, base: &str, one: bool, query: &str) -> Result<Answer, Refusal> {
+        if !self.scenario.switches.organization_readable {
+            let message = format!(
+                "Principal user (Id={}, type=8, roleCount=1, privilegeCount=1, accessMode=4) is missing prvReadOrganization privilege on OTC=1019 for entity 'organization'.",
+                row::guid(builtin::USER)
+            );
+            return Err(refusal(403, "0x80040220", message));
+        }
         let options = Options::parse(query)?;
         let days = self.scenario.switches.expire_change_tracking_days;
         let mut all = serde_json::Map::new();

@@ -77,6 +77,8 @@ pub(super) type Changes = Vec<(usize, Vec<u8>)>;
 pub(super) struct Store {
     pub(super) schema: Schema,
     tables: Vec<RwLock<Rows>>,
+    /// The version at which each table's definition changed last.
+    defined: Vec<AtomicI64>,
     version: AtomicI64,
     memory: Memory,
 }
@@ -87,7 +89,13 @@ impl Store {
             let keys = table.keys.iter().map(|_| HashMap::new()).collect();
             RwLock::new(Rows { keys, ..Rows::default() })
         };
-        Self { tables: schema.tables.iter().map(empty).collect(), schema, version: AtomicI64::new(1_000_000), memory }
+        Self {
+            tables: schema.tables.iter().map(empty).collect(),
+            defined: schema.tables.iter().map(|_| AtomicI64::new(0)).collect(),
+            schema,
+            version: AtomicI64::new(1_000_000),
+            memory,
+        }
     }
 
     /// One table's rows. Nobody holds the lock of one table while asking for that of another.
@@ -111,6 +119,20 @@ impl Store {
     /// The newest version of any row of the organization. Read under a table's lock it bounds what the table shows.
     pub(super) fn version(&self) -> i64 {
         self.version.load(Ordering::SeqCst)
+    }
+
+    /// The version at which a table's definition changed last.
+    pub(super) fn defined(&self, table: &Table) -> i64 {
+        self.defined.get(table.index).map_or(0, |version| version.load(Ordering::SeqCst))
+    }
+
+    /// Counts as a change of a table's definition: delta tokens that are older have expired.
+    pub(super) fn redefine(&self, table: &Table) {
+        // Under the table's lock, as any change of it: no token is made meanwhile.
+        let _rows = self.write(table);
+        if let Some(version) = self.defined.get(table.index) {
+            version.store(self.next_version(), Ordering::SeqCst);
+        }
     }
 
     fn next_version(&self) -> i64 {
