@@ -22,7 +22,7 @@ use crate::odata::{MAX_TOP, Name, Prefer, Query};
 
 const OPERATION: &str = "GET changes";
 
-/// Where a tracked read goes on. Store it as it is; `Debug` hides it, since it addresses data.
+/// Where a tracked read or a scan goes on. Store it as it is; `Debug` hides it, since it addresses data.
 ///
 /// A link from a store is checked again when it is followed: it must lead to the configured origin.
 #[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -211,12 +211,7 @@ impl FetchedChanges {
     /// writes it. What [`decode`](Self::decode) says is what counts.
     #[must_use]
     pub fn hint(&self) -> Option<Link> {
-        const NAME: &[u8] = b"\"@odata.nextLink\":";
-        const TAIL: usize = 8 * 1024;
-        let tail = &self.body[self.body.len().saturating_sub(TAIL)..];
-        let at = tail.windows(NAME.len()).rposition(|window| window == NAME)?;
-        let mut text = serde_json::Deserializer::from_slice(&tail[at + NAME.len()..]).into_iter::<String>();
-        text.next()?.ok().map(Link::Next)
+        next_hint(&self.body)
     }
 
     /// Reads the page.
@@ -238,9 +233,19 @@ impl fmt::Debug for FetchedChanges {
     }
 }
 
+/// The next link in the last part of a page, where the service writes it, found without reading the page.
+pub(crate) fn next_hint(body: &[u8]) -> Option<Link> {
+    const NAME: &[u8] = b"\"@odata.nextLink\":";
+    const TAIL: usize = 8 * 1024;
+    let tail = &body[body.len().saturating_sub(TAIL)..];
+    let at = tail.windows(NAME.len()).rposition(|window| window == NAME)?;
+    let mut text = serde_json::Deserializer::from_slice(&tail[at + NAME.len()..]).into_iter::<String>();
+    text.next()?.ok().map(Link::Next)
+}
+
 /// How the service refuses a link that is malformed or gone is not documented. A refusal that says nothing better is taken
 /// for that: the alternative is a link that is tried and refused for ever.
-fn refused_link(error: Error) -> Error {
+pub(crate) fn refused_link(error: Error) -> Error {
     let of_link = error.status().is_some_and(|status| status.is_client_error())
         && matches!(
             error.kind(),
@@ -274,7 +279,7 @@ pub fn decode_changes(def: &Arc<EntityDef>, body: &[u8], followed: Option<&Link>
     let envelope = if polled.is_some() && body.iter().all(u8::is_ascii_whitespace) {
         Envelope::default()
     } else {
-        rows_of(def, text_of(body)?)?
+        rows_of(def, text_of(body)?, "a page of changes")?
     };
     let rows = match envelope.value {
         Some(rows) => rows,
@@ -295,12 +300,16 @@ pub fn decode_changes(def: &Arc<EntityDef>, body: &[u8], followed: Option<&Link>
 }
 
 /// Reads a page in one go; where that fails, row by row, which tells which of them is at fault.
-fn rows_of<'a>(def: &Arc<EntityDef>, text: &'a str) -> Result<Envelope<'a, DynamicEntity>, Error> {
+pub(crate) fn rows_of<'a>(
+    def: &Arc<EntityDef>,
+    text: &'a str,
+    what: &'static str,
+) -> Result<Envelope<'a, DynamicEntity>, Error> {
     if let Ok(envelope) = envelope(text, RowOf::new(text, def.primary_id())) {
         return Ok(envelope);
     }
     let Envelope { value, next_link, delta_link, count } =
-        envelope(text, RAW).map_err(|error| Error::decode("a page of changes", &error))?;
+        envelope(text, RAW).map_err(|error| Error::decode(what, &error))?;
     let read =
         |(at, row): (usize, &RawValue)| DynamicEntity::decode(def, row.get()).map_err(|error| Error::row(at, &error));
     let value = value.map(|rows| rows.into_iter().enumerate().map(read).collect::<Result<_, _>>()).transpose()?;

@@ -6,6 +6,7 @@
 //! - [`wire`] keeps decimals exact and reads multi-select choices in typed structs.
 //! - [`odata`] builds conditions and queries from types, so that no value can change a query's meaning.
 //! - [`ChangeTracker`] reads a whole table once and its changes and deletions from then on.
+//! - [`TableScan`] reads which rows a table has, and in which version.
 //! - [`metadata`] tells tables, columns, options, labels and keys.
 //! - [`Error`] says what to treat a failure as, whether the request may have had an effect, and what to do.
 //!
@@ -71,6 +72,7 @@ mod error;
 mod limits;
 pub mod metadata;
 pub mod odata;
+mod scan;
 mod whoami;
 pub mod wire;
 
@@ -86,4 +88,5 @@ pub use error::{Error, ErrorKind};
 pub use http_kit::Delivery;
 pub use limits::ServiceLimits;
 pub use metadata::EntityDef;
+pub use scan::{FetchedScan, ScanPage, ScannedRow, TableScan, decode_scan};
 pub use whoami::WhoAmI;

@@ -316,13 +316,17 @@ async fn the_guide_says_what_is_there() {
     // The example is a scenario, and its switches are the defaults.
     let example = guide.split("```toml").nth(1).unwrap().split("```").next().unwrap();
     let scenario = sandbox::scenario::Scenario::parse(example).unwrap();
-    let defaults = sandbox::campaign::CampaignSwitches::default();
-    assert_eq!(format!("{:?}", scenario.campaign.switches), format!("{defaults:?}"));
-    let named = |switch: &str| example.lines().any(|line| line.starts_with(&format!("{switch} =")));
-    let all = format!("{defaults:#?}");
-    let names = all.lines().filter_map(|line| line.trim().split_once(": ")).map(|(name, _)| name.to_owned());
-    for name in names {
-        assert!(named(&name), "the guide does not name {name}");
+    let campaign = format!("{:#?}", sandbox::campaign::CampaignSwitches::default());
+    let dataverse = format!("{:#?}", sandbox::dataverse::DataverseSwitches::default());
+    assert_eq!(format!("{:#?}", scenario.campaign.switches), campaign);
+    assert_eq!(format!("{:#?}", scenario.dataverse.switches), dataverse);
+    for (section, all) in [("[campaign.switches]", campaign), ("[dataverse.switches]", dataverse)] {
+        let section = example.split(section).nth(1).unwrap().split("\n[").next().unwrap();
+        let names = all.lines().filter_map(|line| line.trim().split_once(": ")).map(|(name, _)| name);
+        for name in names {
+            let named = section.lines().any(|line| line.starts_with(&format!("{name} =")));
+            assert!(named, "the guide does not name {name}");
+        }
     }
     let config = SandboxConfig { contacts: 1, scenario, ..SandboxConfig::default() };
     assert_eq!(Client::with(config).await.records("campaign", "cusOrder").await.len(), 10);
