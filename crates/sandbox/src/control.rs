@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::rejection::BytesRejection;
-use axum::extract::{Path, State};
+use axum::extract::{Path, Query, State};
 use axum::response::Response;
 use axum::routing::{get, post, put};
 use http::{StatusCode, header};
@@ -38,6 +38,7 @@ pub(crate) fn router(control: Arc<Control>) -> Router {
         .route("/faults", post(add_faults).get(list_faults).delete(clear_faults))
         .route("/clock", post(advance))
         .route("/tokens", post(tokens))
+        .route("/versions", post(reserve_versions))
         .route("/metadata", post(change_definition))
         .route("/limits", put(set_limits).get(show_limits))
         .route("/events", post(not_yet))
@@ -118,9 +119,20 @@ async fn records(State(control): State<Arc<Control>>, Path((of, table)): Path<(S
     response
 }
 
+/// A version that was set aside, for one row.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Under {
+    #[serde(default)]
+    version: Option<i64>,
+}
+
+const NO_VERSIONS: &str = "rows of Campaign have no versions";
+
 async fn put_record(
     State(control): State<Arc<Control>>,
     Path((of, table, id)): Path<(String, String, String)>,
+    Query(under): Query<Under>,
     given: Given,
 ) -> Response {
     let row: Map<String, Value> = match read(given) {
@@ -128,7 +140,8 @@ async fn put_record(
         Err(unreadable) => return unreadable.answer(),
     };
     let done = match side(&of) {
-        Some(Side::Dataverse) => control.dataverse.put_record(&table, &id, &row),
+        Some(Side::Dataverse) => control.dataverse.put_record(&table, &id, &row, under.version),
+        Some(Side::Campaign) if under.version.is_some() => Err(NO_VERSIONS.to_owned()),
         Some(Side::Campaign) => control.campaign.put_record(&table, &id, row),
         None => Err(format!("no side {of}")),
     };
@@ -141,9 +154,11 @@ async fn put_record(
 async fn delete_record(
     State(control): State<Arc<Control>>,
     Path((of, table, id)): Path<(String, String, String)>,
+    Query(under): Query<Under>,
 ) -> Response {
     let done = match side(&of) {
-        Some(Side::Dataverse) => control.dataverse.delete_record(&table, &id),
+        Some(Side::Dataverse) => control.dataverse.delete_record(&table, &id, under.version),
+        Some(Side::Campaign) if under.version.is_some() => Err(NO_VERSIONS.to_owned()),
         Some(Side::Campaign) => control.campaign.delete_record(&table, &id),
         None => Err(format!("no side {of}")),
     };
@@ -266,6 +281,25 @@ async fn tokens(State(control): State<Arc<Control>>, given: Given) -> Response {
         Err(unreadable) => return unreadable.answer(),
     }
     answer(StatusCode::OK, &json!({}))
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Reservation {
+    reserve: u32,
+}
+
+/// Most versions that are set aside at once.
+const MOST_VERSIONS: u32 = 1_000_000;
+
+async fn reserve_versions(State(control): State<Arc<Control>>, given: Given) -> Response {
+    match read::<Reservation>(given) {
+        Ok(wanted) if wanted.reserve <= MOST_VERSIONS => {
+            answer(StatusCode::OK, &json!({"versions": control.dataverse.reserve_versions(wanted.reserve)}))
+        }
+        Ok(_) => refusal(StatusCode::BAD_REQUEST, &format!("more than {MOST_VERSIONS} versions at once")),
+        Err(unreadable) => unreadable.answer(),
+    }
 }
 
 #[derive(Debug, Deserialize)]

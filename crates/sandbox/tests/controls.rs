@@ -261,7 +261,7 @@ async fn a_call_is_read_as_json_whatever_it_calls_itself() {
     call(Method::POST, "/clock", r#"{"advance_seconds":1}"#).await.expect(200);
     call(Method::POST, "/tokens", r#"{"side":"campaign","lifetime_seconds":60}"#).await.expect(200);
     call(Method::PUT, "/records/campaign/profile/k", r#"{"lastName":"Holm"}"#).await.expect(200);
-    for path in ["/mutate", "/faults", "/clock", "/tokens"] {
+    for path in ["/mutate", "/faults", "/clock", "/tokens", "/metadata", "/versions"] {
         for wrong in ["", "nonsense", "7", r#"{"unheard_of":1}"#] {
             let refused = call(Method::POST, path, wrong).await.expect(400);
             assert!(refused.json()["error"].is_string(), "{path} {wrong}: {}", refused.text);

@@ -128,3 +128,57 @@ async fn the_organization_may_be_closed_to_the_user() {
     assert!(refused.text.contains("prvReadOrganization"));
     client.get("WhoAmI").await.expect(200);
 }
+
+#[tokio::test]
+async fn versions_become_visible_out_of_order() {
+    let client = Client::start(4).await;
+    let ids = ids(&client).await;
+    let link =
+        client.prefer("odata.track-changes", "contacts?$select=lastname").await.expect(200).delta_link().unwrap();
+    let reserved = client.control(Method::POST, "/versions", json!({"reserve": 3})).await.expect(200).json();
+    let version = |at: usize| reserved["versions"][at].as_i64().unwrap();
+    rename(&client, &ids[3], "Quick").await;
+    let polled = client.get(&link).await.expect(200);
+    assert_eq!(names(&polled.rows()), ["Quick"]);
+    // Now the slow ones come to light: a change, a new row, a deletion.
+    let put = async |id: &str, at: usize| {
+        let path = format!("/records/dataverse/contact/{id}?version={}", version(at));
+        client.control(Method::PUT, &path, json!({"lastname": "Slow"})).await
+    };
+    put(&ids[0], 0).await.expect(200);
+    let made = "00000000-0000-4000-8000-0000000000aa";
+    put(made, 1).await.expect(200);
+    let gone = format!("/records/dataverse/contact/{}?version={}", ids[1], version(2));
+    client.control(Method::DELETE, &gone, json!({})).await.expect(200);
+    let later = client.get(&polled.delta_link().unwrap()).await.expect(200);
+    assert_eq!(later.rows().len(), 0, "no poll after the quick one tells of them");
+    let list = client.get("contacts?$select=contactid,versionnumber&$orderby=contactid").await.expect(200).rows();
+    let of =
+        |id: &str| list.iter().find(|row| row["contactid"] == id).map(|row| row["versionnumber"].as_i64().unwrap());
+    assert_eq!((of(&ids[0]), of(made), of(&ids[1])), (Some(version(0)), Some(version(1)), None));
+    // The old link, from before all of them, tells.
+    assert_eq!(client.get(&link).await.expect(200).rows().len(), 4);
+    // A version is used once, and never takes a row back.
+    put(&ids[2], 0).await.expect(400);
+    let more = client.control(Method::POST, "/versions", json!({"reserve": 1})).await.json()["versions"][0].clone();
+    rename(&client, &ids[2], "Newer").await;
+    let path = format!("/records/dataverse/contact/{}?version={more}", ids[2]);
+    client.control(Method::PUT, &path, json!({"lastname": "Older"})).await.expect(400);
+    client.control(Method::PUT, &format!("{path}&x=1"), json!({})).await.expect(400);
+    client.control(Method::PUT, "/records/campaign/profile/k?version=1", json!({})).await.expect(400);
+    client.control(Method::POST, "/versions", json!({"reserve": 1_000_001})).await.expect(400);
+}
+
+#[tokio::test]
+async fn next_links_grow_old_when_they_are_told_to() {
+    for (line, status) in [("", 200), ("next_link_seconds = 60", 400)] {
+        let client = Client::scenario(5, &format!("[dataverse.switches]\n{line}")).await;
+        for prefer in [SMALL, "odata.maxpagesize=2"] {
+            let link = client.prefer(prefer, "contacts").await.expect(200).next_link().unwrap();
+            client.control(Method::POST, "/clock", json!({"advance_seconds": 50})).await.expect(200);
+            client.get(&link).await.expect(200);
+            client.control(Method::POST, "/clock", json!({"advance_seconds": 20})).await.expect(200);
+            client.get(&link).await.expect(status);
+        }
+    }
+}

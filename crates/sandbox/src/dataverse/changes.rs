@@ -79,7 +79,8 @@ impl Reader<'_> {
         }
         match next {
             Some(walk) => {
-                let token = Cursor { page: number + 1, walk }.encode(&table.set, self.switches.istracking);
+                let token =
+                    Cursor { page: number + 1, walk, made: self.now }.encode(&table.set, self.switches.istracking);
                 frame.next_link = Some(self.link(table, query, options, &format!("$skiptoken={token}")));
             }
             None if self.switches.annotations_hide_delta_link && prefer.annotations.is_some() => {}

@@ -22,6 +22,8 @@ pub(super) enum Walk {
 pub(super) struct Cursor {
     pub(super) page: u64,
     pub(super) walk: Walk,
+    /// When the link was made, in seconds since 1970.
+    pub(super) made: i64,
 }
 
 /// What stays readable in the documented links.
@@ -52,18 +54,20 @@ fn check(set: &str, inner: &str) -> String {
 impl Cursor {
     /// The value of `$skiptoken`, percent-encoded.
     pub(super) fn encode(&self, set: &str, istracking: bool) -> String {
-        let before = self.page - 1;
+        let (before, made) = (self.page - 1, self.made);
         let inner = match &self.walk {
             Walk::After { last, since } => {
                 let id = super::row::guid(*last).to_uppercase();
                 let since = since.map_or_else(String::new, |s| format!(" since=\"{s}\""));
-                format!("<cookie page=\"{before}\"><key last=\"{{{id}}}\"{since} /></cookie>")
+                format!("<cookie page=\"{before}\" made=\"{made}\"><key last=\"{{{id}}}\"{since} /></cookie>")
             }
-            Walk::Offset { rows } => format!("<cookie page=\"{before}\"><rows offset=\"{rows}\" /></cookie>"),
+            Walk::Offset { rows } => {
+                format!("<cookie page=\"{before}\" made=\"{made}\"><rows offset=\"{rows}\" /></cookie>")
+            }
             Walk::Changes { from, until, after, gone } => {
                 let gone = u8::from(*gone);
                 format!(
-                    "<cookie page=\"{before}\"><changes from=\"{from}\" until=\"{until}\" after=\"{after}\" gone=\"{gone}\" /></cookie>"
+                    "<cookie page=\"{before}\" made=\"{made}\"><changes from=\"{from}\" until=\"{until}\" after=\"{after}\" gone=\"{gone}\" /></cookie>"
                 )
             }
         };
@@ -102,7 +106,7 @@ impl Cursor {
                 gone: number("gone")? == 1,
             }
         };
-        Some(Self { page, walk })
+        Some(Self { page, walk, made: number("made")? })
     }
 }
 
@@ -148,7 +152,7 @@ mod tests {
             Walk::Changes { from: 1, until: 5, after: 3, gone: true },
         ];
         for walk in walks {
-            let cursor = Cursor { page: 2, walk };
+            let cursor = Cursor { page: 2, walk, made: 5 };
             let link = cursor.encode("contacts", true);
             let decoded = percent_decode_str(&link).decode_utf8().unwrap().into_owned();
             assert_eq!(Cursor::decode("contacts", &decoded).unwrap(), cursor);

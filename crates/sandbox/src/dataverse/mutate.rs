@@ -8,7 +8,7 @@ use super::row::{guid, is_null, parse_guid};
 use super::schema::{Kind, Table};
 use super::seed::{Seeder, TRIES, Targets, toggle};
 use super::service::DataverseService;
-use super::store::Changes;
+use super::store::{Changes, Stamp};
 use crate::prng::Prng;
 
 /// Seeded changes of one table.
@@ -109,7 +109,7 @@ impl DataverseService {
             done.updated.push(guid(id));
         }
         for id in deletes {
-            self.store.delete(&mut self.store.write(table), table, *id, now);
+            self.store.delete(&mut self.store.write(table), table, *id, now.into());
             done.deleted.push(guid(*id));
         }
         Ok(done)
@@ -132,29 +132,42 @@ impl DataverseService {
         wanted.iter().map(of).collect()
     }
 
-    /// One row as given: wire names and values; what is not named has its default.
+    /// Sets the next row versions aside: rows that are put or deleted with them later become visible out of order, as those of
+    /// a long transaction do.
+    pub fn reserve_versions(&self, count: u32) -> Vec<i64> {
+        self.store.reserve(count)
+    }
+
+    /// One row as given: wire names and values; what is not named has its default. The row gets the next version, or one that
+    /// was set aside.
     ///
     /// # Errors
-    /// An unknown table or column, or a value that does not fit.
+    /// An unknown table or column, a value that does not fit, a version that is not set aside or older than the row's own.
     pub fn put_record(
         &self,
         table: &str,
         id: &str,
         row: &serde_json::Map<String, serde_json::Value>,
+        version: Option<i64>,
     ) -> Result<(), String> {
         let table = self.table(table)?;
         let id = parse_guid(id).ok_or_else(|| "the id is no GUID".to_owned())?;
-        self.reader("", None).put_row(table, id, row).map_err(|refusal| refusal.message)
+        self.reader("", None).put_row(table, id, row, version).map_err(|refusal| refusal.message)
     }
 
-    /// Deletes one row.
+    /// Deletes one row, under the next version or one that was set aside.
     ///
     /// # Errors
-    /// An unknown table, no such row.
-    pub fn delete_record(&self, table: &str, id: &str) -> Result<(), String> {
+    /// An unknown table, no such row, a version as for [`DataverseService::put_record`].
+    pub fn delete_record(&self, table: &str, id: &str, version: Option<i64>) -> Result<(), String> {
         let table = self.table(table)?;
         let id = parse_guid(id).ok_or_else(|| "the id is no GUID".to_owned())?;
-        let deleted = self.store.delete(&mut self.store.write(table), table, id, self.shared.clock.now_seconds());
+        let mut rows = self.store.write(table);
+        if version.is_some_and(|version| !self.store.take_reserved(&rows, id, version)) {
+            return Err("the version is none of those set aside, or the row has a newer one".to_owned());
+        }
+        let stamp = Stamp::from(self.shared.clock.now_seconds()).at(version);
+        let deleted = self.store.delete(&mut rows, table, id, stamp);
         if deleted { Ok(()) } else { Err(format!("{} has no such row", table.name)) }
     }
 

@@ -104,9 +104,11 @@ impl Reader<'_> {
         self.order.is_some_and(|order| order.take(kind))
     }
 
-    /// The refusal of a next link that a fault calls too old.
-    pub(super) fn stale(&self) -> Result<(), Refusal> {
-        if self.ordered(FaultKind::StaleNextLink) {
+    /// Refuses a next link that is too old, or that a fault calls so.
+    fn fresh(&self, cursor: &Cursor) -> Result<(), Refusal> {
+        let lifetime = i64::from(self.switches.next_link_seconds);
+        let old = lifetime > 0 && self.now.saturating_sub(cursor.made) > lifetime;
+        if old || self.ordered(FaultKind::StaleNextLink) {
             return Err(Refusal::request("The paging token is not valid."));
         }
         Ok(())
@@ -132,8 +134,8 @@ impl Reader<'_> {
         let options = Options::parse(query)?;
         let prefer = Prefer::parse(headers);
         let cursor = options.get("$skiptoken").map(|token| Cursor::decode(&table.set, token)).transpose()?;
-        if cursor.is_some() {
-            self.stale()?;
+        if let Some(cursor) = &cursor {
+            self.fresh(cursor)?;
         }
         let tracked =
             matches!(&cursor, Some(Cursor { walk: Walk::After { since: Some(_), .. } | Walk::Changes { .. }, .. }));
@@ -203,7 +205,7 @@ impl Reader<'_> {
         if top.is_none()
             && let Some(walk) = more
         {
-            let token = Cursor { page: number + 1, walk }.encode(&table.set, false);
+            let token = Cursor { page: number + 1, walk, made: self.now }.encode(&table.set, false);
             frame.next_link = Some(self.link(table, query, &options, &format!("$skiptoken={token}")));
         }
         if frame.next_link.is_some() && self.ordered(FaultKind::NoLink) {

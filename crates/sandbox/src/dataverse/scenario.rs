@@ -167,6 +167,8 @@ pub struct DataverseSwitches {
     /// The delta token at the end of a first walk covers what was changed and deleted since the walk began; otherwise only what
     /// happens after its last page was answered.
     pub token_covers_paging: bool,
+    /// Seconds that a next link stays good. 0: it does not grow old.
+    pub next_link_seconds: u32,
     /// Days that a delta token lives: `organization.expirechangetrackingindays`.
     pub expire_change_tracking_days: u32,
     /// A delta token expires by its age; otherwise only when a change that it has not seen is older than that.
@@ -218,6 +220,7 @@ impl Default for DataverseSwitches {
             short_pages: 0,
             resend_duplicates: false,
             token_covers_paging: true,
+            next_link_seconds: 0,
             expire_change_tracking_days: 7,
             strict_token_age: true,
             recreated_rows_stay_deleted: false,

@@ -1,8 +1,8 @@
 //! The rows of all tables, their versions, and what is remembered of deleted ones.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use super::error::{Refusal, refusal};
 use super::row::{self, Row};
@@ -22,17 +22,24 @@ pub(super) struct Stamp {
     now: i64,
     /// The changes may carry `createdon` and `modifiedon`: a row as given, from the control interface.
     given: bool,
+    /// A version that was set aside for this write; the next one otherwise.
+    version: Option<i64>,
 }
 
 impl From<i64> for Stamp {
     fn from(now: i64) -> Self {
-        Self { now, given: false }
+        Self { now, given: false, version: None }
     }
 }
 
 impl Stamp {
     pub(super) fn as_given(now: i64) -> Self {
-        Self { now, given: true }
+        Self { now, given: true, version: None }
+    }
+
+    /// With a version that was set aside.
+    pub(super) fn at(self, version: Option<i64>) -> Self {
+        Self { version, ..self }
     }
 }
 
@@ -80,6 +87,8 @@ pub(super) struct Store {
     /// The version at which each table's definition changed last.
     defined: Vec<AtomicI64>,
     version: AtomicI64,
+    /// Versions that were set aside and not written yet.
+    reserved: Mutex<BTreeSet<i64>>,
     memory: Memory,
 }
 
@@ -94,6 +103,7 @@ impl Store {
             defined: schema.tables.iter().map(|_| AtomicI64::new(0)).collect(),
             schema,
             version: AtomicI64::new(1_000_000),
+            reserved: Mutex::default(),
             memory,
         }
     }
@@ -135,6 +145,24 @@ impl Store {
         }
     }
 
+    /// Sets the next versions aside, for writes that become visible after later ones.
+    pub(super) fn reserve(&self, count: u32) -> Vec<i64> {
+        let versions: Vec<i64> = (0..count).map(|_| self.next_version()).collect();
+        self.reserved.lock().unwrap_or_else(PoisonError::into_inner).extend(&versions);
+        versions
+    }
+
+    /// Takes one version of those that were set aside, for a row whose own version is older. `false`: it is none of them.
+    pub(super) fn take_reserved(&self, rows: &Rows, id: u128, version: i64) -> bool {
+        let own = rows.by_id.get(&id).map(|row| row.version).or_else(|| rows.gone.get(&id).copied());
+        own.is_none_or(|own| own < version)
+            && self.reserved.lock().unwrap_or_else(PoisonError::into_inner).remove(&version)
+    }
+
+    fn version_of(&self, stamp: Stamp) -> i64 {
+        stamp.version.unwrap_or_else(|| self.next_version())
+    }
+
     fn next_version(&self) -> i64 {
         self.version.fetch_add(1, Ordering::SeqCst) + 1
     }
@@ -166,7 +194,7 @@ impl Store {
         compute(table, &mut cells);
         rows.check_keys(table, &cells, id)?;
         rows.index_keys(table, &cells, id);
-        let version = self.next_version();
+        let version = self.version_of(stamp);
         rows.by_id.insert(id, Row::build(&table.columns, &cells, version));
         rows.by_version.insert(version, id);
         // A row that came back is a live row: its tombstone would make a reader delete it.
@@ -208,7 +236,7 @@ impl Store {
         rows.check_keys(table, &cells, id)?;
         rows.forget_keys(table, &before, id);
         rows.index_keys(table, &cells, id);
-        let version = self.next_version();
+        let version = self.version_of(stamp);
         if self.memory.columns {
             let mut mask = Mask::default();
             for (at, (old, new)) in before.iter().zip(&cells).enumerate() {
@@ -225,14 +253,14 @@ impl Store {
     }
 
     /// Removes a row and leaves a tombstone.
-    pub(super) fn delete(&self, rows: &mut Rows, table: &Table, id: u128, now: i64) -> bool {
+    pub(super) fn delete(&self, rows: &mut Rows, table: &Table, id: u128, stamp: Stamp) -> bool {
         let Some(old) = rows.by_id.remove(&id) else { return false };
         let mut cells = Vec::new();
         old.spread(&table.columns, &mut cells);
         rows.forget_keys(table, &cells, id);
         rows.by_version.remove(&old.version);
-        let version = self.next_version();
-        rows.tombstones.insert(version, Tombstone { id, at: now });
+        let version = self.version_of(stamp);
+        rows.tombstones.insert(version, Tombstone { id, at: stamp.now });
         // One deletion a row is on record, the latest.
         if let Some(earlier) = rows.gone.insert(id, version) {
             rows.tombstones.remove(&earlier);

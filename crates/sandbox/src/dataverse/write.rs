@@ -182,7 +182,7 @@ impl Reader<'_> {
         {
             return Err(version_mismatch());
         }
-        self.store.delete(&mut rows, table, id, self.now);
+        self.store.delete(&mut rows, table, id, self.now.into());
         Ok(Answer { status: 204, ..Answer::default() })
     }
 
@@ -235,6 +235,7 @@ impl Reader<'_> {
         table: &Table,
         id: u128,
         row_values: &serde_json::Map<String, serde_json::Value>,
+        version: Option<i64>,
     ) -> Result<(), Refusal> {
         let mut given = Changes::new();
         for (name, value) in row_values {
@@ -265,8 +266,11 @@ impl Reader<'_> {
         settle_given(table, &mut given)?;
         let mut changes: Changes =
             table.columns.iter().enumerate().skip(1).map(|(at, c)| (at, c.default.clone())).collect();
-        let stamp = Stamp::as_given(self.now);
+        let stamp = Stamp::as_given(self.now).at(version);
         let mut rows = self.store.write(table);
+        if version.is_some_and(|version| !self.store.take_reserved(&rows, id, version)) {
+            return Err(Refusal::request("The version is none of those set aside, or the row has a newer one."));
+        }
         if rows.by_id.contains_key(&id) {
             // A row that was there keeps the day it was made, unless another is given.
             changes.retain(|(at, _)| table.columns[*at].name != "createdon");
