@@ -20,12 +20,20 @@ use tokio_util::sync::CancellationToken;
 #[derive(Debug, Clone, Default)]
 pub struct Connection {
     cut: Arc<AtomicBool>,
+    /// Cut as soon as the peer sends something more.
+    doomed: Arc<AtomicBool>,
 }
 
 impl Connection {
     /// Cuts the connection at its next write: the peer sees a reset and no byte of an answer.
     pub fn cut(&self) {
         self.cut.store(true, Ordering::Release);
+    }
+
+    /// Cuts the connection when the peer uses it again: what is being answered still goes out, and of the next request nothing
+    /// is heard. For HTTP/1.1, where nothing else comes in between.
+    pub fn cut_on_reuse(&self) {
+        self.doomed.store(true, Ordering::Release);
     }
 }
 
@@ -66,10 +74,19 @@ impl AsyncRead for Conduit {
         if let Err(error) = self.refused() {
             return Poll::Ready(Err(error));
         }
-        match &mut self.wire {
+        let before = buf.filled().len();
+        let read = match &mut self.wire {
             Wire::Plain(socket) => Pin::new(socket).poll_read(cx, buf),
             Wire::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
+        };
+        if buf.filled().len() > before && self.connection.doomed.load(Ordering::Acquire) {
+            buf.set_filled(before);
+            self.connection.cut();
+            if let Err(error) = self.refused() {
+                return Poll::Ready(Err(error));
+            }
         }
+        read
     }
 }
 

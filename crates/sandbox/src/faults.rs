@@ -34,6 +34,8 @@ pub enum FaultKind {
     ExpireToken,
     /// The delta token that the request carries has expired.
     ExpireDelta,
+    /// The request is answered, and the connection is cut when the client uses it for the next one.
+    CloseOnReuse,
     /// The request is delivered twice, and carried out both times; the client gets the first answer.
     Duplicate,
     /// The answer comes byte by byte, with `delay_ms` (default one second) before each.

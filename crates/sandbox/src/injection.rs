@@ -76,6 +76,13 @@ pub(crate) async fn injure(
             cut.extensions_mut().extend(lost.extensions().clone());
             cut
         }
+        FaultKind::CloseOnReuse => {
+            let response = carry_out(side, shared, request, next, in_flight).await;
+            if let Some(connection) = &connection {
+                connection.cut_on_reuse();
+            }
+            response
+        }
         FaultKind::Truncate => truncate(carry_out(side, shared, request, next, in_flight).await).await,
         FaultKind::Drip => drip(carry_out(side, shared, request, next, in_flight).await, delay).await,
         FaultKind::Hang => {
@@ -109,10 +116,14 @@ pub(crate) async fn injure(
         }
         FaultKind::Duplicate => {
             let (first, second) = copies(request).await;
-            let answer = carry_out(side, shared, first, next.clone(), in_flight).await;
-            // The service saw two requests; nobody gets the second answer.
-            deliver(side, shared, second, next).await;
-            answer
+            let shared = shared.clone();
+            // Both go on to their end when the client leaves. Nobody gets the second answer.
+            let both = async move {
+                let answer = carry_out(side, &shared, first, next.clone(), in_flight).await;
+                deliver(side, &shared, second, next).await;
+                answer
+            };
+            tokio::spawn(both).await.unwrap_or_else(|_| plain(StatusCode::INTERNAL_SERVER_ERROR, "text/plain", ""))
         }
         FaultKind::Throttle => throttled(side, rule),
         FaultKind::GzipBomb => exploding(rule),

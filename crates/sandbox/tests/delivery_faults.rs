@@ -194,3 +194,21 @@ async fn one_row_is_deleted_behind_the_back_of_its_client() {
     send(campaign(&client, Method::GET, &format!("{PROFILE}/1"))).await.expect(404);
     assert!(client.records("campaign", "profile").await.is_empty());
 }
+
+#[tokio::test]
+async fn a_connection_is_found_closed_when_it_is_used_again() {
+    let client = Client::start(0).await;
+    // The answers before make the connection one of the pool.
+    client.get("contacts").await.expect(200);
+    client.control(Method::POST, "/counters/reset", json!({})).await.expect(200);
+    client.faults(json!([{"side": "dataverse", "fault": "close_on_reuse"}])).await;
+    client.get("contacts").await.expect(200);
+    let request = client.request(Method::POST, "contacts").json(&json!({"lastname": "x"}));
+    let lost = request.send().await.unwrap_err();
+    assert!(lost.status().is_none() && !lost.is_timeout(), "{lost:?}");
+    let counters = client.counters().await["dataverse"].clone();
+    assert_eq!(counters["requests"], json!({"GET /contacts": 1}), "of the other nothing was heard");
+    assert!(client.records("dataverse", "contact").await.is_empty());
+    // The next connection is good.
+    client.write(Method::POST, "contacts", &[], json!({"lastname": "x"})).await.expect(204);
+}
