@@ -58,8 +58,8 @@ pub enum FaultKind {
     UnseenDelete,
     /// The page has neither a next nor a delta link (Dataverse).
     NoLink,
-    /// A look-up by key or filter does not find a row that was created less than `delay_ms` ago; without `delay_ms`, whenever it
-    /// was (Campaign).
+    /// A look-up does not find a row that was created less than `delay_ms` ago; without `delay_ms`, whenever it was. In Campaign by
+    /// key or filter, in Dataverse by alternate key.
     LookupLag,
 }
 
@@ -71,16 +71,16 @@ impl FaultKind {
 
     /// The one side that the fault is of; `None` for both.
     pub(crate) fn only_on(self) -> Option<Side> {
-        match self {
+        let of_pages = matches!(
+            self,
             Self::ExpireDelta
-            | Self::EmptyPage
-            | Self::StaleNextLink
-            | Self::ResendRows
-            | Self::UnseenDelete
-            | Self::NoLink => Some(Side::Dataverse),
-            Self::LookupLag => Some(Side::Campaign),
-            _ => None,
-        }
+                | Self::EmptyPage
+                | Self::StaleNextLink
+                | Self::ResendRows
+                | Self::UnseenDelete
+                | Self::NoLink
+        );
+        of_pages.then_some(Side::Dataverse)
     }
 }
 

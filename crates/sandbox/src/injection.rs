@@ -20,23 +20,23 @@ use crate::service::{InFlight, Shared, Side, Unanswered, carry_out, deliver, pla
 /// A fault that only the handler can bring about, in a request's extensions. The handler says when it did: a rule whose fault
 /// found nothing to act on has not fired.
 #[derive(Debug, Clone)]
-pub(crate) struct Order {
+pub(crate) struct PendingFault {
     kind: FaultKind,
     delay: Duration,
     done: Arc<AtomicBool>,
 }
 
-impl Order {
-    /// Whether this is the fault that was ordered. `true` is a promise that it is carried out.
+impl PendingFault {
+    /// Whether this is the fault. `true` is a promise that it is carried out.
     pub(crate) fn take(&self, kind: FaultKind) -> bool {
-        let ordered = self.kind == kind;
-        if ordered {
+        let same = self.kind == kind;
+        if same {
             self.done.store(true, Ordering::Relaxed);
         }
-        ordered
+        same
     }
 
-    /// Whether a look-up that a lag was ordered for misses a row that was created `age` milliseconds ago. `true` is a promise.
+    /// Whether a look-up that lags misses a row that was created `age` milliseconds ago. `true` is a promise.
     pub(crate) fn misses(&self, age: i64) -> bool {
         let young = self.delay.is_zero() || u128::try_from(age).is_ok_and(|age| age < self.delay.as_millis());
         young && self.take(FaultKind::LookupLag)
@@ -142,7 +142,7 @@ pub(crate) async fn injure(
         | FaultKind::NoLink
         | FaultKind::LookupLag) => {
             let done = Arc::new(AtomicBool::new(false));
-            request.extensions_mut().insert(Order { kind, delay, done: done.clone() });
+            request.extensions_mut().insert(PendingFault { kind, delay, done: done.clone() });
             let response = carry_out(side, shared, request, next, in_flight).await;
             if !done.load(Ordering::Relaxed) {
                 shared.faults.take_back(&firing);

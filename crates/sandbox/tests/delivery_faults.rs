@@ -212,3 +212,23 @@ async fn a_connection_is_found_closed_when_it_is_used_again() {
     // The next connection is good.
     client.write(Method::POST, "contacts", &[], json!({"lastname": "x"})).await.expect(204);
 }
+
+#[tokio::test]
+async fn an_alternate_key_lags_and_the_primary_key_does_not() {
+    let client = Client::start(0).await;
+    client
+        .faults(json!([{"side": "dataverse", "method": "GET", "fault": "lookup_lag", "delay_ms": 5000, "times": 1000}]))
+        .await;
+    let id = client.create("accounts", "accountid", json!({"name": "x", "accountnumber": "A1"})).await;
+    let by_key = "accounts(accountnumber='A1')";
+    assert_eq!(client.get(by_key).await.expect(404).code(), "0x80060891");
+    assert_eq!(fired(&client).await, 1);
+    client.get(&format!("accounts({id})")).await.expect(200);
+    client.get("accounts").await.expect(200);
+    // The upsert sees the row.
+    let prefer = [("prefer", "return=representation")];
+    client.write(Method::PATCH, by_key, &prefer, json!({"name": "y"})).await.expect(200);
+    assert_eq!(fired(&client).await, 1);
+    client.control(Method::POST, "/clock", json!({"advance_seconds": 6})).await.expect(200);
+    client.get(by_key).await.expect(200);
+}

@@ -176,7 +176,7 @@ async fn pages_of_campaign_repeat_themselves_too() {
 #[tokio::test]
 async fn a_fault_of_one_side_is_refused_for_the_other() {
     let client = Client::start(0).await;
-    for (side, fault) in [("campaign", "empty_page"), ("campaign", "expire_delta"), ("dataverse", "lookup_lag")] {
+    for (side, fault) in [("campaign", "empty_page"), ("campaign", "expire_delta"), ("campaign", "no_link")] {
         let refused = client.control(Method::POST, "/faults", json!([{"side": side, "fault": fault}])).await;
         assert!(refused.expect(400).text.contains("the other side"), "{fault}");
     }

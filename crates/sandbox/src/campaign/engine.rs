@@ -13,7 +13,7 @@ use super::route::{self, Located, Misplaced, Place, Tail};
 use super::schema::{Collection, Filter, Resource, Schema, Slot};
 use super::table::{Row, Tables};
 use super::write::{self, Created};
-use crate::injection::Order;
+use crate::injection::PendingFault;
 
 /// The resources and their rows.
 #[derive(Debug)]
@@ -33,13 +33,13 @@ pub(super) struct Call<'a> {
     /// Milliseconds since 1970.
     pub(super) now: i64,
     /// A fault that the answer is to show.
-    pub(super) order: Option<&'a Order>,
+    pub(super) fault: Option<&'a PendingFault>,
 }
 
 impl Call<'_> {
     /// Whether a look-up does not see a row that is there, since a fault says so.
     fn misses(&self, row: &Row) -> bool {
-        self.order.is_some_and(|order| order.misses(self.now.saturating_sub(row.created)))
+        self.fault.is_some_and(|fault| fault.misses(self.now.saturating_sub(row.created)))
     }
 }
 
@@ -134,7 +134,7 @@ impl Engine {
             parameters: &parameters,
             place: place.clone(),
             filters: names.clone(),
-            order: call.order.filter(|_| !filters.is_empty()),
+            fault: call.fault.filter(|_| !filters.is_empty()),
         };
         let mut out = Vec::with_capacity(4096);
         let rows = listing.write(&mut out, tail)?;
@@ -273,7 +273,7 @@ impl Engine {
                         parameters: &parameters,
                         place: place.clone(),
                         filters: String::new(),
-                        order: None,
+                        fault: None,
                     };
                     let mut out = Vec::new();
                     let rows = listing.write(&mut out, tail)?;

@@ -12,7 +12,7 @@ use super::scenario::{DataPolicy, FilterOperator, TooLong};
 use super::schema::{Filter, FilterField, FilterKind, Resource, Schema};
 use super::table::Row;
 use super::value::{self, Kind};
-use crate::injection::Order;
+use crate::injection::PendingFault;
 
 /// What may stand unescaped in the addresses that a list hands out.
 pub(super) const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~').remove(b'@');
@@ -168,11 +168,11 @@ pub(super) struct Listing<'a> {
     /// `byText/byEmail`, or nothing.
     pub(super) filters: String,
     /// A fault that the answer is to show.
-    pub(super) order: Option<&'a Order>,
+    pub(super) fault: Option<&'a PendingFault>,
 }
 
-/// The sorting that was asked for.
-enum Sorting {
+/// The order that was asked for.
+enum Order {
     Number,
     Field(FilterField, bool),
 }
@@ -238,10 +238,10 @@ impl Listing<'_> {
         out.push(b']');
     }
 
-    fn order(&self) -> Result<Sorting, Refusal> {
+    fn order(&self) -> Result<Order, Refusal> {
         let resource = self.view.resource;
         let Some(given) = self.parameters.get("_order").filter(|o| !o.is_empty()) else {
-            return Ok(Sorting::Number);
+            return Ok(Order::Number);
         };
         let (name, direction) = given.split_once(' ').unwrap_or((given, "asc"));
         let descending = match direction.trim() {
@@ -250,7 +250,7 @@ impl Listing<'_> {
             _ => return Err(Refusal::unknown_field(resource, given)),
         };
         match resource.filter_field(name) {
-            Some(field) => Ok(Sorting::Field(field, descending)),
+            Some(field) => Ok(Order::Field(field, descending)),
             // What is computed or a link says `sortable: false` in its metadata.
             None => Err(Refusal::unknown_field(resource, name)),
         }
@@ -276,19 +276,19 @@ impl Listing<'_> {
             |(_, row)| {
                 self.conditions.iter().all(|c| c.holds(view.resource, row))
                     && view.tables.visible(view.schema, view.resource, row)
-                    && !self.order.is_some_and(|order| order.misses(view.now.saturating_sub(row.created)))
+                    && !self.fault.is_some_and(|fault| fault.misses(view.now.saturating_sub(row.created)))
             },
         )
     }
 
-    fn page(&self, order: &Sorting, after: Option<&(Vec<u8>, u32)>, lines: usize) -> (Vec<(Vec<u8>, u32)>, bool) {
+    fn page(&self, order: &Order, after: Option<&(Vec<u8>, u32)>, lines: usize) -> (Vec<(Vec<u8>, u32)>, bool) {
         let wanted = lines.saturating_add(1);
         let mut page: Vec<(Vec<u8>, u32)> = match order {
-            Sorting::Number => {
+            Order::Number => {
                 let from = after.map_or(0, |(_, at)| *at as usize + 1);
                 self.matching(from).take(wanted).map(|(at, _)| (Vec::new(), at)).collect()
             }
-            Sorting::Field(field, descending) => {
+            Order::Field(field, descending) => {
                 let key = |row: &Row| match field {
                     FilterField::Created => value::instant_key(row.created),
                     FilterField::LastModified => value::instant_key(row.modified),

@@ -20,7 +20,7 @@ use super::scenario::{CampaignScenario, ResourceFamily};
 use super::schema::Schema;
 use super::seed::{self, CampaignMutation, CampaignMutationPlan};
 use super::write;
-use crate::injection::Order;
+use crate::injection::PendingFault;
 use crate::oauth::{TokenState, bearer};
 use crate::route::{RecordRequest, RouteTemplate, SetupRequest};
 use crate::service::{Shared, Side, plain};
@@ -179,7 +179,7 @@ impl CampaignService {
                         body: &body,
                         base: &self.base,
                         now: self.shared.clock.now_millis(),
-                        order: parts.extensions.get::<Order>(),
+                        fault: parts.extensions.get::<PendingFault>(),
                     },
                     located,
                 ),

@@ -37,7 +37,7 @@ impl Reader<'_> {
                 // The version at the start of the walk: what is written during it comes again, and nothing is lost. Or the
                 // version of now: what was written meanwhile to the part that was read already is nowhere.
                 let until = if self.switches.token_covers_paging { since } else { self.store.version() };
-                if self.ordered(FaultKind::EmptyPage) {
+                if self.injects(FaultKind::EmptyPage) {
                     let next = Walk::After { last: after.unwrap_or(BEFORE_ALL), since: Some(since) };
                     (Picked::default(), Some(next), until, context)
                 } else {
@@ -62,12 +62,12 @@ impl Reader<'_> {
                     }
                 };
                 let wanted = (!self.switches.unselected_changes).then(|| writer.columns());
-                let (mut picked, next) = if self.ordered(FaultKind::EmptyPage) {
+                let (mut picked, next) = if self.injects(FaultKind::EmptyPage) {
                     (Picked::default(), Some(Walk::Changes { from, until, after, gone }))
                 } else {
                     delta_page(&rows, (from, until, after, gone), size, wanted.as_ref())
                 };
-                if self.ordered(FaultKind::UnseenDelete) {
+                if self.injects(FaultKind::UnseenDelete) {
                     picked.gone.push(uuid::Uuid::new_v4().as_u128());
                 }
                 (picked, next, until, format!("{context}/$delta"))
@@ -90,7 +90,7 @@ impl Reader<'_> {
                 frame.delta_link = Some(self.link(table, query, options, &format!("$deltatoken={token}")));
             }
         }
-        if self.ordered(FaultKind::NoLink) {
+        if self.injects(FaultKind::NoLink) {
             (frame.next_link, frame.delta_link) = (None, None);
         }
         self.resend(&mut ids);
@@ -148,7 +148,7 @@ impl Reader<'_> {
             if self.switches.strict_token_age { Some(token.seconds) } else { unseen(table, rows, token.version) };
         let expired = token.version < self.store.defined(table)
             || since.is_some_and(|since| self.now.saturating_sub(since) > lifetime);
-        if expired || self.ordered(FaultKind::ExpireDelta) {
+        if expired || self.injects(FaultKind::ExpireDelta) {
             let message = "Version stamp associated with the client has expired. Please perform a full sync.";
             return Err(refusal(self.switches.expired_token_status, "0x80044352", message));
         }

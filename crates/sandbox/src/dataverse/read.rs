@@ -11,12 +11,12 @@ use super::filter::Filter;
 use super::page::{Writer, value};
 use super::path::RowKey;
 use super::query::{Options, Prefer};
-use super::row::Row;
+use super::row::{self, Row};
 use super::scenario::DataverseSwitches;
 use super::schema::Table;
 use super::store::{Rows, Store};
 use crate::faults::FaultKind;
-use crate::injection::Order;
+use crate::injection::PendingFault;
 
 /// No page holds more rows.
 pub(super) const LARGEST_PAGE: usize = 5000;
@@ -44,7 +44,7 @@ pub(super) struct Reader<'a> {
     pub(super) base: &'a str,
     pub(super) now: i64,
     /// A fault that the answer is to show.
-    pub(super) order: Option<&'a Order>,
+    pub(super) fault: Option<&'a PendingFault>,
 }
 
 /// The frame of a list.
@@ -100,15 +100,15 @@ pub(super) fn shape(table: &Table, select: Option<&[usize]>) -> String {
 
 impl Reader<'_> {
     /// Whether the answer is to show this fault. `true` is a promise that it does.
-    pub(super) fn ordered(&self, kind: FaultKind) -> bool {
-        self.order.is_some_and(|order| order.take(kind))
+    pub(super) fn injects(&self, kind: FaultKind) -> bool {
+        self.fault.is_some_and(|fault| fault.take(kind))
     }
 
     /// Refuses a next link that is too old, or that a fault calls so.
     fn fresh(&self, cursor: &Cursor) -> Result<(), Refusal> {
         let lifetime = i64::from(self.switches.next_link_seconds);
         let old = lifetime > 0 && self.now.saturating_sub(cursor.made) > lifetime;
-        if old || self.ordered(FaultKind::StaleNextLink) {
+        if old || self.injects(FaultKind::StaleNextLink) {
             return Err(Refusal::request("The paging token is not valid."));
         }
         Ok(())
@@ -153,7 +153,7 @@ impl Reader<'_> {
         let mut rows = self.store.read(table);
         let number = cursor.as_ref().map_or(1, |c| c.page);
         let first = cursor.is_none();
-        let empty = top.is_none() && self.ordered(FaultKind::EmptyPage);
+        let empty = top.is_none() && self.injects(FaultKind::EmptyPage);
         // Sorted by the primary key, rows come as they lie.
         let (mut ids, more) = if order.first().is_none_or(|by| *by == (0, false)) {
             let after = match cursor {
@@ -208,7 +208,7 @@ impl Reader<'_> {
             let token = Cursor { page: number + 1, walk, made: self.now }.encode(&table.set, false);
             frame.next_link = Some(self.link(table, query, &options, &format!("$skiptoken={token}")));
         }
-        if frame.next_link.is_some() && self.ordered(FaultKind::NoLink) {
+        if frame.next_link.is_some() && self.injects(FaultKind::NoLink) {
             frame.next_link = None;
         }
         self.resend(&mut ids);
@@ -221,7 +221,7 @@ impl Reader<'_> {
 
     /// The rows of the page once more, when a fault says so.
     pub(super) fn resend(&self, ids: &mut Vec<u128>) {
-        if !ids.is_empty() && self.ordered(FaultKind::ResendRows) {
+        if !ids.is_empty() && self.injects(FaultKind::ResendRows) {
             ids.extend_from_within(..);
         }
     }
@@ -309,6 +309,11 @@ impl Reader<'_> {
         let rows = self.store.read(table);
         let id = key.find(table, &rows).ok_or_else(|| key.missing(table))?;
         let row = rows.by_id.get(&id).ok_or_else(|| key.missing(table))?;
+        if matches!(key, RowKey::Alternate { .. })
+            && self.fault.is_some_and(|fault| fault.misses(self.age_millis(table, row)))
+        {
+            return Err(key.missing(table));
+        }
         let etag = etag(row);
         let known = headers.get("if-none-match").and_then(|v| v.to_str().ok());
         if known == Some(etag.as_str()) && prefer.annotations.is_none() {
@@ -319,6 +324,13 @@ impl Reader<'_> {
         let mut answer = self.entity(table, id, &row, select.as_deref(), &prefer);
         answer.headers.extend(prefer.applied(false).map(|applied| ("preference-applied", applied)));
         Ok(answer)
+    }
+
+    /// How long a row has been there, as far as its `createdon` tells.
+    fn age_millis(&self, table: &Table, row: &Row) -> i64 {
+        let created = table.column("createdon").and_then(|at| row::text(row.get(&table.columns, at)));
+        let created = created.and_then(|text| super::value::date_time(&text)).unwrap_or_default();
+        self.now.saturating_sub(created).saturating_mul(1000)
     }
 
     /// One row with its context. The row is a copy, taken under the table's lock and written without it.

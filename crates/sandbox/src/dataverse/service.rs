@@ -21,7 +21,7 @@ use super::schema::Schema;
 use super::seed::Seeder;
 use super::store::{Memory, Store};
 use super::{builtin, metadata};
-use crate::injection::Order;
+use crate::injection::PendingFault;
 use crate::oauth::{TokenState, bearer};
 use crate::service::{Shared, Side, plain};
 use crate::token_endpoints;
@@ -108,13 +108,13 @@ impl DataverseService {
     }
 
     /// `base` is the root of the version that was asked for: links lead to the same one.
-    pub(super) fn reader<'a>(&'a self, base: &'a str, order: Option<&'a Order>) -> Reader<'a> {
+    pub(super) fn reader<'a>(&'a self, base: &'a str, fault: Option<&'a PendingFault>) -> Reader<'a> {
         Reader {
             store: &self.store,
             switches: &self.scenario.switches,
             base,
             now: self.shared.clock.now_seconds(),
-            order,
+            fault,
         }
     }
 
@@ -285,7 +285,7 @@ impl DataverseService {
 
     fn rows(&self, parts: &Parts, base: &str, path: &[String], query: &str, bytes: &[u8]) -> Result<Answer, Refusal> {
         let Resource { table, key } = resource(&self.store.schema, path.first().map_or("", String::as_str))?;
-        let reader = self.reader(base, parts.extensions.get::<Order>());
+        let reader = self.reader(base, parts.extensions.get::<PendingFault>());
         let headers = &parts.headers;
         let rest: Vec<&str> = path.iter().skip(1).map(String::as_str).collect();
         let wrong_method = || Refusal::wrong_method(&parts.method);
