@@ -193,3 +193,16 @@ async fn the_days_of_change_tracking_are_told_or_refused() {
     let error = closed.client.change_tracking_days().await.unwrap_err();
     assert_eq!((error.kind(), error.code()), (ErrorKind::Forbidden, Some(0x8004_0220)));
 }
+
+#[tokio::test]
+async fn bodies_that_are_too_big_are_not_read_to_their_end() {
+    let stage = Stage::new(3, "").await;
+    let scan = stage.scan(&[]);
+    for fault in [FaultKind::GzipBomb, FaultKind::Endless] {
+        stage.fault(fault);
+        let error = scan.start().await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Decode, "{fault:?}: {error}");
+        assert!(error.to_string().contains("larger than the limit"), "{fault:?}: {error}");
+    }
+    assert_eq!((stage.fired(), scan.start().await.unwrap().rows.len()), (2, 3));
+}

@@ -145,7 +145,7 @@ async fn a_dripping_answer_comes_byte_by_byte() {
         pieces += 1;
         text.extend_from_slice(&piece.unwrap());
     }
-    assert!(pieces > text.len() / 4, "{pieces} pieces of {} bytes", text.len());
+    assert!(pieces > 10, "{pieces} pieces of {} bytes", text.len());
     assert_eq!(serde_json::from_slice::<serde_json::Value>(&text).unwrap()["value"], json!([]));
 }
 
@@ -160,7 +160,9 @@ async fn a_look_up_lags_behind_the_write() {
     let client = Client::start(0).await;
     let body = json!({"externalId": "1", "lastName": "x", "email": "a@example.org"});
     client
-        .faults(json!([{"side": "campaign", "method": "GET", "fault": "lookup_lag", "delay_ms": 5000, "times": 1000}]))
+        .faults(
+            json!([{"side": "campaign", "method": "GET", "fault": "lookup_lag", "delay_ms": 600_000, "times": 1000}]),
+        )
         .await;
     send(campaign(&client, Method::GET, &format!("{PROFILE}/1"))).await.expect(404);
     assert_eq!(fired(&client).await, 0, "what is not there is missed by nobody");
@@ -173,7 +175,7 @@ async fn a_look_up_lags_behind_the_write() {
     let twice = send(campaign(&client, Method::POST, PROFILE).json(&body)).await.expect(500);
     assert!(twice.text.contains("duplicate key"), "{}", twice.text);
     assert_eq!(send(campaign(&client, Method::GET, PROFILE)).await.json()["content"].as_array().unwrap().len(), 1);
-    client.control(Method::POST, "/clock", json!({"advance_seconds": 5})).await.expect(200);
+    client.control(Method::POST, "/clock", json!({"advance_seconds": 600})).await.expect(200);
     let (item, list) = lookups(&client).await;
     item.expect(200);
     assert_eq!(list.json()["content"].as_array().unwrap().len(), 1);
@@ -217,7 +219,9 @@ async fn a_connection_is_found_closed_when_it_is_used_again() {
 async fn an_alternate_key_lags_and_the_primary_key_does_not() {
     let client = Client::start(0).await;
     client
-        .faults(json!([{"side": "dataverse", "method": "GET", "fault": "lookup_lag", "delay_ms": 5000, "times": 1000}]))
+        .faults(
+            json!([{"side": "dataverse", "method": "GET", "fault": "lookup_lag", "delay_ms": 600_000, "times": 1000}]),
+        )
         .await;
     let id = client.create("accounts", "accountid", json!({"name": "x", "accountnumber": "A1"})).await;
     let by_key = "accounts(accountnumber='A1')";
@@ -229,6 +233,6 @@ async fn an_alternate_key_lags_and_the_primary_key_does_not() {
     let prefer = [("prefer", "return=representation")];
     client.write(Method::PATCH, by_key, &prefer, json!({"name": "y"})).await.expect(200);
     assert_eq!(fired(&client).await, 1);
-    client.control(Method::POST, "/clock", json!({"advance_seconds": 6})).await.expect(200);
+    client.control(Method::POST, "/clock", json!({"advance_seconds": 601})).await.expect(200);
     client.get(by_key).await.expect(200);
 }
