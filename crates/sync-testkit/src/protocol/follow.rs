@@ -12,7 +12,7 @@ use timing::Backoff;
 
 use super::state::{Action, Ending, Entry, State, Step, WORKERS};
 use super::{Parameters, Protocol, transitions};
-use crate::book::{Book, WORKFLOW, state};
+use crate::book::{Book, TTL, WORKFLOW, state};
 
 const TICK: Duration = Duration::from_secs(10);
 const TICK_MS: i64 = 10_000;
@@ -60,7 +60,7 @@ impl Code {
             Action::Tick => self.book.now_ms += TICK_MS,
             Action::Acquire { worker } => {
                 let store = &self.book.store;
-                let lease = store.acquire(WORKFLOW, &OwnerId("worker".into())).await.unwrap().unwrap();
+                let lease = store.acquire(WORKFLOW, &OwnerId("worker".into()), TTL).await.unwrap().unwrap();
                 let due_ms = self.book.now_ms + self.takeover_wait_ms;
                 store.inherit(&lease, &self.book.stream, due_ms).await.unwrap();
                 self.leases[usize::from(worker)] = Some(lease);
