@@ -75,15 +75,15 @@ fn the_bounds_are_exact() {
 
 #[test]
 fn more_faults_find_no_more() {
-    let many = check(Parameters { faults: 5, unknown_rounds: 4, ..MEANT });
+    let many = check(Parameters { faults: 4, unknown_rounds: 3, ..MEANT });
     assert!(many.holds(), "{many}");
-    let unique = check(Parameters { faults: 5, unknown_rounds: 4, ..UNIQUE });
+    let unique = check(Parameters { faults: 4, unknown_rounds: 3, ..UNIQUE });
     assert!(unique.holds(), "{unique}");
 }
 
 #[test]
 fn every_run_ends_once_its_faults_are_used_up() {
-    for parameters in [Parameters { keys: 2, ..MEANT }, Parameters { keys: 2, ..LOCKED }, UNIQUE] {
+    for parameters in [Parameters { keys: 2, faults: 2, ..MEANT }, Parameters { keys: 2, ..LOCKED }, MEANT, UNIQUE] {
         let states = every_run_ends(parameters);
         assert!(states.is_ok_and(|states| states > 10_000), "{parameters}: {states:?}");
     }
