@@ -112,6 +112,11 @@ fn start_verifications(db: &Database, stream: i64, lease: &Lease, want: &ClaimRe
 pub(crate) fn inherit(db: &Database, lease: &Lease, stream: &StreamId, due_ms: i64) -> Result<u64, StoreError> {
     lease::check(db, lease)?;
     let Some(stream) = state::find_stream(db, stream)? else { return Ok(0) };
+    // What was unknown before waits anew: the settle time was counted by a clock that nobody remembers.
+    db.execute(
+        "UPDATE entry SET due_ms = ?2 WHERE stream = ?1 AND state = 2 AND due_ms < ?2",
+        params![stream, due_ms],
+    )?;
     let changed = db.execute(
         "UPDATE entry SET state = ?1, due_ms = ?2 WHERE stream = ?3 AND state = 1 AND holder <> ?4",
         params![UNKNOWN, due_ms, stream, signed(lease.nonce)],

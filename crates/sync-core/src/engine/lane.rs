@@ -46,6 +46,9 @@ pub(crate) struct Lane {
     claimed_at: Option<Duration>,
     /// Entries with a past.
     histories: HashMap<Seq, (History, u64)>,
+    /// Until when the outcome of an entry is not to be asked for, on the monotonic clock: the calendar of the due time may
+    /// jump, and a settle time that is cut short may miss a late effect.
+    settling_until: HashMap<Seq, Duration>,
 }
 
 /// What is known of an idle lane's backlog.
@@ -87,6 +90,7 @@ impl Lane {
             batch: in_flight_max.max(1) * 2,
             claimed_at: None,
             histories: HashMap::new(),
+            settling_until: HashMap::new(),
         }
     }
 
@@ -163,6 +167,20 @@ impl Lane {
         }
     }
 
+    /// The outcome of an entry is open, and may still change until `until`.
+    pub(crate) fn settles_until(&mut self, seq: Seq, until: Duration) {
+        self.settling_until.insert(seq, until);
+    }
+
+    /// How much longer the outcome of an entry is to be left alone; its time is over when this answers `None`.
+    pub(crate) fn still_settling(&mut self, seq: Seq, now: Duration) -> Option<Duration> {
+        let left = self.settling_until.get(&seq)?.checked_sub(now).filter(|left| !left.is_zero());
+        if left.is_none() {
+            self.settling_until.remove(&seq);
+        }
+        left
+    }
+
     /// What earlier claims of an entry brought, and how the others fare. An entry that is claimed for the first time has no
     /// past: a newer state took the place of the one that had.
     pub(crate) fn history(&self, entry: &Entry, outage: bool) -> History {
@@ -172,9 +190,9 @@ impl Lane {
     }
 
     /// What a claim found.
-    pub(crate) fn claimed(&mut self, asked: usize, entries: Vec<Entry>, most: usize, now: Duration) {
+    pub(crate) fn claimed(&mut self, asked: usize, found: usize, entries: Vec<Entry>, most: usize, now: Duration) {
         self.claiming = false;
-        self.hungry = entries.len() >= asked;
+        self.hungry = found >= asked;
         if self.hungry {
             let lasted = self.claimed_at.map(|before| now.saturating_sub(before));
             self.claimed_at = Some(now);
@@ -186,7 +204,7 @@ impl Lane {
             }
             .clamp(least.min(most), most);
         }
-        self.fruitless = if entries.is_empty() { self.fruitless.saturating_add(1) } else { 0 };
+        self.fruitless = if found == 0 { self.fruitless.saturating_add(1) } else { 0 };
         self.buffer.extend(entries);
     }
 

@@ -405,7 +405,8 @@ impl ReaderMachine {
             });
             return;
         }
-        if self.throttled || now.backlog > self.config.high_water {
+        // What another plan made is not written: it is read again, and for that a page has to be read first.
+        if !self.outdated && (self.throttled || now.backlog > self.config.high_water) {
             self.throttled = true;
             self.busy = true;
             out.push(ReaderAction::WaitBacklog(self.config.high_water / 2, None));

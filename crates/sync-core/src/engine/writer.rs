@@ -109,6 +109,8 @@ pub struct EntryMachine {
     /// Whether an attempt of this entry may have taken effect without our knowing.
     in_doubt: bool,
     resolving: bool,
+    /// A look found the record of a create whose outcome was open. What is there is ours, whatever becomes of this entry.
+    found: bool,
     /// The destination answered a look.
     answers: bool,
     turns: u32,
@@ -125,6 +127,7 @@ impl EntryMachine {
             action: Action::Delete,
             in_doubt,
             resolving: false,
+            found: false,
             answers: false,
             turns: 0,
             repeats: 0,
@@ -194,7 +197,8 @@ impl EntryMachine {
         let outcome = match input {
             WriterInput::Outcome(outcome) => outcome,
             WriterInput::NotDispatched { after, code } => {
-                let verdict = self.in_doubt.then(|| self.unknown_verdict(at, policy, after, code.clone()));
+                let open = self.in_doubt || self.found;
+                let verdict = open.then(|| self.unknown_verdict(at, policy, after, code.clone()));
                 let pause = Some(Pause { after, code });
                 return WriterAction::Settle(Ending { verdict, history: self.history, pause });
             }
@@ -233,6 +237,7 @@ impl EntryMachine {
         self.resolving = false;
         self.answers = true;
         // Where there is no unique key, the settle time has passed: what was open is known now.
+        self.found = there && self.in_doubt && !self.entry.bound;
         self.in_doubt &= policy.unique_key;
         self.write(there)
     }
@@ -286,13 +291,14 @@ impl EntryMachine {
             }
         }
         let pause = (!of_record).then(|| Pause { after, code: code.clone() });
-        let verdict = if self.in_doubt {
-            self.unknown_verdict(at, policy, after, code)
-        } else {
-            let backoff = if of_record { &policy.record_backoff } else { &policy.service_backoff };
-            let number = if of_record { self.history.refusals } else { self.entry.attempt };
-            let due_ms = at.now_ms.saturating_add(millis(delay(backoff, number, after, at.unit)));
-            Verdict::Retry { due_ms, code }
+        let backoff = if of_record { &policy.record_backoff } else { &policy.service_backoff };
+        let number = if of_record { self.history.refusals } else { self.entry.attempt };
+        let due_ms = at.now_ms.saturating_add(millis(delay(backoff, number, after, at.unit)));
+        let verdict = match (self.in_doubt, self.found) {
+            (true, _) => self.unknown_verdict(at, policy, after, code),
+            // Nothing may still take effect, but the index does not know of the record.
+            (false, true) => Verdict::Unknown { due_ms, code },
+            (false, false) => Verdict::Retry { due_ms, code },
         };
         WriterAction::Settle(Ending { verdict: Some(verdict), history: self.history, pause })
     }
@@ -327,7 +333,7 @@ impl EntryMachine {
     }
 
     fn dead_verdict(&self, rejection: Rejection) -> Verdict {
-        Verdict::Dead { rejection, in_doubt: self.in_doubt }
+        Verdict::Dead { rejection, in_doubt: self.in_doubt || self.found }
     }
 
     fn ending(&self, verdict: Option<Verdict>) -> Ending {

@@ -282,6 +282,10 @@ impl Writer {
             Some(Verdict::Unknown { code, .. }) => Some(code.clone()),
             _ => None,
         };
+        if let (true, Some(policy)) = (code.is_some(), self.policies.get(end.lane).filter(|policy| !policy.unique_key))
+        {
+            lane.settles_until(seq, now + policy.settle);
+        }
         let worked = matches!(end.verdict, Some(Verdict::Done { .. }));
         match end.verdict {
             Some(verdict) => lane.end(seq, verdict, now),
@@ -339,9 +343,20 @@ impl Writer {
         match end {
             StoreEnd::Remembered => {}
             StoreEnd::Claimed { lane: index, asked, entries } => {
-                let now = self.run.spec.clock.monotonic();
+                let (now, now_ms) = (self.run.spec.clock.monotonic(), self.run.wall_ms());
                 let Some(lane) = self.lanes.get_mut(index) else { return };
-                lane.claimed(asked, entries, self.run.spec.options.claim_batch.max(1), now);
+                let mut ready = Vec::with_capacity(entries.len());
+                let found = entries.len();
+                for entry in entries {
+                    match lane.still_settling(entry.seq, now).filter(|_| entry.unknown) {
+                        Some(left) => {
+                            let due_ms = now_ms.saturating_add(millis(left));
+                            lane.end(entry.seq, Verdict::Unknown { due_ms, code: "settling".to_owned() }, now);
+                        }
+                        None => ready.push(entry),
+                    }
+                }
+                lane.claimed(asked, found, ready, self.run.spec.options.claim_batch.max(1), now);
             }
             StoreEnd::Settled { lane: index, report, dead, unknown } => {
                 if let Some(lane) = self.lanes.get_mut(index) {

@@ -141,7 +141,8 @@ impl Stream {
             version: row.content.version,
             attempts: row.attempt,
             at_ms,
-            closed_by: None,
+            // What is left of the key is newer, and its end is the end of this letter.
+            closed_by: self.queue.seqs_of(&row.key).last().copied(),
             orphan,
         };
         self.dead.insert(row.key, dead);
@@ -222,6 +223,12 @@ impl Stream {
     pub(super) fn inherit(&mut self, holder: u64, due_ms: i64) -> u64 {
         let left = |row: &Row| row.holder.is_some_and(|by| by != holder);
         let seqs: BTreeSet<Seq> = self.queue.rows().filter(|(_, row)| left(row)).map(|(seq, _)| seq).collect();
+        // What was unknown before waits anew: the settle time was counted by a clock that nobody remembers.
+        let open = |row: &Row| row.holder.is_none() && row.unknown && row.due_ms < due_ms;
+        let waiting: Vec<Seq> = self.queue.rows().filter(|(_, row)| open(row)).map(|(seq, _)| seq).collect();
+        for seq in waiting {
+            self.queue.change(seq, |row| row.due_ms = due_ms);
+        }
         for seq in &seqs {
             self.queue.change(*seq, |row| (row.holder, row.unknown, row.due_ms) = (None, true, due_ms));
         }

@@ -54,7 +54,8 @@ pub trait Backlog: Send + Sync {
         now_ms: i64,
     ) -> Result<SettleReport, StoreError>;
 
-    /// Turns entries that were in flight under an older lease into unknown ones, due at `due_ms`. Answers how many.
+    /// Turns entries that were in flight under an older lease into unknown ones, due at `due_ms`. Answers how many. Those
+    /// that were unknown before are not due before `due_ms` either.
     ///
     /// # Errors
     /// `Fenced` for an old lease.

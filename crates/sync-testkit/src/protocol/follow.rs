@@ -60,7 +60,7 @@ impl Code {
             Action::Tick => self.book.now_ms += TICK_MS,
             Action::Acquire { worker } => {
                 let store = &self.book.store;
-                let lease = store.acquire(WORKFLOW, &OwnerId("worker".into()), TTL).await.unwrap().unwrap();
+                let lease = store.acquire(WORKFLOW, &OwnerId("suite".into()), TTL).await.unwrap().unwrap();
                 let due_ms = self.book.now_ms + self.takeover_wait_ms;
                 store.inherit(&lease, &self.book.stream, due_ms).await.unwrap();
                 self.leases[usize::from(worker)] = Some(lease);

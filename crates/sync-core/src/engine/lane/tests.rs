@@ -68,7 +68,7 @@ fn a_claim_is_as_large_as_what_is_written_in_a_tenth_of_a_second() {
         for _ in 0..12 {
             now += every;
             let entries = vec![entry(); lane.batch];
-            lane.claimed(entries.len(), entries, 512, now);
+            lane.claimed(entries.len(), entries.len(), entries, 512, now);
         }
         lane.claimed_at = None;
         lane.batch
@@ -77,7 +77,7 @@ fn a_claim_is_as_large_as_what_is_written_in_a_tenth_of_a_second() {
     assert_eq!(claims(&mut lane, Duration::from_millis(10)), 512, "fast");
     assert_eq!(claims(&mut lane, Duration::from_millis(100)), 512, "right");
     assert_eq!(claims(&mut lane, Duration::from_secs(1)), 8, "slow");
-    lane.claimed(8, vec![entry()], 512, NOW);
+    lane.claimed(8, 1, vec![entry()], 512, NOW);
     assert_eq!((lane.batch, lane.hungry), (8, false), "the end of the backlog says nothing about the rate");
 }
 
