@@ -15,6 +15,8 @@ pub(crate) fn keys(db: &Database, stream: i64, plan: i64, after: &[u8], most: us
         "SELECT key FROM entry WHERE stream = ?1 AND kind <> 1 AND plan <> ?2 AND key > ?3
          UNION
          SELECT key FROM verification WHERE stream = ?1 AND kind <> 1 AND plan <> ?2 AND key > ?3
+         UNION
+         SELECT key FROM dead WHERE stream = ?1 AND waiting > 0 AND plan <> ?2 AND key > ?3
          ORDER BY key LIMIT ?4",
         params![stream, plan, after, limit(most)],
         |row| key(&get::<Vec<u8>>(row, 0)?),
@@ -56,6 +58,13 @@ pub(crate) fn drop_of(db: &Database, stream: i64, key: &[u8], plan: i64) -> Resu
         removed.into_iter().flatten().try_for_each(|child| waits::forget(db, child))?;
         waits::unblock(db, stream, key)?;
     }
+    let orphans = db.all(
+        "UPDATE dead SET waiting = 0, digest = NULL, insert_body = NULL, update_body = NULL
+         WHERE stream = ?1 AND key = ?2 AND waiting > 0 AND plan <> ?3 RETURNING id",
+        params![stream, key, plan],
+        |row| get::<i64>(row, 0),
+    )?;
+    orphans.into_iter().try_for_each(|letter| waits::forget(db, letter))?;
     doubts.extend(db.all(
         "DELETE FROM verification WHERE stream = ?1 AND key = ?2 AND kind <> 1 AND plan <> ?3 RETURNING generation",
         params![stream, key, plan],

@@ -132,6 +132,9 @@ impl Stream {
                 dropped.entries += u64::from(!row.verification);
             }
         }
+        if let Some(dead) = self.dead.get_mut(key) {
+            dead.orphan = dead.orphan.take().filter(|(content, _)| !content.outdated(plan));
+        }
         let waiting = self.verifications.get(key).filter(|waiting| waiting.content.outdated(plan));
         if let Some(generation) = waiting.map(|waiting| waiting.content.generation) {
             self.forget_verification(key);
@@ -163,7 +166,9 @@ impl Stream {
     pub(super) fn outdated(&self, plan: PlanVersion, after: Option<&Key>, limit: usize) -> Vec<Key> {
         let entries = self.queue.rows().filter(|(_, row)| row.content.outdated(plan)).map(|(_, row)| &row.key);
         let waiting = self.verifications.iter().filter(|(_, waiting)| waiting.content.outdated(plan));
-        let keys: BTreeSet<&Key> = entries.chain(waiting.map(|(key, _)| key)).collect();
+        let orphan = |dead: &Dead| dead.orphan.as_ref().is_some_and(|(content, _)| content.outdated(plan));
+        let orphans = self.dead.iter().filter(|(_, dead)| orphan(dead)).map(|(key, _)| key);
+        let keys: BTreeSet<&Key> = entries.chain(waiting.map(|(key, _)| key)).chain(orphans).collect();
         keys.into_iter().filter(|key| after.is_none_or(|after| *key > after)).take(limit).cloned().collect()
     }
 

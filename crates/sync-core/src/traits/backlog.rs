@@ -75,8 +75,8 @@ pub trait Backlog: Send + Sync {
         now_ms: i64,
     ) -> Result<u64, StoreError>;
 
-    /// Keys with an unsettled upsert or a waiting verification that another plan than this one made, in key order after
-    /// `after`, at most `limit`. They are read again at the source, and appended with [`Page::refresh`] set.
+    /// Keys with an unsettled upsert, a waiting verification, or a dead letter that a parent's arrival would queue again, which
+    /// another plan than this one made, in key order after `after`, at most `limit`. They are read again at the source, and appended with [`Page::refresh`] set.
     ///
     /// # Errors
     /// When the store cannot be read.

@@ -212,8 +212,13 @@ fn acquire(parameters: &Parameters, state: &mut State, worker: u8) -> Option<()>
     state.lease = Lease { fence, holder: worker, left: parameters.ownership.ticks() };
     state.workers.get_mut(usize::from(worker))?.fence = fence;
     for entry in &mut state.entries {
-        if let Entry::InFlight { rounds, .. } = *entry {
-            *entry = Entry::Unknown { due: parameters.takeover_wait, rounds };
+        match *entry {
+            Entry::InFlight { rounds, .. } => *entry = Entry::Unknown { due: parameters.takeover_wait, rounds },
+            // Its settle time was counted by a clock that nobody remembers.
+            Entry::Unknown { due, rounds } => {
+                *entry = Entry::Unknown { due: due.max(parameters.takeover_wait), rounds }
+            }
+            _ => {}
         }
     }
     Some(())
