@@ -99,6 +99,7 @@ async fn run(arguments: Arguments, stop: CancellationToken) -> Result<(), String
         dataverse_latency: arguments.latency_ms.0,
         campaign_latency: arguments.latency_ms.1,
         tls: arguments.tls,
+        ..SandboxConfig::default()
     };
     let sandbox = tokio::select! {
         started = Sandbox::start(config) => started.map_err(|e| e.to_string())?,

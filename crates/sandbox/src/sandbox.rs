@@ -43,6 +43,11 @@ pub struct SandboxConfig {
     pub campaign_latency: Duration,
     /// Folder that gets `ca.pem`; https in place of http when given.
     pub tls: Option<PathBuf>,
+    /// Where clients reach Dataverse when something stands in front of it: its links, and the resource that tokens are asked for,
+    /// name this address. The token endpoint stays at the listener.
+    pub dataverse_front: Option<SocketAddr>,
+    /// The same for Campaign; IMS stays at the listener.
+    pub campaign_front: Option<SocketAddr>,
 }
 
 impl Default for SandboxConfig {
@@ -59,6 +64,8 @@ impl Default for SandboxConfig {
             dataverse_latency: Duration::ZERO,
             campaign_latency: Duration::ZERO,
             tls: None,
+            dataverse_front: None,
+            campaign_front: None,
         }
     }
 }
@@ -174,9 +181,11 @@ impl Sandbox {
         let host = dataverse_at.ip().to_string();
         let tls = config.tls.as_deref().map(|dir| tls::acceptor(dir, &host)).transpose().map_err(SandboxError::Tls)?;
         let scheme = if tls.is_some() { "https" } else { "http" };
+        let dataverse_front = config.dataverse_front.unwrap_or(dataverse_at);
+        let campaign_front = config.campaign_front.unwrap_or(campaign_at);
         let info = SandboxInfo {
             dataverse: DataverseInfo {
-                url: format!("{scheme}://{dataverse_at}"),
+                url: format!("{scheme}://{dataverse_front}"),
                 tenant: "contoso.example".to_owned(),
                 authority: format!("{scheme}://{dataverse_at}"),
                 client_id: "6d1f0c52-8c2e-4f7a-9a53-0d6a3b1c2e4f".to_owned(),
@@ -184,7 +193,7 @@ impl Sandbox {
                 client_secret: "sbx~D8Q+/Secret.of.Dataverse==".to_owned(),
             },
             campaign: CampaignInfo {
-                url: format!("{scheme}://{campaign_at}/acme"),
+                url: format!("{scheme}://{campaign_front}/acme"),
                 ims_url: format!("{scheme}://{campaign_at}"),
                 client_id: "0f9e8d7c6b5a49388d7e6f5a4b3c2d1e".to_owned(),
                 client_secret: "p8e-Sandbox+Secret/of~Campaign".to_owned(),

@@ -3,6 +3,7 @@
 //! [`store_suite!`] runs every case of [`conformance`] as a test of its own against a store; [`model`] compares a store with
 //! [`MemoryStore`](sync_core::store::MemoryStore), which is the model, over random sequences of everything an engine does. With the feature
 //! `model`, which is a default, `protocol` is the checked model of writes of unknown outcome, and takes a store through its every step.
+//! [`fault_proxy`] breaks connections between a program and a service.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -28,6 +29,8 @@
 
 mod book;
 pub mod conformance;
+#[cfg(unix)]
+pub mod fault_proxy;
 pub mod model;
 #[cfg(feature = "model")]
 pub mod protocol;

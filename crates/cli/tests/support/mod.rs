@@ -11,6 +11,7 @@ use std::process::{ExitStatus, Stdio};
 
 use sandbox::{Sandbox, SandboxConfig};
 use serde_json::{Value, json};
+use sync_testkit::fault_proxy::FaultProxy;
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
 
@@ -19,6 +20,12 @@ pub(crate) struct World {
     pub(crate) sandbox: Sandbox,
     pub(crate) dir: TempDir,
     pub(crate) http: reqwest::Client,
+}
+
+/// What stands between the program and the sandbox. Tokens are fetched past it.
+pub(crate) struct Proxies {
+    pub(crate) dataverse: FaultProxy,
+    pub(crate) campaign: FaultProxy,
 }
 
 /// How a run of the program ended.
@@ -88,6 +95,22 @@ impl World {
     pub(crate) async fn with(config: SandboxConfig) -> Self {
         let sandbox = Sandbox::start(config).await.unwrap();
         Self { sandbox, dir: tempfile::tempdir().unwrap(), http: reqwest::Client::new() }
+    }
+
+    /// A world whose configuration leads through proxies.
+    pub(crate) async fn behind_proxies(mut config: SandboxConfig) -> (Self, Proxies) {
+        let dataverse = FaultProxy::start().await.unwrap();
+        let campaign = FaultProxy::start().await.unwrap();
+        config.dataverse_front = Some(dataverse.address());
+        config.campaign_front = Some(campaign.address());
+        let world = Self::with(config).await;
+        let info = world.info();
+        for (proxy, listener) in
+            [(&dataverse, &info["dataverse"]["authority"]), (&campaign, &info["campaign"]["ims_url"])]
+        {
+            proxy.forward_to(listener.as_str().unwrap().trim_start_matches("http://").parse().unwrap());
+        }
+        (world, Proxies { dataverse, campaign })
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -226,6 +249,24 @@ impl World {
 
     pub(crate) async fn fired(&self) -> Value {
         self.http.get(self.control("/faults")).send().await.unwrap().json().await.unwrap()
+    }
+
+    /// Once nothing is to be done any more: whatever was read has been accounted for, nothing is parked, and no row was created
+    /// in Campaign but those `created` ones.
+    pub(crate) async fn assert_accounted(&self, config: &Path, created: u64) {
+        let path = config.display().to_string();
+        let status = program(&["status", "--format", "json", "--config", &path]).await;
+        assert_eq!(status.code(), Some(0), "{}", status.stderr);
+        let table = &status.summary()["workflows"][0]["tables"][0];
+        let totals = table["totals"].as_object().unwrap();
+        let others: u64 = totals.iter().filter(|(name, _)| *name != "read").filter_map(|(_, n)| n.as_u64()).sum();
+        assert_eq!(totals["read"].as_u64(), Some(others), "{table}");
+        assert_eq!(totals["dead"], 0, "{table}");
+        assert_eq!(
+            self.counters().await["campaign"]["status"]["201"],
+            created,
+            "rows were created twice, or not at all"
+        );
     }
 
     async fn differences(&self) -> Vec<String> {
