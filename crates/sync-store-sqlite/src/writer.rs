@@ -19,6 +19,8 @@ const QUEUE: usize = 1024;
 /// Something to do in a transaction, and somebody to tell.
 trait Job: Send {
     fn run(&mut self, db: &Database) -> bool;
+    /// Why [`run`](Self::run) failed.
+    fn error(&self) -> Option<&StoreError>;
     fn answer(self: Box<Self>, failure: Option<StoreError>);
 }
 
@@ -34,6 +36,10 @@ impl<T: Send, F: FnOnce(&Database) -> Result<T, StoreError> + Send> Job for Requ
         let done = matches!(result, Some(Ok(_)));
         self.result = result;
         done
+    }
+
+    fn error(&self) -> Option<&StoreError> {
+        self.result.as_ref().and_then(|result| result.as_ref().err())
     }
 
     fn answer(self: Box<Self>, failure: Option<StoreError>) {
@@ -145,8 +151,8 @@ fn transact(db: &Database, group: &mut [Box<dyn Job>]) -> Option<(StoreError, bo
         }
         let kept = job.run(db);
         if connection.is_autocommit() {
-            // SQLite undid the whole transaction by itself, as it does when the disk is full.
-            return Some((undone(), false));
+            // SQLite undid the whole transaction by itself, as it does when the disk is full: the others are told the same.
+            return Some((job.error().map_or_else(undone, copy), false));
         }
         let end = if kept { Ok(()) } else { say(connection, "ROLLBACK TO job") };
         if let Err(error) = end.and_then(|()| say(connection, "RELEASE job")) {
