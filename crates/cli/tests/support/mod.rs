@@ -87,6 +87,29 @@ delete_filtered_out = true
 rules = [ { field = "statecode", compare = "equals", value = 0 } ]
 "#;
 
+/// A table and its resource, in which no key that we write is unique: Campaign takes whatever row arrives.
+pub(crate) const BOATS: &str = r#"
+[[dataverse.tables]]
+name = "new_boat"
+rows = 60
+
+[[campaign.resources]]
+name = "cusBoat"
+family = "customResources"
+unique_keys = [["cusBerth"]]
+fields = [ { name = "cusBoatId", length = 100 }, { name = "cusName" }, { name = "cusBerth" } ]
+filters = [ { name = "byBoatId", field = "cusBoatId" } ]
+"#;
+
+pub(crate) const BOAT_TABLE: &str = r#"
+[[table]]
+table = "new_boat"
+resource = "cusBoat"
+key = "cusBoatId"
+key_filter = { name = "byBoatId", parameter = "boatId_parameter" }
+fields = [ { from = "new_name", to = "cusName" } ]
+"#;
+
 impl World {
     pub(crate) async fn new(contacts: u64) -> Self {
         Self::with(SandboxConfig { contacts, ..SandboxConfig::default() }).await
@@ -269,6 +292,19 @@ impl World {
         );
     }
 
+    /// Asserts that so many boats of [`BOATS`] are in Campaign, each once and with its name.
+    pub(crate) async fn assert_boats(&self, count: usize) {
+        let names = |rows: Vec<Value>, key: &str, name: &str| {
+            let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+            let mut names: Vec<_> = rows.iter().map(|row| (text(&row[key]), text(&row[name]))).collect();
+            names.sort();
+            names
+        };
+        let wanted = names(self.records("dataverse", "new_boat").await, "new_boatid", "new_name");
+        assert_eq!(wanted.len(), count);
+        assert_eq!(wanted, names(self.records("campaign", "cusBoat").await, "cusBoatId", "cusName"));
+    }
+
     async fn differences(&self) -> Vec<String> {
         let contacts = self.records("dataverse", "contact").await;
         oracle::differences(&contacts, &self.records("campaign", "profile").await)
@@ -317,6 +353,15 @@ pub(crate) fn command(arguments: &[&str]) -> Command {
 pub(crate) async fn signal(child: &Child, name: &str) {
     let id = child.id().unwrap().to_string();
     assert!(Command::new("kill").args([format!("-{name}"), id]).status().await.unwrap().success());
+}
+
+/// Polls until the condition holds.
+pub(crate) async fn until<F: Future<Output = bool>>(condition: impl Fn() -> F, otherwise: &str) {
+    let started = tokio::time::Instant::now();
+    while !condition().await {
+        assert!(started.elapsed().as_secs() < 40, "{otherwise}");
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
 }
 
 pub(crate) fn spawn(arguments: &[&str]) -> Child {
