@@ -29,6 +29,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio::time::{sleep, timeout};
 
 /// What happens to an exchange.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,6 +38,10 @@ pub enum Fault {
     /// So many bytes of the request reach the server, then both connections are reset. A request that is no longer than that
     /// arrives as a whole.
     CutRequest(usize),
+    /// The client is reset at once. The request reaches the server after the pause, on a connection of its own, and its answer is
+    /// lost: an effect that comes when the client may have tried again already. The request must arrive without longer gaps than
+    /// 50 ms.
+    Late(Duration),
     /// The request is carried out: once the server begins to answer, both connections are reset, and the client gets no byte.
     ResetOnAnswer,
     /// The client gets so many bytes of the answer, then a reset.
@@ -297,10 +302,11 @@ impl Wire {
                         (answering, passed) = (false, 0);
                         exchanges += 1;
                         chosen = shared.choose(request, exchanges > 1);
-                        if let Some((number, fault @ (Fault::ResetAtReuse | Fault::CutRequest(_)))) = chosen {
-                            if let Fault::CutRequest(bytes) = fault {
-                                self.server.write_all(&request[..bytes.min(request.len())]).await?;
-                            }
+                        if let Some((number, fault)) = chosen
+                            && let Fault::ResetAtReuse | Fault::CutRequest(_) | Fault::Late(_) = fault
+                        {
+                            let request = request.to_vec();
+                            self.withhold(fault, request).await?;
                             shared.fired(number);
                             self.reset();
                             return Ok(());
@@ -327,6 +333,29 @@ impl Wire {
         }
     }
 
+    /// Passes on what the fault lets through of a request, before the connection is reset.
+    async fn withhold(&mut self, fault: Fault, mut request: Vec<u8>) -> io::Result<()> {
+        match fault {
+            Fault::CutRequest(bytes) => self.server.write_all(&request[..bytes.min(request.len())]).await,
+            Fault::Late(pause) => {
+                let mut more = vec![0; 16 * 1024];
+                while let Ok(Ok(read @ 1..)) = timeout(Duration::from_millis(50), self.client.read(&mut more)).await {
+                    request.extend_from_slice(&more[..read]);
+                }
+                let upstream = self.server.peer_addr()?;
+                tokio::spawn(async move {
+                    sleep(pause).await;
+                    let mut server = TcpStream::connect(upstream).await?;
+                    server.write_all(&request).await?;
+                    // Once it answers, it has carried the request out.
+                    server.read(&mut more).await
+                });
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Passes on what the fault lets through of an answer. `false`: the connection is at its end.
     async fn injure(
         &mut self,
@@ -336,7 +365,7 @@ impl Wire {
         fired: impl FnOnce(),
     ) -> io::Result<bool> {
         match fault {
-            Fault::CutRequest(_) | Fault::ResetAtReuse => self.client.write_all(answer).await?,
+            Fault::CutRequest(_) | Fault::Late(_) | Fault::ResetAtReuse => self.client.write_all(answer).await?,
             Fault::ResetOnAnswer => {
                 fired();
                 self.reset();
@@ -373,7 +402,7 @@ impl Wire {
                 }
                 let slow = answer.len().min(bytes - *passed);
                 for byte in &answer[..slow] {
-                    tokio::time::sleep(pause).await;
+                    sleep(pause).await;
                     self.client.write_all(&[*byte]).await?;
                 }
                 *passed += slow;

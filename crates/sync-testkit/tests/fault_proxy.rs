@@ -135,6 +135,21 @@ async fn the_server_never_sees_a_request_that_is_cut() {
 }
 
 #[tokio::test]
+async fn a_late_request_arrives_after_its_client_gave_up() {
+    let echo = Echo::behind([Rule::new("", Fault::Late(Duration::from_millis(100)))]).await;
+    let mut stream = echo.connect().await;
+    say(&mut stream, "hel").await;
+    say(&mut stream, "lo\n").await;
+    assert_eq!(rest(&mut stream).await, (String::new(), Some(ErrorKind::ConnectionReset)));
+    assert_eq!((echo.proxy.fired(), echo.served()), (vec![1], 0));
+    let mut stream = echo.connect().await;
+    echoes(&mut stream, "hello\n").await;
+    while echo.served() < 2 {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
 async fn half_closed_the_client_gets_an_end_and_can_still_send() {
     let echo = Echo::behind([Rule::new("", Fault::HalfClose)]).await;
     let mut stream = echo.connect().await;
