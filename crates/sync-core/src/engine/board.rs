@@ -25,13 +25,28 @@ pub(crate) enum Holder {
     Guard(usize),
 }
 
+/// How deep a backlog is. Signed, because a settlement may be counted before the append that made its entry.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Depth {
+    /// Unsettled entries.
+    unsettled: i64,
+    /// Those of them that wait for a parent, when the writer looked last.
+    waiting: i64,
+}
+
+impl Depth {
+    /// Entries that can be written.
+    pub(crate) fn pressing(self) -> i64 {
+        self.unsettled - self.waiting
+    }
+}
+
 /// Counts of one stream in this run.
 #[derive(Debug)]
 struct Row {
     id: StreamId,
     tally: Mutex<Tally>,
-    /// Unsettled entries, signed because a settlement may be counted before the append that made its entry.
-    depth: watch::Sender<i64>,
+    depth: watch::Sender<Depth>,
     first_snapshot: AtomicBool,
     /// The destination asked for a pause.
     paused: AtomicBool,
@@ -62,7 +77,7 @@ impl Board {
             .map(|id| Row {
                 id,
                 tally: Mutex::default(),
-                depth: watch::Sender::new(0),
+                depth: watch::Sender::new(Depth::default()),
                 first_snapshot: AtomicBool::new(true),
                 paused: AtomicBool::new(false),
                 orders: Mutex::default(),
@@ -147,16 +162,29 @@ impl Board {
 
     pub(crate) fn set_depth(&self, stream: usize, depth: u64) {
         if let Some(row) = self.rows.get(stream) {
-            row.depth.send_replace(i64::try_from(depth).unwrap_or(i64::MAX));
+            let unsettled = i64::try_from(depth).unwrap_or(i64::MAX);
+            row.depth.send_replace(Depth { unsettled, waiting: 0 });
         }
     }
 
     /// Unsettled entries of a stream.
     pub(crate) fn depth(&self, stream: usize) -> u64 {
-        self.rows.get(stream).map_or(0, |row| u64::try_from(*row.depth.borrow()).unwrap_or(0))
+        self.rows.get(stream).map_or(0, |row| u64::try_from(row.depth.borrow().unsettled).unwrap_or(0))
     }
 
-    pub(crate) fn watch_depth(&self, stream: usize) -> Option<watch::Receiver<i64>> {
+    /// Remembers how many unsettled entries of a stream wait for a parent.
+    pub(crate) fn set_waiting(&self, stream: usize, waiting: u64) {
+        let Some(row) = self.rows.get(stream) else { return };
+        let waiting = i64::try_from(waiting).unwrap_or(i64::MAX);
+        row.depth.send_if_modified(|depth| std::mem::replace(&mut depth.waiting, waiting) != waiting);
+    }
+
+    /// Unsettled entries of a stream that wait for a parent, as far as that is known.
+    pub(crate) fn waiting(&self, stream: usize) -> u64 {
+        self.rows.get(stream).map_or(0, |row| u64::try_from(row.depth.borrow().waiting).unwrap_or(0))
+    }
+
+    pub(crate) fn watch_depth(&self, stream: usize) -> Option<watch::Receiver<Depth>> {
         self.rows.get(stream).map(|row| row.depth.subscribe())
     }
 
@@ -175,7 +203,7 @@ impl Board {
             + tally.dead;
         let delta = i64::try_from(tally.read).unwrap_or(i64::MAX) - i64::try_from(settled).unwrap_or(i64::MAX);
         row.depth.send_if_modified(|depth| {
-            *depth = depth.saturating_add(delta);
+            depth.unsettled = depth.unsettled.saturating_add(delta);
             delta != 0
         });
     }

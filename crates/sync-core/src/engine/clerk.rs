@@ -137,6 +137,8 @@ async fn tidy(run: &Run) -> Result<(), StoreError> {
         let dead = run.spec.store.give_up_waiting(&run.lease, &stream.id, before_ms, &rejection, now_ms).await?;
         if dead > 0 {
             run.board.count(index, Tally { dead, ..Tally::default() });
+            // The writer looks anew at what is left.
+            run.board.wake.notify_one();
         }
         for _ in 0..dead {
             run.board.emit(&SyncEvent::DeadLettered { stream: stream.id.clone(), rejection: rejection.clone() });

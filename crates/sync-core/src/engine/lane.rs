@@ -68,6 +68,12 @@ pub(crate) enum Look {
     },
 }
 
+/// Entries to claim at least, where that is allowed: enough to keep busy while the next are claimed, and so many that the quarter
+/// for lesser classes is one at least.
+fn least_batch(in_flight_max: usize) -> usize {
+    (in_flight_max * 2).max(4)
+}
+
 impl Lane {
     pub(crate) fn new(rank: u32, in_flight_max: usize) -> Self {
         Self {
@@ -87,7 +93,7 @@ impl Lane {
             unknown_streak: 0,
             successes: 0,
             fruitless: 0,
-            batch: in_flight_max.max(1) * 2,
+            batch: least_batch(in_flight_max.max(1)),
             claimed_at: None,
             histories: HashMap::new(),
             settling_until: HashMap::new(),
@@ -196,7 +202,7 @@ impl Lane {
         if self.hungry {
             let lasted = self.claimed_at.map(|before| now.saturating_sub(before));
             self.claimed_at = Some(now);
-            let least = self.in_flight_max * 2;
+            let least = least_batch(self.in_flight_max);
             self.batch = match lasted {
                 Some(lasted) if lasted < CLAIM_LASTS / 2 => self.batch * 2,
                 Some(lasted) if lasted > CLAIM_LASTS * 2 => self.batch / 2,

@@ -87,6 +87,10 @@ pub struct ReaderMachine {
     refresh: Option<Refresh>,
     reset_to: Option<u64>,
     throttled: bool,
+    /// Since the change feed last answered, no pass has had a turn.
+    turn: bool,
+    /// All that is unsettled waits for parents, and a search for vanished records waits for it: that is left to the next run.
+    parked: bool,
     ended: bool,
 }
 
@@ -123,6 +127,8 @@ impl ReaderMachine {
             refresh: None,
             reset_to: None,
             throttled: false,
+            turn: false,
+            parked: false,
             ended: false,
         }
     }
@@ -172,6 +178,7 @@ impl ReaderMachine {
                 self.answered_ms = Some(now.now_ms);
                 if !page.more {
                     self.polled_at = Some(now.now);
+                    self.turn = true;
                 }
                 self.ready = Some(page);
             }
@@ -211,6 +218,7 @@ impl ReaderMachine {
                 self.vanish_ready = !unsettled;
                 // If so, not now; the next poll asks again.
                 self.vanish_asked = unsettled;
+                self.parked = unsettled && self.config.until_idle && now.backlog > 0 && now.pressing() == 0;
             }
             ReaderInput::Outdated(_) => self.refresh_input(input, out),
             ReaderInput::Letters(_) => self.requeue_input(input, out),
@@ -239,7 +247,7 @@ impl ReaderMachine {
             ReaderInput::Woken => {
                 self.busy = false;
                 self.vanish_asked = false;
-                if self.throttled && now.backlog <= self.config.high_water / 2 {
+                if self.throttled && now.pressing() <= self.config.high_water / 2 {
                     self.throttled = false;
                 }
             }
@@ -252,7 +260,7 @@ impl ReaderMachine {
                 self.tail = None;
                 self.ready = None;
                 self.forget_steps();
-                self.braked = false;
+                self.release_brake(out);
                 out.push(ReaderAction::Emit(SyncEvent::Resnapshot {
                     stream: self.config.stream.clone(),
                     generation: checkpoint.generation,
@@ -332,8 +340,9 @@ impl ReaderMachine {
         self.in_hand = None;
         self.vanished = None;
         self.refresh = None;
-        // An order that was not carried out is handed over again by the next run.
-        self.requeue = None;
+        if let Some(requeue) = self.requeue.take() {
+            self.orders.push_front(requeue.into_order());
+        }
     }
 
     fn append(&mut self, now: Context, page: ReadPage, out: &mut Vec<ReaderAction>) {
@@ -349,7 +358,7 @@ impl ReaderMachine {
             return;
         }
         let note_first = snapshot && page.more && self.closing_unnoted();
-        if page.more && now.backlog <= self.config.high_water && !self.outdated && !note_first {
+        if page.more && now.pressing() <= self.config.high_water && !self.outdated && !note_first {
             // One page ahead: it is read while this one is appended.
             self.read(Some(page.next.clone()), out);
         }
@@ -381,7 +390,10 @@ impl ReaderMachine {
         let tail = self.tail;
         let at_end = tail.is_some_and(|tail| !tail.more);
         let poll_due = self.polled_at.is_none_or(|at| now.now.saturating_sub(at) >= self.config.poll_every);
-        if phase == Some(Phase::Incremental) && at_end && !poll_due && self.pass_step(now, out) {
+        // Changes go first, but a feed that is due again at once leaves a pass every second turn.
+        let turn = !poll_due || self.turn;
+        if phase == Some(Phase::Incremental) && at_end && turn && self.pass_step(now, out) {
+            self.turn = false;
             return;
         }
         let caught_up = at_end && tail.is_some_and(|tail| tail.phase == Phase::Incremental);
@@ -397,7 +409,9 @@ impl ReaderMachine {
             let left = (at + self.config.poll_every).saturating_sub(now.now);
             out.push(match self.note.running.as_ref().filter(|_| !self.braked) {
                 // A pass waits: for what is older than it, or for room.
-                Some(running) if running.scanned && self.config.until_idle => ReaderAction::WaitBacklog(0, Some(left)),
+                Some(running) if running.scanned && self.config.until_idle && now.pressing() > 0 => {
+                    ReaderAction::WaitBacklog(0, Some(left))
+                }
                 Some(running) if !running.scanned => {
                     ReaderAction::WaitBacklog(self.config.high_water / 4, Some(left.min(ROOM_POLL)))
                 }
@@ -406,7 +420,7 @@ impl ReaderMachine {
             return;
         }
         // What another plan made is not written: it is read again, and for that a page has to be read first.
-        if !self.outdated && (self.throttled || now.backlog > self.config.high_water) {
+        if !self.outdated && (self.throttled || now.pressing() > self.config.high_water) {
             self.throttled = true;
             self.busy = true;
             out.push(ReaderAction::WaitBacklog(self.config.high_water / 2, None));
@@ -435,7 +449,9 @@ impl ReaderMachine {
                 let generation = self.note.last.max(self.generation()) + 1;
                 self.reset_to = Some(generation);
                 self.note.last = generation;
-                self.note.due = self.note.due.max(Some(PassKind::Closing));
+                // What an operator asked for and was not read yet is done after the snapshot; it is a closing sweep, too.
+                let after = if self.replaying() { PassKind::Replay } else { PassKind::Closing };
+                self.note.due = self.note.due.max(Some(after));
                 self.note.running = None;
                 self.busy = true;
                 // Remembered before the reset: a crash in between leads to a sweep that was not needed.
@@ -456,7 +472,7 @@ impl ReaderMachine {
                 }));
                 out.push(ReaderAction::Trouble(Some(trouble.reason)));
                 self.busy = true;
-                out.push(ReaderAction::Wait(wait));
+                out.push(ReaderAction::BackOff(wait));
             }
         }
     }
@@ -471,6 +487,12 @@ impl ReaderMachine {
             let stream = self.config.stream.clone();
             out.push(ReaderAction::Guard(guardian::reason(&stream, state, age)));
             out.push(ReaderAction::Emit(SyncEvent::PositionAge { stream, state }));
+        }
+    }
+
+    fn release_brake(&mut self, out: &mut Vec<ReaderAction>) {
+        if std::mem::take(&mut self.braked) {
+            out.push(ReaderAction::Brake(None));
         }
     }
 

@@ -64,7 +64,8 @@ pub(crate) async fn read_stream(run: Arc<Run>, index: usize) -> Result<(), Statu
                     run.board.hold(Holder::Guard(index), reason);
                 }
                 ReaderAction::Guard(None) => run.board.clear(Holder::Guard(index)),
-                ReaderAction::Brake(reason) => run.board.hold(Holder::Brake(index), reason),
+                ReaderAction::Brake(Some(reason)) => run.board.hold(Holder::Brake(index), reason),
+                ReaderAction::Brake(None) => run.board.clear(Holder::Brake(index)),
                 ReaderAction::Finish => {
                     run.board.reader_finished();
                     return Ok(());
@@ -87,6 +88,7 @@ pub(crate) async fn read_stream(run: Arc<Run>, index: usize) -> Result<(), Statu
         };
         let now = Context {
             backlog: run.board.depth(index),
+            waiting: run.board.waiting(index),
             unit: run.spec.entropy.unit(),
             now: run.spec.clock.monotonic(),
             now_ms: run.wall_ms(),
@@ -194,6 +196,10 @@ fn perform(
                 }
                 Ok(ReaderInput::Woken)
             }
+            ReaderAction::BackOff(delay) => {
+                run.spec.clock.sleep(delay).await;
+                Ok(ReaderInput::Woken)
+            }
             ReaderAction::WaitBacklog(at_most, longest) => {
                 if let Some(mut depth) = run.board.watch_depth(index) {
                     let low = i64::try_from(at_most).unwrap_or(i64::MAX);
@@ -205,7 +211,7 @@ fn perform(
                     };
                     tokio::select! {
                         // The board outlives this task, so the wait cannot fail.
-                        _ = depth.wait_for(|depth| *depth <= low) => {}
+                        _ = depth.wait_for(|depth| depth.pressing() <= low) => {}
                         () = long_enough => {}
                     }
                 }

@@ -369,6 +369,9 @@ impl Writer {
                 let (wall_ms, now) = (self.run.wall_ms(), self.run.spec.clock.monotonic());
                 if let Some(lane) = self.lanes.get_mut(index) {
                     lane.look(&stats, readers_done, wall_ms, now);
+                    if lane.looked != Look::No {
+                        self.run.board.set_waiting(index, stats.waiting);
+                    }
                 }
             }
         }
@@ -381,6 +384,8 @@ impl Writer {
         for (id, tally) in report.released {
             if let Some(place) = board.place(&id) {
                 board.count(place, tally);
+                // Some wait no longer; how many is known at the next look.
+                board.set_waiting(place, 0);
                 board.emit(&SyncEvent::Released { stream: id });
                 board.wake.notify_one();
             }

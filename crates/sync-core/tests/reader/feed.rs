@@ -81,11 +81,11 @@ fn reading_pauses_above_the_high_water_mark_and_resumes_at_half() {
 fn trouble_of_the_service_is_waited_out_and_shown() {
     let (mut machine, _) = loaded(config(true), None, PassNote::default());
     let actions = machine.step(IDLE, I::ReadFailed(trouble(EndpointErrorKind::Unavailable, None)));
-    assert_eq!(show(&actions), ["retrying 2000ms", "trouble down", "wait 2000ms"]);
+    assert_eq!(show(&actions), ["retrying 2000ms", "trouble down", "back off 2000ms"]);
     assert_eq!(show(&machine.step(IDLE, I::Woken)), ["read start 10"]);
     let wish = Some(Duration::from_secs(7));
     let actions = machine.step(IDLE, I::ReadFailed(trouble(EndpointErrorKind::Unavailable, wish)));
-    assert_eq!(show(&actions), ["retrying 7000ms", "trouble down", "wait 7000ms"], "never earlier than asked for");
+    assert_eq!(show(&actions), ["retrying 7000ms", "trouble down", "back off 7000ms"], "never earlier than asked for");
     assert_eq!(show(&machine.step(IDLE, I::Woken)), ["read start 10"]);
     let actions = machine.step(IDLE, page(1, "d0", Phase::Snapshot, false));
     assert_eq!(show(&actions), ["trouble none", "append 1 to d0 v0 g1 Incremental seen None"]);
@@ -104,7 +104,7 @@ fn a_page_that_leads_to_itself_is_trouble() {
     let (mut machine, _) =
         loaded(config(true), Some(checkpoint(1, 1, Phase::Snapshot, Some("p1"))), PassNote::default());
     let actions = machine.step(IDLE, page(3, "p1", Phase::Snapshot, true));
-    assert_eq!(show(&actions), ["retrying 2000ms", "trouble position-stuck", "wait 2000ms"]);
+    assert_eq!(show(&actions), ["retrying 2000ms", "trouble position-stuck", "back off 2000ms"]);
 }
 
 #[test]
@@ -130,7 +130,7 @@ fn what_another_plan_made_is_asked_for_again_before_anything_is_read() {
     let keys = |names: &[&str]| I::Outdated(names.iter().map(|name| Key::text(*name)).collect());
     assert_eq!(show(&machine.step(IDLE, keys(&["a", "b"]))), ["refetch 2"]);
     let failed = machine.step(IDLE, I::FetchFailed(trouble(EndpointErrorKind::Unavailable, None)));
-    assert_eq!(show(&failed), ["retrying 2000ms", "trouble down", "wait 2000ms"]);
+    assert_eq!(show(&failed), ["retrying 2000ms", "trouble down", "back off 2000ms"]);
     assert_eq!(show(&machine.step(IDLE, I::Woken)), ["refetch 2"]);
     let fetched = machine.step(IDLE, I::Fetched(drafts(2)));
     assert_eq!(show(&fetched), ["trouble none", "append 2 to d1 v5 g1 Incremental seen None refresh"]);
@@ -161,7 +161,7 @@ fn a_new_store_only_notes_its_plan_and_an_expired_one_reads_a_page_first() {
 fn a_source_that_always_expires_is_asked_with_waits_in_between() {
     let (mut machine, _) = loaded(config(true), None, PassNote::default());
     let actions = machine.step(IDLE, I::ReadFailed(trouble(EndpointErrorKind::Expired, None)));
-    assert_eq!(show(&actions), ["retrying 2000ms", "trouble down", "wait 2000ms"], "no position was given");
+    assert_eq!(show(&actions), ["retrying 2000ms", "trouble down", "back off 2000ms"], "no position was given");
 }
 
 #[test]

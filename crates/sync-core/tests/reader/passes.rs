@@ -41,7 +41,7 @@ fn an_expired_position_leads_to_a_snapshot_and_vanished_records_are_confirmed() 
     assert_eq!(show(&machine.step(IDLE, keys(&[]))), ["unseen 2 false 2"]);
     assert_eq!(show(&machine.step(IDLE, keys(&["a", "b"]))), ["fetch 2"]);
     let actions = machine.step(IDLE, I::FetchFailed(trouble(EndpointErrorKind::Unavailable, None)));
-    assert_eq!(show(&actions), ["retrying 2000ms", "trouble down", "wait 2000ms"]);
+    assert_eq!(show(&actions), ["retrying 2000ms", "trouble down", "back off 2000ms"]);
     assert_eq!(show(&machine.step(IDLE, I::Woken)), ["fetch 2"], "an error is never evidence of absence");
     let actions = machine.step(IDLE, I::Fetched(drafts(2)));
     assert_eq!(show(&actions), ["trouble none", "append 2 to d9 v6 g2 Incremental seen Some(2)"]);
@@ -235,7 +235,7 @@ fn a_scan_in_trouble_waits_and_one_that_expired_begins_anew() {
     let mut machine = loaded_in_two_pages();
     machine.step(IDLE, I::Noted);
     let down = I::ScanFailed(trouble(EndpointErrorKind::Unavailable, None));
-    assert_eq!(show(&machine.step(IDLE, down)), ["retrying 2000ms", "trouble down", "wait 2000ms"]);
+    assert_eq!(show(&machine.step(IDLE, down)), ["retrying 2000ms", "trouble down", "back off 2000ms"]);
     assert_eq!(show(&machine.step(IDLE, I::Woken)), ["scan start 10 versions"]);
     let actions = show(&machine.step(IDLE, scanned(&[], Some("s1"))));
     assert_eq!(actions, ["trouble none", "note last 2 done None due - running closing 2 at s1"]);
@@ -243,12 +243,12 @@ fn a_scan_in_trouble_waits_and_one_that_expired_begins_anew() {
     let expired = || I::ScanFailed(trouble(EndpointErrorKind::Expired, None));
     assert_eq!(show(&machine.step(IDLE, expired())), ["scan start 10 versions"]);
     let actions = show(&machine.step(IDLE, expired()));
-    assert_eq!(actions, ["retrying 2000ms", "trouble down", "wait 2000ms"], "the table itself is not served: trouble");
+    assert_eq!(actions, ["retrying 2000ms", "trouble down", "back off 2000ms"], "the table itself is not served: trouble");
     machine.step(IDLE, I::Woken);
     machine.step(IDLE, scanned(&[], Some("s1")));
     machine.step(IDLE, I::Noted);
     let actions = show(&machine.step(IDLE, scanned(&[("a", 1)], Some("s1"))));
-    assert_eq!(actions, ["retrying 2000ms", "trouble scan-stuck", "wait 2000ms"]);
+    assert_eq!(actions, ["retrying 2000ms", "trouble scan-stuck", "back off 2000ms"]);
 }
 
 #[test]

@@ -12,7 +12,8 @@ use sync_core::{DeleteBrake, EndpointErrorKind, PlanVersion, Position, StatusRea
 use timing::Backoff;
 
 pub(crate) const PLAN: PlanVersion = PlanVersion(7);
-pub(crate) const IDLE: Context = Context { backlog: 0, unit: 0.5, now: Duration::ZERO, now_ms: 0, orders: false };
+pub(crate) const IDLE: Context =
+    Context { backlog: 0, waiting: 0, unit: 0.5, now: Duration::ZERO, now_ms: 0, orders: false };
 
 pub(crate) fn config(until_idle: bool) -> ReaderConfig {
     ReaderConfig {
@@ -99,6 +100,7 @@ pub(crate) fn show(actions: &[A]) -> Vec<String> {
             A::Outdated { after, limit } => format!("outdated {} {limit}", after.is_some()),
             A::UnsettledBefore(generation) => format!("unsettled before {generation}"),
             A::Wait(delay) => format!("wait {}ms", delay.as_millis()),
+            A::BackOff(delay) => format!("back off {}ms", delay.as_millis()),
             A::WaitBacklog(depth, _) => format!("drain {depth}"),
             A::Emit(SyncEvent::SnapshotComplete { .. }) => "complete".into(),
             A::Emit(SyncEvent::Resnapshot { generation, .. }) => format!("resnapshot {generation}"),
@@ -110,7 +112,7 @@ pub(crate) fn show(actions: &[A]) -> Vec<String> {
             A::Emit(SyncEvent::PositionAge { state, .. }) => state.as_str().into(),
             A::Emit(_) => "event".into(),
             A::Trouble(reason) => format!("trouble {}", reason.as_ref().map_or("none", |reason| &reason.code)),
-            A::Brake(reason) => format!("held {}", reason.code),
+            A::Brake(reason) => format!("held {}", reason.as_ref().map_or("no more", |reason| &reason.code)),
             A::Finish => "finish".into(),
             A::Fail(reason) => format!("fail {}", reason.code),
         })

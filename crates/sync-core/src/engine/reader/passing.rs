@@ -9,7 +9,7 @@ use record::Key;
 
 use super::pass::{RunningPass, ScanStep, scan_stuck};
 use super::vanished::Vanished;
-use super::{Absent, Context, OrderKind, ReaderAction, ReaderInput, ReaderMachine, ScannedPage, Storing};
+use super::{Absent, Context, Order, OrderKind, ReaderAction, ReaderInput, ReaderMachine, ScannedPage, Storing};
 use crate::EndpointErrorKind;
 use crate::engine::policy::Trouble;
 use crate::traits::{Class, LetterFilter, PassKind, SyncEvent};
@@ -26,6 +26,13 @@ pub(super) struct Requeue {
     newest: Option<u64>,
 }
 
+impl Requeue {
+    /// It is carried out from the beginning once more; a record that was queued by it is found equal.
+    pub(super) fn into_order(self) -> Order {
+        Order { id: self.id, what: OrderKind::Requeue(self.filter) }
+    }
+}
+
 impl ReaderMachine {
     /// The number with which records are marked as met at present.
     pub(super) fn pass_number(&self) -> Option<u64> {
@@ -38,7 +45,7 @@ impl ReaderMachine {
 
     /// Whether a pass is to go on before a run may end.
     pub(super) fn pass_open(&self) -> bool {
-        !self.braked && (self.note.running.is_some() || self.note.due.is_some())
+        !self.braked && !self.parked && (self.note.running.is_some() || self.note.due.is_some())
     }
 
     /// After a snapshot that was not read in one piece, a closing sweep is due. It is noted at the first page, because
@@ -128,7 +135,7 @@ impl ReaderMachine {
     pub(super) fn scan_step(&mut self, now: Context, out: &mut Vec<ReaderAction>) -> bool {
         let Some(running) = self.note.running.as_ref() else { return false };
         let step = self.scan.get_or_insert_with(|| ScanStep::Ask { depth: running.depth() });
-        if running.kind == PassKind::Replay && !step.under_way() && now.backlog > self.config.high_water / 2 {
+        if running.kind == PassKind::Replay && !step.under_way() && now.pressing() > self.config.high_water / 2 {
             // Changes go before what is written again, and have to find room.
             return false;
         }
@@ -223,7 +230,7 @@ impl ReaderMachine {
                     self.note.due = Some(PassKind::Replay);
                     self.note.running = None;
                     self.scan = None;
-                    self.braked = false;
+                    self.release_brake(out);
                     self.finishing = Some(order.id);
                     self.busy = true;
                     out.push(ReaderAction::NotePass(self.note.clone()));

@@ -49,6 +49,9 @@ pub struct ReaderConfig {
 pub struct Context {
     /// Unsettled entries of the stream.
     pub backlog: u64,
+    /// Those of them that wait for a parent, as far as that is known. Reading does not pause for them: what they wait for may
+    /// be what is to be read.
+    pub waiting: u64,
     /// A random number in `[0, 1)`.
     pub unit: f64,
     /// The monotonic clock.
@@ -57,6 +60,13 @@ pub struct Context {
     pub now_ms: i64,
     /// An operator asked for something.
     pub orders: bool,
+}
+
+impl Context {
+    /// Unsettled entries that can be written.
+    pub(super) fn pressing(&self) -> u64 {
+        self.backlog.saturating_sub(self.waiting)
+    }
 }
 
 /// A page that was read and decided.
@@ -279,7 +289,9 @@ pub enum ReaderAction {
     },
     /// Wait, but no longer than until an operator asks for something.
     Wait(Duration),
-    /// Wait until the stream has at most so many unsettled entries, but no longer than the given time.
+    /// Wait in full, whatever an operator asks for: the source has trouble, or wants to be left alone.
+    BackOff(Duration),
+    /// Wait until the stream has at most so many unsettled entries that wait for no parent, but no longer than the given time.
     WaitBacklog(u64, Option<Duration>),
     /// Tell the observer.
     Emit(SyncEvent),
@@ -287,8 +299,8 @@ pub enum ReaderAction {
     Trouble(Option<StatusReason>),
     /// Show how near the position is to be served no more; `None` when it is far.
     Guard(Option<StatusReason>),
-    /// Show that more records vanished than may be deleted.
-    Brake(StatusReason),
+    /// Show that more records vanished than may be deleted; `None` when the whole table is looked at anew.
+    Brake(Option<StatusReason>),
     /// Nothing more to read.
     Finish,
     /// The workflow cannot go on.

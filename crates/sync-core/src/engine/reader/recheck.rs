@@ -91,7 +91,8 @@ impl ReaderMachine {
                     candidates,
                     allowed,
                 }));
-                out.push(ReaderAction::Brake(vanished::brake_reason(&self.config.stream, candidates, allowed)));
+                let reason = vanished::brake_reason(&self.config.stream, candidates, allowed);
+                out.push(ReaderAction::Brake(Some(reason)));
                 // Nothing is to be waited for: the run goes on at once.
                 out.push(ReaderAction::Wait(Duration::ZERO));
             }
