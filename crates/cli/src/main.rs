@@ -44,13 +44,13 @@ enum Command {
     Run(commands::run::Run),
     /// Shows workflows, status, backlog and the last error; works beside a running process.
     Status(ConfigArgument),
-    /// Reads a whole table again (not available yet).
-    Replay(Later),
+    /// Has all records of a table written again: with the next start of the workflow, or at once.
+    Replay(commands::replay::Replay),
     /// Shows what would be written for one record (not available yet).
     Preview(Later),
     /// Shows the life of one record (not available yet).
     Explain(Later),
-    /// Lists records that could not be written.
+    /// Lists records that could not be written, has them tried again, or has them forgotten.
     #[command(subcommand)]
     DeadLetters(commands::dead_letters::DeadLetters),
 }
@@ -75,9 +75,6 @@ struct Later {
     /// The record's id.
     #[arg(id = "id", long = "id", value_name = "ID")]
     _id: Option<String>,
-    /// At once, instead of at the next start.
-    #[arg(id = "now", long = "now")]
-    _now: bool,
 }
 
 /// Reads the arguments; a mistake in them ends with a summary too, where one was asked for.
@@ -122,7 +119,7 @@ fn main() -> ExitCode {
             Command::Preflight(at) => commands::preflight::run(&at.config, format).await,
             Command::Run(run) => commands::run::run(run, format).await,
             Command::Status(at) => commands::status::run(&at.config, format).await,
-            Command::Replay(_) => Exit::not_available("replay"),
+            Command::Replay(replay) => commands::replay::run(replay, format).await,
             Command::Preview(_) => Exit::not_available("preview"),
             Command::Explain(_) => Exit::not_available("explain"),
             Command::DeadLetters(command) => commands::dead_letters::run(command, format).await,

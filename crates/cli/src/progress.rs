@@ -148,6 +148,21 @@ impl Observer for Progress {
                 "{}: {candidates} records are missing at the source, more than sync.delete_brake allows ({allowed}); none was deleted",
                 name(stream)
             )),
+            SyncEvent::PassComplete { stream, kind, scanned, reread, missing } => match self.format {
+                Format::Json => output::json(&serde_json::json!({
+                    "event": "pass", "stream": stream.as_str(), "kind": kind, "scanned": scanned, "reread": reread,
+                    "missing": missing,
+                })),
+                Format::Text => self.say(&format!(
+                    "{}: {} pass over the whole table done: {scanned} rows met, {reread} read again, {missing} missing",
+                    name(stream),
+                    kind.as_str()
+                )),
+            },
+            SyncEvent::RequestDone { id } => self.note(&format!("request {id} is carried out")),
+            SyncEvent::RequestRefused { id, code } => {
+                self.note(&format!("request {id} cannot be carried out ({code}) and is forgotten"));
+            }
             _ => {}
         }
     }

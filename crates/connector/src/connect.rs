@@ -27,6 +27,10 @@ pub(crate) struct Services {
     pub(crate) campaign_wire: Arc<Wire>,
     pub(crate) tables: Vec<MappedTable>,
     pub(crate) checks: Vec<String>,
+    /// How long Dynamics 365 serves a read position, where it tells.
+    pub(crate) retention: Option<Duration>,
+    /// What is allowed, and worth a look.
+    pub(crate) warnings: Vec<String>,
 }
 
 /// What is read before any service is asked.
@@ -86,6 +90,13 @@ pub(crate) async fn services(config: &Config, prepared: Prepared, clock: &Shared
             ]));
         }
     }
+    let (retention, warning) = retention(&dataverse).await;
+    match retention {
+        Some(retention) => {
+            checks.push(format!("Dynamics 365 serves changes for {} days", retention.as_secs() / (24 * 3600)));
+        }
+        None => checks.extend(warning.clone()),
+    }
     let mut tables = Vec::new();
     let mut problems = Vec::new();
     for (index, (spec, rank)) in config.tables.iter().zip(ingress::ranks(&config.tables)).enumerate() {
@@ -100,7 +111,22 @@ pub(crate) async fn services(config: &Config, prepared: Prepared, clock: &Shared
     if !problems.is_empty() {
         return Err(Error::new(ErrorKind::Refused, problems));
     }
-    Ok(Services { dataverse, campaign, dataverse_wire, campaign_wire, tables, checks })
+    let warnings = warning.into_iter().collect();
+    Ok(Services { dataverse, campaign, dataverse_wire, campaign_wire, tables, checks, retention, warnings })
+}
+
+/// How long Dynamics 365 serves a read position; a warning where that cannot be known.
+async fn retention(dataverse: &D365Client) -> (Option<Duration>, Option<String>) {
+    let why = match dataverse.change_tracking_days().await {
+        Ok(Some(days)) if days > 0 => return (Some(Duration::from_secs(u64::from(days) * 24 * 3600)), None),
+        Ok(_) => "the organisation does not tell".to_owned(),
+        Err(error) => error.to_string(),
+    };
+    let warning = format!(
+        "how long Dynamics 365 serves changes is not known ({why}), so that nothing warns before a read position grows too old; \
+         give the application user read access to the table organization"
+    );
+    (None, Some(warning))
 }
 
 /// The problems of both sides as one error; a refusal weighs more than a service that is away.

@@ -13,6 +13,7 @@ use timing::{SharedClock, SystemClock};
 use tokio_util::sync::CancellationToken;
 
 use crate::adapters::engine_calls::EngineCalls;
+use crate::adapters::kept;
 use crate::config::Config;
 use crate::connect::{self, Services};
 use crate::control::store_error;
@@ -89,12 +90,13 @@ impl ConnectorBuilder {
         let prepared = connect::prepare(&config)?;
         // A store that is there is opened before anybody is asked; a new one is made only once all else is in order.
         let existing = if config.store.sqlite.exists() { Some(open_store(&config)?) } else { None };
-        let Services { dataverse, campaign, dataverse_wire, campaign_wire, tables, .. } =
-            connect::services(&config, prepared, &clock).await?;
+        let services = connect::services(&config, prepared, &clock).await?;
+        let Services { dataverse, campaign, dataverse_wire, campaign_wire, tables, retention, .. } = services;
         let store = match existing {
             Some(store) => store,
             None => open_store(&config)?,
         };
+        kept::keep_retention(&store, retention).await.map_err(|error| store_error(&config, error))?;
         let allowance = match config.campaign.engine_calls_per_day {
             None => None,
             Some(limit) => {
@@ -108,13 +110,14 @@ impl ConnectorBuilder {
         let duplicate_risk = duplicate_risk(&config);
         let streams = tables
             .into_iter()
-            .map(|table| table.stream(&config, &dataverse, &campaign, allowance.clone()))
+            .map(|table| table.stream(&config, &dataverse, retention, &campaign, allowance.clone()))
             .collect::<Result<Vec<_>, _>>()
             .map_err(|error| {
                 Error::one(ErrorKind::Refused, Problem::new("table", format!("{error}."), error.remedy().to_owned()))
             })?;
         let set_up = Traffic { dataverse: dataverse.stats().sent, campaign: campaign.stats().sent };
         let mut warnings = vec![format!("payloads in {} are not encrypted", config.store.sqlite.display())];
+        warnings.extend(services.warnings);
         warnings.extend(duplicate_risk);
         warnings.extend(table_warnings);
         let workflow = workflow(&config, store, streams, observer, &clock)?;
@@ -175,6 +178,16 @@ fn open_store(config: &Config) -> Result<Arc<dyn Store>, Error> {
     Ok(store)
 }
 
+fn engine_options(config: &Config) -> EngineOptions {
+    let brake = config.sync.delete_brake;
+    EngineOptions {
+        brake: DeleteBrake { rows: brake.rows, share: brake.share },
+        audit_every: config.sync.sweep.every(),
+        dead_letter_retention: Some(config.sync.dead_letters_kept),
+        ..EngineOptions::default()
+    }
+}
+
 fn workflow(
     config: &Config,
     store: Arc<dyn Store>,
@@ -182,9 +195,7 @@ fn workflow(
     observer: Arc<dyn Observer>,
     clock: &SharedClock,
 ) -> Result<Workflow, Error> {
-    let brake = config.sync.delete_brake;
-    let options =
-        EngineOptions { brake: DeleteBrake { rows: brake.rows, share: brake.share }, ..EngineOptions::default() };
+    let options = engine_options(config);
     let mut workflow =
         Workflow::builder(ingress::NAME).store(store).clock(clock.clone()).observer(observer).options(options);
     for stream in streams {
@@ -284,6 +295,24 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "a test that cannot go on ends there")]
 
     use super::*;
+
+    /// Nobody waits a week in a test.
+    #[test]
+    fn the_engine_gets_its_settings() {
+        let with = |lines: &str| {
+            let text = crate::template::commented().replace("[sync]", &format!("[sync]\n{lines}"));
+            engine_options(&Config::parse(&text, std::path::Path::new(".")).unwrap())
+        };
+        let days = |days: u64| Some(Duration::from_secs(days * 24 * 3600));
+        let of = |lines: &str| (with(lines).audit_every, with(lines).dead_letter_retention);
+        assert_eq!(of(""), (days(7), days(30)));
+        assert_eq!(of("sweep = \"weekly\""), (days(7), days(30)));
+        assert_eq!(of("sweep = \"daily\"\ndead_letter_days = 3"), (days(1), days(3)));
+        assert_eq!(of("sweep = \"never\""), (None, days(30)));
+        assert_eq!(of("sweep = \"off\""), (None, days(30)));
+        let brake = with("delete_brake = { rows = 7, share = 0.25 }").brake;
+        assert_eq!((brake.rows, brake.share), (7, 0.25));
+    }
 
     /// The cache of a connection cannot be seen from outside.
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! A [`Config`] names both services, the store and the mappings; [`Connector::builder`] reads the secrets, asks both services
 //! for their schemas, compiles the mappings and opens the store; [`Connector::start`] runs. [`control`] looks at a store from
-//! outside, beside a running process.
+//! outside, beside a running process, and leaves requests of operators in it.
 //!
 //! The guide `docs/embedding.md` has programs that compile; `docs/configuration.md` explains every key.
 
@@ -20,7 +20,9 @@ mod trouble;
 mod wire;
 mod workflows;
 
-pub use config::{CampaignConfig, Config, DataverseConfig, DeleteBrake, SecretRef, StoreConfig, SyncConfig, TlsConfig};
+pub use config::{
+    CampaignConfig, Config, DataverseConfig, DeleteBrake, SecretRef, StoreConfig, Sweep, SyncConfig, TlsConfig,
+};
 pub use connector::{Connector, ConnectorBuilder, Running, Stopper};
 pub use error::{Error, ErrorKind, Problem};
 pub use mapping::TableSpec;

@@ -131,6 +131,8 @@ org_id = {org_id}
 sqlite = "sync.db"            # progress, backlog and dead letters; keep it on a local disk
 
 [sync]
+# sweep = "weekly"            # all records are looked through for what no change told of; or "daily", "never"
+# dead_letter_days = 30       # how long records that could not be written are kept
 # delete_brake = {{ rows = 50, share = 0.005 }}    # more deletions than this after a full read are held back
 # guardrails = "none"         # or "adobe": the documented service limits become refusals
 

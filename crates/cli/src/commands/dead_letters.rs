@@ -1,7 +1,8 @@
 use std::path::PathBuf;
 
-use d365_campaign::{Config, control};
+use d365_campaign::{Config, Error, control};
 
+use super::replay;
 use crate::exit::Exit;
 use crate::{Format, output};
 
@@ -10,9 +11,9 @@ use crate::{Format, output};
 pub(crate) enum DeadLetters {
     /// Lists them, without their data.
     List(Selection),
-    /// Puts them back into the backlog (not available yet).
+    /// Has their records read again and queued.
     Requeue(Selection),
-    /// Removes them (not available yet).
+    /// Has them forgotten; their records stay as they are in Campaign.
     Drop(Selection),
 }
 
@@ -33,17 +34,32 @@ pub(crate) struct Selection {
     id: Vec<u64>,
 }
 
+impl Selection {
+    fn read(self) -> Result<(Config, control::DeadLetterFilter), Error> {
+        let config = Config::load(&self.config)?;
+        Ok((config, control::DeadLetterFilter { table: self.table, reason: self.reason, ids: self.id }))
+    }
+}
+
 pub(crate) async fn run(command: DeadLetters, format: Format) -> Exit {
-    let selection = match command {
-        DeadLetters::List(selection) => selection,
-        DeadLetters::Requeue(_) => return Exit::not_available("dead-letters requeue"),
-        DeadLetters::Drop(_) => return Exit::not_available("dead-letters drop"),
-    };
-    let config = match Config::load(&selection.config) {
-        Ok(config) => config,
+    match command {
+        DeadLetters::List(selection) => list(selection, format).await,
+        DeadLetters::Requeue(selection) => match selection.read() {
+            Ok((config, filter)) => replay::report(control::requeue(&config, &filter).await, format),
+            Err(error) => Exit::from_error(&error),
+        },
+        DeadLetters::Drop(selection) => match selection.read() {
+            Ok((config, filter)) => replay::report(control::drop_letters(&config, &filter).await, format),
+            Err(error) => Exit::from_error(&error),
+        },
+    }
+}
+
+async fn list(selection: Selection, format: Format) -> Exit {
+    let (config, filter) = match selection.read() {
+        Ok(read) => read,
         Err(error) => return Exit::from_error(&error),
     };
-    let filter = control::DeadLetterFilter { table: selection.table, reason: selection.reason, ids: selection.id };
     let letters = match control::dead_letters(&config, &filter).await {
         Ok(letters) => letters,
         Err(error) => return Exit::from_error(&error),

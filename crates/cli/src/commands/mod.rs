@@ -3,5 +3,6 @@
 pub(crate) mod dead_letters;
 pub(crate) mod init;
 pub(crate) mod preflight;
+pub(crate) mod replay;
 pub(crate) mod run;
 pub(crate) mod status;

@@ -1,6 +1,7 @@
 use std::path::Path;
 
-use d365_campaign::{Config, control};
+use d365_campaign::Config;
+use d365_campaign::control::{self, PendingRequestView, TableReport};
 
 use crate::exit::Exit;
 use crate::{Format, output};
@@ -23,21 +24,51 @@ pub(crate) async fn run(file: &Path, format: Format) -> Exit {
         if let Some(reason) = &workflow.last_error {
             output::line(&format!("  {} Remedy: {}", reason.message, reason.remedy));
         }
-        let rows: Vec<Vec<String>> = workflow
-            .tables
-            .iter()
-            .map(|table| {
-                vec![
-                    format!("  {} -> {}", table.table, table.resource),
-                    table.phase.to_string(),
-                    table.backlog.to_string(),
-                    table.oldest_age_seconds.map_or_else(|| "-".to_owned(), |age| format!("{age} s")),
-                    table.dead_letters.to_string(),
-                    table.totals.read.to_string(),
-                ]
-            })
-            .collect();
-        output::line(&output::table(&["  table", "phase", "backlog", "oldest", "dead letters", "read"], &rows));
+        for request in &workflow.requests {
+            output::line(&format!("  {}", waiting(request)));
+        }
+        let rows: Vec<Vec<String>> = workflow.tables.iter().map(row).collect();
+        output::line(&output::table(&HEADER, &rows));
+        for table in &workflow.tables {
+            if let Some(pass) = &table.pass {
+                let kind = serde_json::to_value(pass.kind).unwrap_or_default();
+                let stage = if pass.scanned { "looking for what is missing" } else { "reading the whole table" };
+                output::line(&format!(
+                    "  {}: {} pass under way, {stage}; {} rows met, {} read again",
+                    table.table,
+                    kind.as_str().unwrap_or_default(),
+                    pass.rows,
+                    pass.reread
+                ));
+            }
+        }
     }
     Exit::code(Exit::DONE)
+}
+
+const HEADER: [&str; 8] =
+    ["  table", "phase", "backlog", "oldest", "waiting for a parent", "dead letters", "position", "read"];
+
+fn row(table: &TableReport) -> Vec<String> {
+    let position = match (table.position_age_seconds, table.position_state) {
+        (None, _) => "-".to_owned(),
+        (Some(age), None) => format!("{age} s"),
+        (Some(age), Some(state)) => format!("{age} s, {state}"),
+    };
+    vec![
+        format!("  {} -> {}", table.table, table.resource),
+        table.phase.to_string(),
+        table.backlog.to_string(),
+        table.oldest_age_seconds.map_or_else(|| "-".to_owned(), |age| format!("{age} s")),
+        table.waiting.to_string(),
+        table.dead_letters.to_string(),
+        position,
+        table.totals.read.to_string(),
+    ]
+}
+
+fn waiting(request: &PendingRequestView) -> String {
+    let table = request.table.as_deref().unwrap_or("all tables");
+    let when = if request.at_next_start { "waits for the next start" } else { "waits to be carried out" };
+    format!("{table}: {} asked at {} {when} (request {})", request.request, request.asked_at, request.id)
 }

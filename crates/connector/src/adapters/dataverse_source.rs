@@ -1,6 +1,8 @@
 //! A Dataverse table, read by change tracking, as the engine's source.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use d365_client::odata::Name;
@@ -9,16 +11,18 @@ use futures::{StreamExt as _, TryStreamExt as _};
 use mapping::SourceColumn;
 use record::{Change, ChangeBody, Key};
 use serde::{Deserialize, Serialize};
-use sync_core::traits::{BatchLimit, ChangeBatch, Phase, Source, SourceCaps};
+use sync_core::traits::{BatchLimit, ChangeBatch, Phase, ScanDepth, ScanPage, Source, SourceCaps};
 use sync_core::{EndpointError, EndpointErrorKind, Position};
 use uuid::Uuid;
 
 use self::ahead::{Failure, Page, ReadAhead};
 use self::columns::Columns;
+use self::scan::Scans;
 use self::walk::Walk;
 
 mod ahead;
 mod columns;
+mod scan;
 mod walk;
 
 /// The row version: read beside the mapped columns, because later states of a row have larger ones.
@@ -34,10 +38,15 @@ pub(crate) struct DataverseSource {
     walk: Mutex<Walk>,
     reads_ahead: bool,
     ahead: tokio::sync::Mutex<Option<ReadAhead>>,
+    /// `None` for a table without row versions, which cannot be scanned.
+    scans: Option<Scans>,
+    retention: Option<Duration>,
 }
 
-/// Single records that are asked for at the same time; the client's own limit holds beside it.
+/// Requests for records by their ids that are under way at the same time; the client's own limit holds beside it.
 const FETCHED_AT_ONCE: usize = 8;
+/// Records asked for by one request: about 5 KiB of URL.
+const KEYS_PER_REQUEST: usize = 100;
 
 /// A position: where to go on, and whether that is still the first walk over the table.
 #[derive(Serialize, Deserialize)]
@@ -59,11 +68,13 @@ impl DataverseSource {
     ) -> Result<Self, Error> {
         let columns = Columns::new(def, columns);
         let mut select: Vec<String> = columns.properties().map(str::to_owned).collect();
-        if def.attribute(VERSION).is_some() && !select.iter().any(|property| property == VERSION) {
+        let versioned = def.attribute(VERSION).is_some();
+        if versioned && !select.iter().any(|property| property == VERSION) {
             select.push(VERSION.to_owned());
         }
         let tracker = client.changes(def.clone(), select.iter().map(String::as_str))?.page_size(page_size);
         let select = tracker.columns().to_vec();
+        let scans = versioned.then(|| Scans::new(client, def, &select, page_size)).transpose()?;
         let rows = client.entity_with::<DynamicEntity>(def.clone());
         Ok(Self {
             tracker,
@@ -73,7 +84,15 @@ impl DataverseSource {
             walk: Mutex::default(),
             reads_ahead: false,
             ahead: tokio::sync::Mutex::default(),
+            scans,
+            retention: None,
         })
+    }
+
+    /// The same, which knows for how long a delta link is served.
+    pub(crate) fn retaining(mut self, retention: Option<Duration>) -> Self {
+        self.retention = retention;
+        self
     }
 
     /// The same, which reads the next pages of a walk while the engine has one.
@@ -111,12 +130,9 @@ impl DataverseSource {
         }
     }
 
-    /// The present state of one record.
+    /// The present state of one record, asked for by its id: only such an answer tells that a record is gone.
     async fn fetch_one(&self, key: &Key) -> Result<Change, EndpointError> {
-        let id = match key {
-            Key::Guid(id) => *id,
-            Key::Text(text) => Uuid::parse_str(text).map_err(|_| unusable("no GUID"))?,
-        };
+        let id = id_of(key)?;
         match self.rows.retrieve(id, &self.select).await {
             Ok(row) if row.id() == Some(id) => self.columns.upsert(&row),
             Ok(_) => Err(of_another_record()),
@@ -127,9 +143,28 @@ impl DataverseSource {
         }
     }
 
-    /// The present states of several records, in their order.
-    async fn fetch_all(&self, keys: Vec<Key>) -> Result<Vec<Change>, EndpointError> {
-        let answers = futures::stream::iter(keys).map(async |key| self.fetch_one(&key).await);
+    /// The present states of several records, in their order: a list of those that are there, and each that it does not show
+    /// asked for by its id.
+    async fn fetch_all(&self, keys: &[Key]) -> Result<Vec<Change>, EndpointError> {
+        let mut listed = HashMap::new();
+        if keys.len() > 1 {
+            let ids = keys.iter().map(id_of).collect::<Result<Vec<_>, _>>()?;
+            let lists = futures::stream::iter(ids.chunks(KEYS_PER_REQUEST).map(<[Uuid]>::to_vec));
+            let mut lists = lists
+                .map(async |ids| self.rows.retrieve_many(&ids, &self.select).await.map_err(endpoint_error))
+                .buffer_unordered(FETCHED_AT_ONCE);
+            while let Some(rows) = lists.try_next().await? {
+                for row in rows {
+                    let change = self.columns.upsert(&row)?;
+                    listed.insert(change.key.clone(), change);
+                }
+            }
+        }
+        let answers = keys.iter().map(|key| (key.clone(), listed.remove(key))).collect::<Vec<_>>();
+        let answers = futures::stream::iter(answers).map(async |(key, listed)| match listed {
+            Some(change) => Ok(change),
+            None => self.fetch_one(&key).await,
+        });
         answers.buffered(FETCHED_AT_ONCE).try_collect().await
     }
 
@@ -139,7 +174,7 @@ impl DataverseSource {
         let doubted: Vec<usize> = self.walk().doubted(changes);
         let keys: Vec<Key> =
             doubted.iter().filter_map(|at| changes.get(*at)).map(|change| change.key.clone()).collect();
-        let answers: Vec<Change> = self.fetch_all(keys).await?;
+        let answers: Vec<Change> = self.fetch_all(&keys).await?;
         for (at, answer) in doubted.into_iter().zip(answers) {
             if let Some(change) = changes.get_mut(at) {
                 *change = answer;
@@ -152,7 +187,7 @@ impl DataverseSource {
 #[async_trait]
 impl Source for DataverseSource {
     fn capabilities(&self) -> SourceCaps {
-        SourceCaps { deletes: true, ..SourceCaps::default() }
+        SourceCaps { deletes: true, scan: self.scans.is_some(), retention: self.retention }
     }
 
     async fn read(&self, after: Option<&Position>, _limit: BatchLimit) -> Result<ChangeBatch, EndpointError> {
@@ -184,11 +219,39 @@ impl Source for DataverseSource {
         })
     }
 
+    async fn scan(
+        &self,
+        after: Option<&Position>,
+        limit: BatchLimit,
+        depth: ScanDepth,
+    ) -> Result<ScanPage, EndpointError> {
+        let Some(scans) = &self.scans else { return Err(unscannable()) };
+        // What was read ahead may be older than what is answered here.
+        *self.ahead.lock().await = None;
+        scans.page(&self.columns, after, limit, depth).await
+    }
+
     async fn fetch(&self, keys: &[Key]) -> Result<Vec<Change>, EndpointError> {
         // What was read ahead may be older than what is answered here.
         *self.ahead.lock().await = None;
-        self.fetch_all(keys.to_vec()).await
+        self.fetch_all(keys).await
     }
+}
+
+fn id_of(key: &Key) -> Result<Uuid, EndpointError> {
+    match key {
+        Key::Guid(id) => Ok(*id),
+        Key::Text(text) => Uuid::parse_str(text).map_err(|_| unusable("no GUID")),
+    }
+}
+
+fn unscannable() -> EndpointError {
+    EndpointError::new(
+        EndpointErrorKind::Refused,
+        "table-without-versions",
+        "This table has no row versions, so that a scan could not tell what is news.",
+        "Nothing is to be done: its changes are read all the same.",
+    )
 }
 
 fn of_another_record() -> EndpointError {

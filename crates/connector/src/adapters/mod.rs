@@ -6,6 +6,7 @@ pub(crate) mod campaign_schema;
 pub(crate) mod dataverse_schema;
 pub(crate) mod dataverse_source;
 pub(crate) mod engine_calls;
+pub(crate) mod kept;
 pub(crate) mod plan_transform;
 
 /// A stable code: the side, then the kind's name in kebab case.

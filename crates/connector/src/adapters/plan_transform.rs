@@ -17,11 +17,9 @@ impl PlanTransform {
     pub(crate) fn new(plan: Arc<Plan>) -> Self {
         Self { plan }
     }
-}
 
-impl Transform for PlanTransform {
-    fn decide(&self, change: &Change) -> Result<Decision, Rejection> {
-        match self.plan.decide(change, Mode::Live) {
+    fn decided(&self, change: &Change, mode: Mode) -> Result<Decision, Rejection> {
+        match self.plan.decide(change, mode) {
             Ok(mapping::Decision::Write(write)) => Ok(Decision::Upsert {
                 insert: Payload(write.insert.into()),
                 update: match write.update {
@@ -35,6 +33,16 @@ impl Transform for PlanTransform {
             Ok(mapping::Decision::Delete { apply: false }) => Ok(Decision::Ignore),
             Err(rejected) => Err(rejection(&rejected)),
         }
+    }
+}
+
+impl Transform for PlanTransform {
+    fn decide(&self, change: &Change) -> Result<Decision, Rejection> {
+        self.decided(change, Mode::Live)
+    }
+
+    fn decide_replay(&self, change: &Change) -> Result<Decision, Rejection> {
+        self.decided(change, Mode::Replay)
     }
 
     fn version(&self) -> PlanVersion {

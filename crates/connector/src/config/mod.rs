@@ -111,8 +111,37 @@ pub struct StoreConfig {
 pub struct SyncConfig {
     /// How many records may be deleted at once after a full read found them missing.
     pub delete_brake: DeleteBrake,
+    /// How often all records of a table are looked through beside its changes.
+    pub sweep: Sweep,
+    /// How long dead letters are kept.
+    pub dead_letters_kept: Duration,
     /// Whether Adobe's documented service limits are refusals.
     pub adobe_guardrails: bool,
+}
+
+/// How often all records of a table are looked through for what its changes did not tell. A first load of more than one page is
+/// followed by such a look in any case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Sweep {
+    /// Every seven days.
+    #[default]
+    Weekly,
+    /// Every day.
+    Daily,
+    /// Not on a timer.
+    Never,
+}
+
+impl Sweep {
+    /// The time from the end of one to the beginning of the next.
+    pub(crate) fn every(self) -> Option<Duration> {
+        const DAY: Duration = Duration::from_secs(24 * 3600);
+        match self {
+            Self::Weekly => Some(DAY * 7),
+            Self::Daily => Some(DAY),
+            Self::Never => None,
+        }
+    }
 }
 
 /// The larger of the two is allowed.
@@ -126,7 +155,12 @@ pub struct DeleteBrake {
 
 impl Default for SyncConfig {
     fn default() -> Self {
-        Self { delete_brake: DeleteBrake { rows: 50, share: 0.005 }, adobe_guardrails: false }
+        Self {
+            delete_brake: DeleteBrake { rows: 50, share: 0.005 },
+            sweep: Sweep::default(),
+            dead_letters_kept: Duration::from_secs(30 * 24 * 3600),
+            adobe_guardrails: false,
+        }
     }
 }
 

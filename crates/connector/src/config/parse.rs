@@ -8,7 +8,8 @@ use url::Url;
 use super::reader::{Document, Reference, Section, report_unknown};
 use super::url_check::service_url;
 use super::{
-    CampaignConfig, Config, DataverseConfig, DeleteBrake, SecretRef, StoreConfig, SyncConfig, TlsConfig, later, tables,
+    CampaignConfig, Config, DataverseConfig, DeleteBrake, SecretRef, StoreConfig, Sweep, SyncConfig, TlsConfig, later,
+    tables,
 };
 use crate::error::Problem;
 
@@ -199,18 +200,11 @@ fn store<'t>(document: &mut Document<'t>, root: &DeTable<'t>) -> Option<StoreCon
 fn sync<'t>(document: &mut Document<'t>, root: &DeTable<'t>) -> SyncConfig {
     let mut config = SyncConfig::default();
     let Some(mut section) = Section::of(document, root, "sync") else { return config };
-    if let Some(value) = section.value("sweep") {
-        let offset = value.span().start;
-        match section.text(document, "sweep").as_deref() {
-            Some("off") | None => {}
-            Some(_) => document.problem(
-                "sync.sweep",
-                offset,
-                format!("A sweep on a timer is {LATER}."),
-                "Write sweep = \"off\" or remove the key.",
-            ),
-        }
-    }
+    // "off" is what it was called first.
+    let sweeps = [("weekly", Sweep::Weekly), ("daily", Sweep::Daily), ("never", Sweep::Never), ("off", Sweep::Never)];
+    config.sweep = section.word(document, "sweep", &sweeps).unwrap_or_default();
+    let days = section.integer(document, "dead_letter_days", 1..=36_500);
+    config.dead_letters_kept = days.map_or(config.dead_letters_kept, |days| Duration::from_secs(days * 24 * 3600));
     if let Some(value) = section.value("delete_brake") {
         #[derive(serde::Deserialize)]
         #[serde(deny_unknown_fields)]

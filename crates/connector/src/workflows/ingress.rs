@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use campaign_client::{Addressing, CampaignClient, RecordApi, ResourceMeta};
 use d365_client::{D365Client, EntityDef};
@@ -154,12 +155,14 @@ impl MappedTable {
         self,
         config: &Config,
         dataverse: &D365Client,
+        retention: Option<Duration>,
         campaign: &CampaignClient,
         allowance: Option<Arc<EngineCalls>>,
     ) -> Result<StreamParts, d365_client::Error> {
         let source =
             DataverseSource::new(dataverse, &self.def, self.plan.source_columns(), config.dataverse.page_size)?
-                .reading_ahead();
+                .reading_ahead()
+                .retaining(retention);
         let (records, proof) = (self.records(campaign), self.proof(campaign));
         let destination = CampaignDestination::new(records, proof, config.campaign.in_flight, config.campaign.settle)
             .within(allowance);

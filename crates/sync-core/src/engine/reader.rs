@@ -481,7 +481,7 @@ impl ReaderMachine {
     fn guard(&mut self, now: Context, out: &mut Vec<ReaderAction>) {
         let (Some(retention), Some(answered_ms)) = (self.config.retention, self.answered_ms) else { return };
         let age = Duration::from_millis(u64::try_from(now.now_ms.saturating_sub(answered_ms)).unwrap_or(0));
-        let state = guardian::state(age, retention);
+        let state = PositionState::of(age, retention);
         if state != self.position_state {
             self.position_state = state;
             let stream = self.config.stream.clone();

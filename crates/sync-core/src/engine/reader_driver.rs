@@ -8,7 +8,9 @@ use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use record::{Change, ChangeBody, Key};
 
-use super::reader::{Absent, Context, ReadPage, ReaderAction, ReaderConfig, ReaderInput, ReaderMachine, ScannedPage};
+use super::reader::{
+    Absent, Context, PassNote, ReadPage, ReaderAction, ReaderConfig, ReaderInput, ReaderMachine, ScannedPage,
+};
 use super::{Holder, Run, RunMode, store_reason};
 use crate::traits::{
     Advance, BatchLimit, ChangeBatch, Checkpoint, Class, DeadLetterQuery, Decision, Draft, DraftBody, LetterFilter,
@@ -98,11 +100,6 @@ pub(crate) async fn read_stream(run: Arc<Run>, index: usize) -> Result<(), Statu
     }
 }
 
-/// The name under which passes over the whole table are remembered.
-fn pass_name(stream: &StreamConfig) -> String {
-    format!("pass/{}", stream.id)
-}
-
 /// The name under which the plan is remembered that made the whole backlog.
 fn plan_name(stream: &StreamConfig) -> String {
     format!("plan/{}", stream.id)
@@ -119,7 +116,7 @@ fn perform(
         match action {
             ReaderAction::Load => {
                 let checkpoint = store.load(&stream.id).await?;
-                let note = store.get(&pass_name(&stream)).await?;
+                let note = store.get(&PassNote::name(&stream.id)).await?;
                 let note = note.and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default();
                 let plan = store.get(&plan_name(&stream)).await?;
                 let plan = plan.and_then(|text| String::from_utf8(text).ok()?.parse().ok()).map(PlanVersion);
@@ -133,7 +130,7 @@ fn perform(
             }
             ReaderAction::NotePass(note) => {
                 let text = serde_json::to_vec(&note).unwrap_or_default();
-                store.put(&run.lease, &pass_name(&stream), &text).await?;
+                store.put(&run.lease, &PassNote::name(&stream.id), &text).await?;
                 Ok(ReaderInput::Noted)
             }
             ReaderAction::Scan { after, rows, depth, replay } => {

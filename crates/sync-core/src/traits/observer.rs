@@ -1,4 +1,5 @@
 use std::fmt::Debug;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -54,6 +55,19 @@ pub enum PositionState {
 }
 
 impl PositionState {
+    /// The state of a position of that age.
+    pub fn of(age: Duration, retention: Duration) -> Self {
+        if age >= retention {
+            Self::Expired
+        } else if age >= retention / 4 * 3 {
+            Self::AtRisk
+        } else if age >= retention / 2 {
+            Self::Aging
+        } else {
+            Self::Fresh
+        }
+    }
+
     /// The name in telemetry.
     pub const fn as_str(self) -> &'static str {
         match self {

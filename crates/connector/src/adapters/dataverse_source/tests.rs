@@ -2,12 +2,13 @@ use d365_client::D365Config;
 use http_kit::testing::ScriptedTransport;
 use http_kit::{SecretString, StaticToken};
 use record::{FieldName, Value, ValueKind};
+use sync_core::traits::Class;
 use timing::{FixedEntropy, ManualClock};
 
 use super::*;
 
 const BASE: &str = "https://acme.crm4.dynamics.com/api/data/v9.2";
-const LIMIT: BatchLimit = BatchLimit { rows: 1000 };
+const LIMIT: BatchLimit = BatchLimit { rows: 1000, class: Class::Live };
 
 fn source() -> (DataverseSource, ScriptedTransport) {
     let script = ScriptedTransport::new();

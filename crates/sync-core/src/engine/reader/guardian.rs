@@ -5,19 +5,6 @@ use std::time::Duration;
 use crate::traits::PositionState;
 use crate::{StatusReason, StreamId};
 
-/// The state of a position of that age.
-pub(crate) fn state(age: Duration, retention: Duration) -> PositionState {
-    if age >= retention {
-        PositionState::Expired
-    } else if age >= retention / 4 * 3 {
-        PositionState::AtRisk
-    } else if age >= retention / 2 {
-        PositionState::Aging
-    } else {
-        PositionState::Fresh
-    }
-}
-
 /// What an operator is told, where something is to be done.
 pub(crate) fn reason(stream: &StreamId, state: PositionState, age: Duration) -> Option<StatusReason> {
     let hours = age.as_secs() / 3600;

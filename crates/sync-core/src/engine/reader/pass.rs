@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Absent, ReaderAction, ScannedPage};
 use crate::traits::{PassKind, ScanDepth};
-use crate::{Position, StatusReason};
+use crate::{Position, StatusReason, StreamId};
 
 /// What is remembered of a stream's passes. It is noted before a pass begins and after each of its pages, so that a run goes on
 /// where the last one ended.
@@ -38,6 +38,13 @@ pub struct RunningPass {
     pub rows: u64,
     /// Rows read again in full so far.
     pub reread: u64,
+}
+
+impl PassNote {
+    /// The name of the small value in the store that it is kept under.
+    pub fn name(stream: &StreamId) -> String {
+        format!("pass/{stream}")
+    }
 }
 
 impl RunningPass {

@@ -1,0 +1,44 @@
+//! Looks at a store from outside, beside a running process, and leaves requests of operators in it.
+
+mod letters;
+mod requests;
+mod status;
+
+use mapping::TableSpec;
+use sync_core::{StoreError, StoreErrorKind};
+use sync_store_sqlite::SqliteStore;
+
+pub use letters::{DeadLetterFilter, DeadLetterView, dead_letters};
+pub use requests::{CarriedOutBy, LeftRequest, PendingRequestView, drop_letters, replay, requeue};
+pub use status::{PassReport, StatusReport, TableReport, WorkflowReport, WorkflowStateText, status};
+
+use crate::config::Config;
+use crate::error::{Error, ErrorKind, Problem};
+
+/// The mapping of a table that an operator names.
+fn configured<'c>(config: &'c Config, table: &str) -> Result<&'c TableSpec, Error> {
+    config.tables.iter().find(|spec| spec.table == table).ok_or_else(|| {
+        let message = format!("The table {table} is not configured.");
+        Error::one(ErrorKind::Configuration, Problem::new("--table", message, "Name a configured table."))
+    })
+}
+
+fn open(config: &Config) -> Result<SqliteStore, Error> {
+    SqliteStore::open_read_only(&config.store.sqlite).map_err(|error| store_error(config, error))
+}
+
+/// A store's error as the connector's: what can be seen before anything starts is a matter of configuration.
+pub(crate) fn store_error(config: &Config, error: StoreError) -> Error {
+    let kind = match error.kind() {
+        StoreErrorKind::InUse | StoreErrorKind::TooNew | StoreErrorKind::Corrupt | StoreErrorKind::Unavailable => {
+            ErrorKind::Store
+        }
+        _ => ErrorKind::Refused,
+    };
+    let problem = Problem::new(
+        "store.sqlite",
+        format!("{} ({})", error, config.store.sqlite.display()),
+        error.remedy().to_owned(),
+    );
+    Error::one(kind, problem).with_source(error)
+}

@@ -1,0 +1,199 @@
+//! What a store says of its workflows.
+
+use std::time::Duration;
+
+use serde::Serialize;
+use sync_core::engine::reader::PassNote;
+use sync_core::traits::{Backlog, PassKind, Phase, PositionState, StateStore};
+use sync_core::{StatusReason, StoreError, StreamId, Tally, WorkflowState, WorkflowStatus};
+use sync_store_sqlite::SqliteStore;
+use timing::{Clock, SystemClock};
+
+use super::requests::{self, PendingRequestView};
+use super::{open, store_error};
+use crate::adapters::kept;
+use crate::config::Config;
+use crate::error::Error;
+use crate::reason;
+use crate::workflows::ingress;
+
+/// What `status` shows.
+#[derive(Debug, Clone, Serialize)]
+pub struct StatusReport {
+    /// One per workflow.
+    pub workflows: Vec<WorkflowReport>,
+}
+
+/// One workflow.
+#[derive(Debug, Clone, Serialize)]
+pub struct WorkflowReport {
+    /// `ingress`.
+    pub workflow: String,
+    /// The state last written by the process that runs it; `STOPPED` when none holds the store.
+    #[serde(rename = "status", serialize_with = "as_text")]
+    pub state: WorkflowStateText,
+    /// Records read and queued, not yet written.
+    pub backlog: u64,
+    /// Why it failed, or what last held it up.
+    pub last_error: Option<StatusReason>,
+    /// What operators asked for and nobody has carried out yet, oldest first: a replay that is armed, for example.
+    pub requests: Vec<PendingRequestView>,
+    /// One per table.
+    pub tables: Vec<TableReport>,
+}
+
+/// A workflow state as text.
+pub type WorkflowStateText = &'static str;
+
+fn as_text<S: serde::Serializer>(text: &WorkflowStateText, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(text)
+}
+
+/// One table.
+#[derive(Debug, Clone, Serialize)]
+pub struct TableReport {
+    /// The Dynamics 365 table.
+    pub table: String,
+    /// The Campaign resource.
+    pub resource: String,
+    /// `not started`, `initial load` or `live`.
+    pub phase: &'static str,
+    /// Records read and queued, not yet written.
+    pub backlog: u64,
+    /// How long the oldest of them has waited, in seconds.
+    pub oldest_age_seconds: Option<u64>,
+    /// Those of them that wait for a record they depend on.
+    pub waiting: u64,
+    /// Records that could not be written.
+    pub dead_letters: u64,
+    /// The pass over the whole table that is under way beside the changes.
+    pub pass: Option<PassReport>,
+    /// Why the next one is due, where one is.
+    pub pass_due: Option<PassKind>,
+    /// The age of the read position, in seconds.
+    pub position_age_seconds: Option<u64>,
+    /// That age against the time for which Dynamics 365 serves a position: `fresh`, `aging`, `at-risk` or `expired`; `None`
+    /// where that time is not known.
+    pub position_state: Option<&'static str>,
+    /// Everything that happened since the store was made.
+    pub totals: Tally,
+}
+
+/// A pass over a whole table.
+#[derive(Debug, Clone, Serialize)]
+pub struct PassReport {
+    /// Why it is made: `closing`, `audit` or `replay`.
+    pub kind: PassKind,
+    /// Rows met so far.
+    pub rows: u64,
+    /// Rows read again in full so far.
+    pub reread: u64,
+    /// Whether the table was read to its end; what is missing there is looked for then.
+    pub scanned: bool,
+}
+
+/// Reads the status of every configured workflow.
+///
+/// # Errors
+/// When the store exists and cannot be read. A store that does not exist yet is a workflow that never ran.
+pub async fn status(config: &Config) -> Result<StatusReport, Error> {
+    let now_ms = SystemClock::new().now().timestamp_millis();
+    let store = if config.store.sqlite.exists() { Some(open(config)?) } else { None };
+    let mut tables = Vec::new();
+    for spec in &config.tables {
+        let mut report = TableReport::not_started(&spec.table, &spec.resource);
+        if let Some(store) = &store {
+            let stream = ingress::stream_id(spec);
+            report.fill(store, &stream, now_ms).await.map_err(|error| store_error(config, error))?;
+        }
+        tables.push(report);
+    }
+    let requests = match &store {
+        Some(store) => requests::pending(store).await.map_err(|error| store_error(config, error))?,
+        None => Vec::new(),
+    };
+    let (state, last_error) = match &store {
+        Some(store) => last_status(store, config).await?,
+        None => ("STOPPED", None),
+    };
+    let backlog = tables.iter().map(|table| table.backlog).sum();
+    Ok(StatusReport {
+        workflows: vec![WorkflowReport {
+            workflow: ingress::NAME.to_owned(),
+            state,
+            backlog,
+            last_error,
+            requests,
+            tables,
+        }],
+    })
+}
+
+impl TableReport {
+    fn not_started(table: &str, resource: &str) -> Self {
+        Self {
+            table: table.to_owned(),
+            resource: resource.to_owned(),
+            phase: "not started",
+            backlog: 0,
+            oldest_age_seconds: None,
+            waiting: 0,
+            dead_letters: 0,
+            pass: None,
+            pass_due: None,
+            position_age_seconds: None,
+            position_state: None,
+            totals: Tally::default(),
+        }
+    }
+
+    async fn fill(&mut self, store: &SqliteStore, stream: &StreamId, now_ms: i64) -> Result<(), StoreError> {
+        if let Some(checkpoint) = store.load(stream).await? {
+            self.phase = match checkpoint.phase {
+                Phase::Snapshot => "initial load",
+                Phase::Incremental => "live",
+            };
+            self.totals = checkpoint.totals;
+            if checkpoint.position.is_some() {
+                let age = since(checkpoint.at_ms, now_ms);
+                self.position_age_seconds = Some(age.as_secs());
+                let retention = kept::retention(store).await?;
+                self.position_state = retention.map(|retention| PositionState::of(age, retention).as_str());
+            }
+        }
+        let stats = store.stats(stream).await?;
+        self.backlog = stats.depth();
+        self.waiting = stats.waiting;
+        self.dead_letters = stats.dead;
+        self.oldest_age_seconds = stats.oldest_ms.map(|oldest| since(oldest, now_ms).as_secs());
+        let note = store.get(&PassNote::name(stream)).await?;
+        let note: PassNote = note.and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default();
+        self.pass_due = note.due;
+        self.pass = note.running.map(|pass| PassReport {
+            kind: pass.kind,
+            rows: pass.rows,
+            reread: pass.reread,
+            scanned: pass.scanned,
+        });
+        Ok(())
+    }
+}
+
+fn since(then_ms: i64, now_ms: i64) -> Duration {
+    Duration::from_millis(u64::try_from(now_ms.saturating_sub(then_ms)).unwrap_or(0))
+}
+
+/// The state last written, corrected by whether anybody holds the store: a process that was killed cannot write STOPPED.
+async fn last_status(store: &SqliteStore, config: &Config) -> Result<(WorkflowStateText, Option<StatusReason>), Error> {
+    let written = store.get(&format!("status/{}", ingress::NAME)).await.map_err(|error| store_error(config, error))?;
+    let written = written.and_then(|bytes| serde_json::from_slice::<WorkflowStatus>(&bytes).ok());
+    let Some(WorkflowStatus { state, reason }) = written else { return Ok(("STOPPED", None)) };
+    let state = match state {
+        WorkflowState::Failed => "FAILED",
+        _ if !SqliteStore::is_locked(&config.store.sqlite) => "STOPPED",
+        WorkflowState::Running => "RUNNING",
+        WorkflowState::Starting => "STARTING",
+        WorkflowState::Stopped => "STOPPED",
+    };
+    Ok((state, reason.map(|reason| reason::in_words_of(config, reason))))
+}
