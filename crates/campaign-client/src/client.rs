@@ -7,8 +7,8 @@ use futures::Stream;
 use http::header::{CACHE_CONTROL, HeaderName};
 use http::{HeaderValue, StatusCode};
 use http_kit::{
-    Authenticator, Client, ClientCredentials, Lane, Request, Response, RetryPolicy, SameOriginUrl, Stats, TokenCache,
-    Transport,
+    Authenticator, Client, ClientCredentials, Lane, Priority, Request, Response, RetryPolicy, SameOriginUrl, Stats,
+    TokenCache, Transport,
 };
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
@@ -126,11 +126,9 @@ impl CampaignClientBuilder {
                 Arc::new(TokenCache::new(Arc::new(source), Arc::clone(&self.clock))) as Arc<dyn Authenticator>
             }
         };
-        let lane = match (&self.lane, config.requests_per_second) {
-            (Some(lane), _) => lane.clone(),
-            (None, Some(rate)) => Lane::with_pace("campaign", config.in_flight, rate, Arc::clone(&self.clock)),
-            (None, None) => Lane::new("campaign", config.in_flight, Arc::clone(&self.clock)),
-        };
+        let lane = self.lane.clone().unwrap_or_else(|| {
+            Lane::paced("campaign", &config.pace(), Arc::clone(&self.clock), Arc::clone(&self.entropy))
+        });
         let classifier = EngineClassifier::default();
         let http = set_up(Client::builder(origin))
             .lane(lane)
@@ -163,6 +161,13 @@ impl CampaignClient {
             authenticator: None,
             transport: None,
         }
+    }
+
+    /// The same client for requests of `priority`: a cheap clone that shares connections, access token and lane.
+    /// Without it they are live.
+    #[must_use]
+    pub fn at_priority(&self, priority: Priority) -> Self {
+        Self { http: self.http.at_priority(priority), classifier: self.classifier.clone() }
     }
 
     /// The records of `resource`, addressed by their custom key.

@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use http_kit::pace::Pace;
 use http_kit::{ErrorKind as HttpKind, Origin, SecretString, Url};
 
 use crate::error::{Error, ErrorKind};
@@ -28,7 +29,7 @@ pub struct CampaignConfig {
     pub org_id: Option<String>,
     /// The scopes; default [`DEFAULT_SCOPES`]. They are sent as one text with commas.
     pub scopes: Vec<String>,
-    /// Most requests at a time. Default 8.
+    /// Most requests at a time. Default 8. The client starts there, and has fewer while Campaign is in trouble.
     pub in_flight: usize,
     /// Most requests a second; default no fixed rate, as Adobe publishes none.
     pub requests_per_second: Option<f64>,
@@ -87,6 +88,12 @@ impl CampaignConfig {
             Origin::parse(self.ims_url.trim_end_matches('/')).map_err(|error| Error::of_setting("ims_url", error))?;
         let token_url = origin.join("ims/token/v3")?;
         Ok((origin, token_url))
+    }
+
+    pub(crate) fn pace(&self) -> Pace {
+        // Adobe neither publishes a limit nor advises a number, so the operator's is where it starts.
+        let pace = Pace::adaptive(self.in_flight).start(self.in_flight);
+        self.requests_per_second.map_or(pace, |rate| pace.per_second(rate))
     }
 
     pub(crate) fn check(&self) -> Result<(), Error> {

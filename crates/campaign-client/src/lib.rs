@@ -50,6 +50,7 @@ pub use config::{CampaignConfig, DEFAULT_IMS_URL, DEFAULT_SCOPES};
 pub use custom_resource::CustomRecord;
 pub use error::{Delivery, Error, ErrorKind};
 pub use filter::{DEFAULT_LINE_COUNT, Filter, ListQuery};
+pub use http_kit::Priority;
 pub use key::{MAX_KEY, RecordKey};
 pub use metadata::{EnumValue, FieldMeta, FieldType, ResourceMeta};
 pub use page::Page;

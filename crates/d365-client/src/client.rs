@@ -6,9 +6,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::header::{ACCEPT, IF_MATCH, IF_NONE_MATCH};
 use http::{HeaderName, HeaderValue, Method, StatusCode};
-use http_kit::retry::{Answer, Classify, RetryPolicy, StandardClassifier, Verdict};
+use http_kit::retry::{Advice, Answer, Classify, RetryPolicy, StandardClassifier, Verdict};
 use http_kit::{
-    Authenticator, Client, ClientCredentials, Lane, Limits, Request, Response, SameOriginUrl, TokenCache, Transport,
+    Authenticator, Client, ClientCredentials, Lane, Limits, Priority, Request, Response, SameOriginUrl, TokenCache,
+    Transport,
 };
 use timing::{SharedClock, SharedEntropy, SystemClock, SystemEntropy};
 use url::Url;
@@ -18,6 +19,7 @@ use crate::codes;
 use crate::config::{API_VERSION, D365Config};
 use crate::entity::{ETag, Entity, EntityApi};
 use crate::error::{Error, ErrorKind};
+use crate::limits::{ServiceLimits, limit_of_code};
 use crate::metadata::{EntityDef, Metadata};
 use crate::odata::{MAX_URL, Name, Prefer};
 
@@ -30,6 +32,7 @@ pub struct D365Client {
     parts: Arc<Parts>,
 }
 
+#[derive(Clone)]
 struct Parts {
     http: Client,
     page_size: u32,
@@ -125,8 +128,9 @@ impl D365ClientBuilder {
                 Arc::new(TokenCache::new(Arc::new(grant), Arc::clone(&self.clock))) as Arc<dyn Authenticator>
             }
         };
-        let lane =
-            self.lane.clone().unwrap_or_else(|| Lane::new("dataverse", self.config.in_flight, Arc::clone(&self.clock)));
+        let lane = self.lane.clone().unwrap_or_else(|| {
+            Lane::paced("dataverse", &self.config.pace(), Arc::clone(&self.clock), Arc::clone(&self.entropy))
+        });
         let version = HeaderValue::from_static("4.0");
         let mut builder = common(checked.organisation)
             .lane(lane)
@@ -169,6 +173,14 @@ impl D365Client {
             lane: None,
             retry: RetryPolicy::default(),
         }
+    }
+
+    /// The same client for requests of `priority`: a cheap clone that shares connections, access token and lane.
+    /// Without it they are live.
+    #[must_use]
+    pub fn at_priority(&self, priority: Priority) -> Self {
+        let parts = Parts { http: self.parts.http.at_priority(priority), ..(*self.parts).clone() };
+        Self { parts: Arc::new(parts) }
     }
 
     /// The rows of a table as typed structs.
@@ -358,5 +370,16 @@ impl Classify for DataverseClassifier {
             _ if codes::is_known(code) => Verdict::Refused,
             _ => by_status,
         }
+    }
+
+    fn advice(&self, answer: &Answer<'_>) -> Advice {
+        let advised = ServiceLimits::from_headers(answer.headers).advised_parallelism;
+        let in_flight = advised.and_then(|advised| usize::try_from(advised).ok());
+        let limit = if answer.status.as_u16() < 400 {
+            None
+        } else {
+            Error::from_answer(answer.status, answer.body).code().and_then(limit_of_code)
+        };
+        Advice { limit, in_flight }
     }
 }

@@ -78,14 +78,15 @@ pub mod wire;
 
 pub use changes::{ChangePage, ChangeTracker, Changed, FetchedChanges, Link, decode_changes};
 pub use client::{D365Client, D365ClientBuilder};
-pub use config::{API_VERSION, D365Config, DEFAULT_AUTHORITY, DEFAULT_IN_FLIGHT, DEFAULT_PAGE_SIZE};
+pub use config::{API_VERSION, D365Config, DEFAULT_AUTHORITY, DEFAULT_IN_FLIGHT, DEFAULT_PAGE_SIZE, DEFAULT_QUOTA};
 pub use entity::{
     ASSOCIATED_NAVIGATION_PROPERTY, ColumnError, DynamicEntity, ETag, Entity, EntityApi, EntityBody, Expect,
     FORMATTED_VALUE, Guarded, LOOKUP_LOGICAL_NAME, Page, Precondition, Reference, Undecodable, Upserted, decode_page,
     decode_references,
 };
 pub use error::{Error, ErrorKind};
-pub use http_kit::Delivery;
+pub use http_kit::pace::Quota;
+pub use http_kit::{Delivery, Priority};
 pub use limits::ServiceLimits;
 pub use metadata::EntityDef;
 pub use scan::{FetchedScan, ScanPage, ScannedRow, TableScan, decode_scan};

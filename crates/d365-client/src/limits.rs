@@ -3,10 +3,12 @@
 use std::time::Duration;
 
 use http::HeaderMap;
+use http_kit::pace::Limit;
 
 /// The service-protection figures that answers carry (learn.microsoft.com, "Service protection API limits").
 ///
-/// They describe the one server that answered and are meant for diagnosis; pace is not built on them.
+/// What remains describes the one server that answered and is meant for diagnosis; pace is built on the advised
+/// parallelism alone.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct ServiceLimits {
     /// `x-ms-ratelimit-burst-remaining-xrm-requests`: requests left in the present window.
@@ -29,6 +31,16 @@ impl ServiceLimits {
             remaining_time: text("x-ms-ratelimit-time-remaining-xrm-requests").and_then(seconds),
             advised_parallelism: text("x-ms-dop-hint").and_then(|text| plain(text).parse().ok()),
         }
+    }
+}
+
+/// The limit that a refusal with `code` speaks of.
+pub(crate) fn limit_of_code(code: u32) -> Option<Limit> {
+    match code {
+        0x8007_2322 => Some(Limit::Requests),
+        0x8007_2321 => Some(Limit::Busy),
+        0x8007_2326 => Some(Limit::Concurrency),
+        _ => None,
     }
 }
 

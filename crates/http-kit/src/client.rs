@@ -11,7 +11,7 @@ use crate::auth::{Authenticator, Grant};
 use crate::client_builder::{ClientBuilder, Limits};
 use crate::error::{Delivery, Error, ErrorKind};
 use crate::origin::{Origin, SameOriginUrl};
-use crate::pace::{Lane, Permit, RetryBudget};
+use crate::pace::{Lane, Limit, Outcome, Permit, Priority, RetryBudget};
 use crate::redact::VisibleHeaders;
 use crate::request::Request;
 use crate::response::Response;
@@ -26,6 +26,7 @@ const TOKEN_ROUNDS: u32 = 3;
 #[derive(Clone)]
 pub struct Client {
     parts: Arc<Parts>,
+    priority: Priority,
 }
 
 pub(crate) struct Parts {
@@ -42,6 +43,9 @@ pub(crate) struct Parts {
     pub(crate) transport: Arc<dyn Transport>,
     pub(crate) counters: Counters,
 }
+
+/// Pauses that are longer want a person's attention.
+const ALARMING_PAUSE: Duration = Duration::from_secs(3_600);
 
 /// What one call has gone through so far.
 #[derive(Default)]
@@ -69,7 +73,13 @@ impl Client {
     }
 
     pub(crate) fn from_parts(parts: Parts) -> Self {
-        Self { parts: Arc::new(parts) }
+        Self { parts: Arc::new(parts), priority: Priority::default() }
+    }
+
+    /// The same client for requests of `priority`: a clone that shares everything. Without it they are live.
+    #[must_use]
+    pub fn at_priority(&self, priority: Priority) -> Self {
+        Self { parts: Arc::clone(&self.parts), priority }
     }
 
     /// The first origin.
@@ -189,6 +199,7 @@ impl Client {
             let (permit, headers, grant) = self.enter(request, deadline).await?;
             let left = deadline.saturating_sub(parts.clock.monotonic());
             if left.is_zero() {
+                permit.finish(Outcome::Unused);
                 return Err(Error::new(ErrorKind::Deadline, "the time for the call is over"));
             }
             progress.attempts += 1;
@@ -204,11 +215,10 @@ impl Client {
             );
             outgoing.max_body = parts.limits.body;
             outgoing.max_error_body = parts.limits.error_body;
-            let outcome = parts.transport.send(outgoing).await;
-            drop(permit);
-            let step = match outcome {
-                Ok(answer) => self.after_answer(request, answer, grant, deadline, progress),
-                Err(error) => self.after_failure(request, error, deadline, progress),
+            // Each way to a step ends the permit, and no step waits.
+            let step = match parts.transport.send(outgoing).await {
+                Ok(answer) => self.after_answer(request, answer, grant, permit, deadline, progress),
+                Err(error) => self.after_failure(request, error, permit, deadline, progress),
             };
             match step {
                 Step::Finish(result) => return result,
@@ -221,11 +231,12 @@ impl Client {
     /// Takes a permit and puts the credentials on. They are renewed while no permit is held.
     async fn enter(&self, request: &Request, deadline: Duration) -> Result<(Permit, HeaderMap, Option<Grant>), Error> {
         let parts = &*self.parts;
+        let priority = request.priority.unwrap_or(self.priority);
         for _ in 0..TOKEN_ROUNDS {
             if let Some(authenticator) = parts.authenticator.as_ref().filter(|authenticator| authenticator.is_due()) {
                 self.renew(&**authenticator, deadline).await?;
             }
-            let permit = parts.lane.admit(deadline).await?;
+            let permit = parts.lane.admit_as(priority, request.method.is_safe(), deadline).await?;
             let mut headers = parts.headers.clone();
             for (name, value) in &request.headers {
                 headers.insert(name, value.clone());
@@ -234,6 +245,7 @@ impl Client {
             if let Some(grant) = authenticator.authorize(&mut headers) {
                 return Ok((permit, headers, Some(grant)));
             }
+            permit.finish(Outcome::Unused);
         }
         Err(Error::new(ErrorKind::Auth, "tokens end before they can be used")
             .with_remedy("check this machine's clock and the token lifetime at the identity provider"))
@@ -260,6 +272,7 @@ impl Client {
         request: &Request,
         answer: TransportResponse,
         grant: Option<Grant>,
+        permit: Permit,
         deadline: Duration,
         progress: &mut Progress,
     ) -> Step {
@@ -269,24 +282,27 @@ impl Client {
             && let (Some(authenticator), Some(grant)) = (&parts.authenticator, grant)
             && authenticator.invalidate(grant)
         {
+            permit.finish(Outcome::Answered);
             progress.replayed = true;
             Counters::add(&parts.counters.replayed_auth);
             tracing::debug!("http.replay");
             return Step::Again;
         }
         let classifier = request.classifier.as_ref().unwrap_or(&parts.classifier);
-        let verdict = classifier.classify(&Answer::new(
-            &request.method,
-            answer.status,
-            &answer.headers,
-            &answer.body,
-            parts.clock.now(),
-        ));
+        let seen = Answer::new(&request.method, answer.status, &answer.headers, &answer.body, parts.clock.now());
+        let (verdict, advice) = (classifier.classify(&seen), classifier.advice(&seen));
+        if let Some(in_flight) = advice.in_flight {
+            parts.lane.advised(in_flight);
+        }
         match verdict {
-            Verdict::RetryThrottled { after } => return self.after_throttle(&answer, after, deadline, progress),
+            Verdict::RetryThrottled { after } => {
+                let limit = advice.limit.unwrap_or(Limit::Unknown);
+                return self.after_throttle(&answer, after, limit, permit, deadline, progress);
+            }
             Verdict::RetryTransient { after } => {
+                permit.finish(Outcome::Failed { pause: after });
                 if let Some(after) = after {
-                    self.pause_lane(&answer, after);
+                    self.tell_of_pause(&answer, after);
                 }
                 let before = progress.maybe_applied;
                 progress.maybe_applied = true;
@@ -297,7 +313,10 @@ impl Client {
                 }
                 progress.maybe_applied = before;
             }
-            Verdict::Done | Verdict::Refused => parts.budget.give_back(),
+            Verdict::Done | Verdict::Refused => {
+                permit.finish(Outcome::Answered);
+                parts.budget.give_back();
+            }
         }
         let retry_after = crate::retry::retry_after(&answer.headers, parts.clock.now());
         Step::Finish(Ok(Response {
@@ -314,20 +333,28 @@ impl Client {
         &self,
         answer: &TransportResponse,
         after: Option<Duration>,
+        limit: Limit,
+        permit: Permit,
         deadline: Duration,
         progress: &mut Progress,
     ) -> Step {
         let parts = &*self.parts;
         let own = parts.policy.throttle_pause(progress.throttles);
         let pause = match after {
+            // Fewer at once is the answer to too many at once, not a longer pause.
+            Some(after) if limit == Limit::Concurrency => after,
             // A server that says "at once", or that refuses again after the pause it asked for, knows less than it says.
             Some(after) if after.is_zero() || progress.throttles > 0 => after.max(own),
             Some(after) => after,
             None => own,
         };
-        self.pause_lane(answer, pause);
+        // The pause holds for the whole identity, also if this call gives up.
+        permit.finish(Outcome::Throttled { limit, pause });
+        self.tell_of_pause(answer, pause);
         progress.throttles += 1;
-        let in_time = parts.clock.monotonic().saturating_add(pause) <= deadline;
+        // The lane adds its jitter, and may pause for longer already.
+        let left = parts.lane.pause_left().map_or(pause, |left| left.max(pause));
+        let in_time = parts.clock.monotonic().saturating_add(left) <= deadline;
         if progress.throttles <= parts.policy.throttle_retries && in_time {
             return Step::Again;
         }
@@ -339,22 +366,31 @@ impl Client {
             .with_retry_after(pause)))
     }
 
-    /// The pause holds for the whole identity, also if this call gives up.
-    fn pause_lane(&self, answer: &TransportResponse, pause: Duration) {
+    fn tell_of_pause(&self, answer: &TransportResponse, pause: Duration) {
         let parts = &*self.parts;
-        parts.lane.pause_for(pause);
         Counters::add(&parts.counters.throttled);
+        let (lane, status) = (parts.lane.name(), answer.status.as_u16());
         let pause_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
-        tracing::warn!(lane = parts.lane.name(), status = answer.status.as_u16(), pause_ms, "http.throttled");
+        if pause > ALARMING_PAUSE {
+            tracing::error!(lane, status, pause_ms, "http.throttled");
+        } else {
+            tracing::warn!(lane, status, pause_ms, "http.throttled");
+        }
     }
 
     fn after_failure(
         &self,
         request: &Request,
         error: TransportError,
+        permit: Permit,
         deadline: Duration,
         progress: &mut Progress,
     ) -> Step {
+        permit.finish(match error.kind {
+            TransportErrorKind::Request => Outcome::Unused,
+            TransportErrorKind::BodyTooLarge => Outcome::Answered,
+            _ => Outcome::Failed { pause: None },
+        });
         let may_repeat = match error.delivery {
             Delivery::NotSent => true,
             Delivery::MaybeApplied => {

@@ -184,7 +184,7 @@ impl ClientBuilder {
             None => Arc::new(NetworkTransport::new(&NetworkOptions {
                 connect_timeout: self.connect_timeout,
                 read_timeout: self.read_timeout,
-                pool_size: lane.limit().saturating_add(2),
+                pool_size: lane.most_in_flight().saturating_add(2),
                 extra_roots_pem: self.extra_roots_pem,
                 user_agent: self.user_agent,
                 proxies: !self.origins.iter().all(Origin::is_loopback),

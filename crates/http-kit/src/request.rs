@@ -8,6 +8,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use url::Url;
 
 use crate::origin::SameOriginUrl;
+use crate::pace::Priority;
 use crate::redact::VisibleHeaders;
 use crate::retry::Classify;
 
@@ -21,6 +22,7 @@ pub struct Request {
     pub(crate) body: Bytes,
     pub(crate) idempotent: bool,
     pub(crate) time_limit: Option<Duration>,
+    pub(crate) priority: Option<Priority>,
     pub(crate) classifier: Option<Arc<dyn Classify>>,
 }
 
@@ -41,6 +43,7 @@ impl Request {
             body: Bytes::new(),
             idempotent,
             time_limit: None,
+            priority: None,
             classifier: None,
         }
     }
@@ -108,6 +111,13 @@ impl Request {
     #[must_use]
     pub fn time_limit(mut self, limit: Duration) -> Self {
         self.time_limit = Some(limit);
+        self
+    }
+
+    /// Sends this one with `priority`, in place of the client's.
+    #[must_use]
+    pub fn priority(mut self, priority: Priority) -> Self {
+        self.priority = Some(priority);
         self
     }
 

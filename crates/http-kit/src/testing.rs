@@ -1,4 +1,4 @@
-//! A transport that follows a script, for tests of clients without a network.
+//! For tests without a network: a transport that follows a script, and servers with limits in virtual time.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -10,6 +10,12 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
 use crate::error::Delivery;
 use crate::transport::{Transport, TransportError, TransportErrorKind, TransportRequest, TransportResponse};
+
+mod hour;
+mod quota_server;
+
+pub use hour::{Hour, HourReport, percentile};
+pub use quota_server::{QuotaServer, ServerLimits};
 
 /// What the script says to one request.
 pub type Reply = Result<TransportResponse, TransportError>;

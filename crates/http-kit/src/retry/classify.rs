@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use http::{HeaderMap, Method, StatusCode};
 
 use super::after::retry_after;
+use crate::pace::Limit;
 
 /// What the pipeline does with an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,6 +69,20 @@ impl<'a> Answer<'a> {
 pub trait Classify: Debug + Send + Sync {
     /// Decides, without effects.
     fn classify(&self, answer: &Answer<'_>) -> Verdict;
+
+    /// What the answer says about the server's limits, without effects. By default nothing.
+    fn advice(&self, _answer: &Answer<'_>) -> Advice {
+        Advice::default()
+    }
+}
+
+/// What an answer says about the server's limits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Advice {
+    /// The limit that a throttled request ran into, if the answer names one.
+    pub limit: Option<Limit>,
+    /// How many requests in flight the server advises.
+    pub in_flight: Option<usize>,
 }
 
 /// Reads an answer by its status alone.

@@ -5,5 +5,5 @@ mod classify;
 mod policy;
 
 pub use after::{DEFAULT_PAUSE, retry_after};
-pub use classify::{Answer, Classify, StandardClassifier, Verdict};
+pub use classify::{Advice, Answer, Classify, StandardClassifier, Verdict};
 pub use policy::RetryPolicy;
