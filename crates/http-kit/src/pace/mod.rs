@@ -9,6 +9,8 @@ mod concurrency;
 mod config;
 mod grant;
 mod lane;
+#[cfg(test)]
+mod laws;
 mod machine;
 mod priority;
 mod queue;
