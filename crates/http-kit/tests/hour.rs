@@ -1,4 +1,4 @@
-//! Whole hours against servers with limits, in virtual time: counts of a deterministic run, no timing.
+//! Whole hours against servers with limits, in virtual time: counts of deterministic runs, no timing.
 
 use std::time::Duration;
 
@@ -10,64 +10,125 @@ const fn seconds(count: u64) -> Duration {
 }
 
 const QUOTA: Quota = Quota::new(6_000, seconds(1_200));
+const TWO_WINDOWS: Duration = seconds(600);
+const SEEDS: [u64; 2] = [1, 2];
 
 fn hour(seed: u64, servers: u32) -> Hour {
     let pace = Pace::adaptive(41).quota(QUOTA.times(servers));
     Hour { servers: servers as usize, ..Hour::new(seed, pace) }
 }
 
-fn say(what: &str, report: &HourReport) {
-    println!(
-        "{what}: share {:.4} throttled {:.5} ({}) pause {:?} fullest {:.3} {:.3} in flight {} opt-out p99 {:?} max {:?} starts {:?}",
-        report.share(),
-        report.throttled(),
-        report.refused.iter().sum::<u64>(),
-        report.longest_pause,
-        report.fullest.0,
-        report.fullest.1,
-        report.most_in_flight,
-        report.opt_out_p99(),
-        report.opt_out_waits.iter().max(),
-        report.starts
-    );
+fn check_share(what: &str, report: &HourReport) {
+    assert!(report.share() >= 0.95, "{what}: {:.4} of what is granted was used", report.share());
+    assert!(report.throttled() < 0.01, "{what}: {:.5} of the requests were refused", report.throttled());
+    assert!(report.accepted.iter().sum::<u64>() > 10_000, "{what}: hardly anything was sent");
 }
 
 #[test]
-fn explore() {
-    for length in [10, 100, 300] {
-        let report = Hour { length: seconds(length), ..hour(1, 1) }.run();
-        eprintln!("{length} {}", report.accepted.iter().sum::<u64>());
+fn one_server_is_used_to_95_percent_and_never_refuses() {
+    for seed in SEEDS {
+        let report = hour(seed, 1).run();
+        check_share("one server", &report);
+        assert_eq!((report.refused.iter().sum::<u64>(), report.longest_pause), (0, Duration::ZERO));
+        assert!(report.fullest.0 <= 0.97 && report.fullest.1 <= 0.97, "{:?}", report.fullest);
+        assert!(report.most_in_flight <= 41);
+        assert!(report.opt_out_waits.len() > 60);
+        assert_eq!(report.opt_out_p99(), Duration::ZERO, "an opt-out waits for nobody");
     }
-    for servers in 1..=4 {
-        say(&format!("{servers} servers"), &hour(1, servers).run());
+}
+
+#[test]
+fn several_servers_with_a_budget_each_are_used_to_95_percent() {
+    for servers in 2..=4 {
+        let report = hour(1, servers).run();
+        check_share(&format!("{servers} servers"), &report);
+        assert!(report.longest_pause < seconds(10), "{:?}", report.longest_pause);
+        assert_eq!(report.opt_out_p99(), Duration::ZERO);
     }
-    for servers in [1, 4] {
-        let long = Hour { work: Duration::from_millis(600), network: Duration::ZERO, ..hour(1, servers) };
-        say("long", &long.run());
+}
+
+#[test]
+fn long_requests_use_the_time_that_is_granted() {
+    for seed in SEEDS {
+        let report = Hour { work: Duration::from_millis(600), network: Duration::ZERO, ..hour(seed, 1) }.run();
+        check_share("long requests", &report);
+        assert!(report.fullest.1 <= 1.0 && report.refused.iter().all(|refused| *refused == 0));
+        let way = Duration::from_millis(40);
+        let pace = Pace::adaptive(41).quota(QUOTA.network(way));
+        let report = Hour { work: Duration::from_millis(600), network: way, pace, ..hour(seed, 1) }.run();
+        check_share("long requests over a long way", &report);
     }
-    let spike = Hour { spike: Some((seconds(1_500), seconds(1_560))), ..hour(1, 1) };
-    say("spike", &spike.run());
-    let unknown = Hour { servers: 1, ..hour(1, 4) };
-    say("believes in four", &unknown.run());
-    for servers in [1, 4] {
-        let changed = Hour { changes: vec![(seconds(1_200), 0.5), (seconds(2_400), 1.0)], ..hour(1, servers) };
-        let report = changed.run();
-        say("changed", &report);
-        println!("recovery {:?} {:?}", report.recovery(seconds(1_200)), report.recovery(seconds(2_400)));
-        println!(
-            "between {:?}",
-            (0..12)
-                .map(|w| (report.share_between(seconds(w * 300), seconds(w * 300 + 300)) * 100.0).round())
-                .collect::<Vec<_>>()
-        );
-    }
-    let outage = Hour { outage: Some((seconds(1_200), seconds(1_800))), ..hour(1, 1) };
-    let report = outage.run();
-    say("outage", &report);
-    println!("failed {} recovery {:?}", report.failed, report.recovery(seconds(1_800)));
-    for pace in [Pace::fixed(52), Pace::fixed(4), Pace::adaptive(41)] {
-        for servers in [1, 4] {
-            say(&format!("{} {}", pace.in_flight, pace.adaptive), &Hour { servers, ..Hour::new(1, pace) }.run());
+}
+
+#[test]
+fn a_spike_of_slow_answers_costs_its_own_time_only() {
+    let report = Hour { spike: Some((seconds(1_500), seconds(1_560))), ..hour(1, 1) }.run();
+    check_share("spike", &report);
+    assert!(report.fullest.1 <= 1.0, "{:?}", report.fullest);
+}
+
+#[test]
+fn a_limit_that_is_halved_and_doubled_is_used_again_within_two_windows() {
+    let (halved, doubled) = (seconds(1_200), seconds(2_400));
+    for servers in [1, 3] {
+        let changes = vec![(halved, 0.5), (doubled, 1.0)];
+        let report = Hour { changes, ..hour(1, servers) }.run();
+        assert!(report.throttled() < 0.01, "{:.5}", report.throttled());
+        for change in [halved, doubled] {
+            let recovery = report.recovery(change);
+            assert!(recovery.is_some_and(|recovery| recovery <= TWO_WINDOWS), "{change:?}: {recovery:?}");
         }
+        // The server itself grants nothing for half a window, until what was spent before has left it.
+        let refused_at = report.accepted[1_200..1_320].iter().sum::<u64>();
+        assert!(refused_at < 100, "{refused_at}");
+        assert!(report.share_between(seconds(3_000), seconds(3_600)) >= 0.95);
     }
+}
+
+#[test]
+fn a_budget_that_is_configured_too_large_is_found_out() {
+    let report = Hour { servers: 1, ..hour(1, 4) }.run();
+    check_share("four believed, one there", &report);
+    let later = report.refused[600..].iter().sum::<u64>();
+    assert!(report.refused.iter().sum::<u64>() > 0, "it cannot be known without being refused");
+    assert!(later < 60, "{later} refused after two windows");
+}
+
+#[test]
+fn an_outage_costs_few_requests_and_is_over_at_once() {
+    let (from, to) = (seconds(1_200), seconds(1_800));
+    let report = Hour { outage: Some((from, to)), ..hour(1, 1) }.run();
+    // It opens once more than half of those of the last 30 s have failed, and then one a minute tries.
+    assert!(report.failed < 350, "{} requests were sent to nobody", report.failed);
+    let recovery = report.recovery(to);
+    assert!(recovery.is_some_and(|recovery| recovery <= seconds(180)), "{recovery:?}");
+}
+
+#[test]
+fn live_work_goes_before_backfill_and_backfill_goes_on() {
+    let live_and_backfill = |live_rate| {
+        let report = Hour { live_rate, ..hour(1, 1) }.run();
+        check_share("live beside backfill", &report);
+        let [_, live, _, backfill] = report.starts;
+        (live, backfill, http_kit::testing::percentile(&report.live_waits, 0.99))
+    };
+    // Most of what is granted.
+    let (live, backfill, waits) = live_and_backfill(14.0);
+    assert!((49_000..52_000).contains(&live) && backfill > 15_000, "{live} {backfill}");
+    assert!(waits < seconds(2), "{waits:?}");
+    // More than is granted: backfill keeps its part.
+    let (live, backfill, _) = live_and_backfill(30.0);
+    let part = backfill as f64 / (live + backfill) as f64;
+    assert!((0.05..0.07).contains(&part), "{part}");
+}
+
+#[test]
+fn the_same_seed_is_the_same_hour() {
+    let short = || Hour { length: seconds(400), live_rate: 3.0, ..hour(7, 2) }.run();
+    let (first, second) = (short(), short());
+    assert_eq!(
+        (first.accepted, first.opt_out_waits, first.live_waits),
+        (second.accepted, second.opt_out_waits, second.live_waits)
+    );
+    assert_ne!(short().accepted, Hour { length: seconds(400), live_rate: 3.0, ..hour(8, 2) }.run().accepted);
 }

@@ -67,6 +67,27 @@ fn backfill_is_spent_evenly_live_work_may_spend_ahead_and_opt_outs_may_have_all(
 }
 
 #[test]
+fn backfill_has_six_tenths_of_the_slots_while_live_work_is_there() {
+    for (slots, share) in [(10, 6), (5, 3), (4, 2), (2, 1), (1, 1)] {
+        let mut machine = Machine::new(&Pace::fixed(slots));
+        let mut now = seconds(9);
+        let backfill = |machine: &mut Machine, now| {
+            (0..20).map_while(|_| starts(machine, Priority::Backfill, now).ok()).collect::<Vec<_>>()
+        };
+        let alone = backfill(&mut machine, now);
+        assert_eq!(alone.len(), slots, "alone it has all of {slots}");
+        now += seconds(1);
+        let live = machine.enter(Priority::Live, false);
+        alone.into_iter().for_each(|id| _ = machine.finish(id, Outcome::Answered, now, 0.0));
+        let Turn::Start(live) = machine.turn(live, now) else { panic!("a slot is free") };
+        let beside = backfill(&mut machine, now);
+        assert_eq!(beside.len(), share.min(slots - 1), "of {slots} beside live work");
+        machine.finish(live, Outcome::Answered, now, 0.0);
+        assert_eq!(backfill(&mut machine, now).len() + beside.len(), slots, "of {slots} after it");
+    }
+}
+
+#[test]
 fn time_in_flight_counts_before_it_is_over() {
     let mut machine = Machine::new(&Pace::fixed(99).quota(Quota::new(6_000, seconds(100)).share(1.0)));
     let mut now = seconds(0);

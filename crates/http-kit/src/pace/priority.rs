@@ -1,7 +1,7 @@
 /// Who goes first when a lane is full.
 ///
 /// The order is that of the variants. An opt-out waits for no other request: it is next whenever a slot is free, and
-/// is not held to an even pace. The rest share what is left: while several wait, the parts are 6 to 3 to 1, so none of
+/// is not held to an even pace. The rest share what is left: while several wait, the parts are 16 to 3 to 1, so none of
 /// them starves; and while live work is there, backfill has no more than 60 % of the slots.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub enum Priority {
@@ -28,7 +28,7 @@ impl Priority {
     pub(crate) fn weight(self) -> i64 {
         match self {
             Self::OptOut => 0,
-            Self::Live => 6,
+            Self::Live => 16,
             Self::Replay => 3,
             Self::Backfill => 1,
         }

@@ -129,19 +129,19 @@ mod tests {
     }
 
     #[test]
-    fn opt_outs_go_first_and_the_others_share_six_to_three_to_one() {
+    fn opt_outs_go_first_and_the_others_share_sixteen_to_three_to_one() {
         let mut queue = Queue::default();
-        for _ in 0..20 {
+        for _ in 0..40 {
             for priority in Priority::ALL {
                 queue.enter(priority, WAITER);
             }
         }
-        assert_eq!(starts(&mut queue, 20), "o".repeat(20));
-        let ten = starts(&mut queue, 10);
-        assert!(ten.starts_with('l'), "{ten}");
-        let count = |letter| ten.chars().filter(|other| *other == letter).count();
-        assert_eq!((count('l'), count('r'), count('b')), (6, 3, 1), "{ten}");
-        assert_eq!(starts(&mut queue, 10), ten);
+        assert_eq!(starts(&mut queue, 40), "o".repeat(40));
+        let turn = starts(&mut queue, 20);
+        assert!(turn.starts_with('l'), "{turn}");
+        let count = |letter| turn.chars().filter(|other| *other == letter).count();
+        assert_eq!((count('l'), count('r'), count('b')), (16, 3, 1), "{turn}");
+        assert_eq!(starts(&mut queue, 20), turn);
     }
 
     #[test]
@@ -149,10 +149,10 @@ mod tests {
         let mut queue = Queue::default();
         (0..30).for_each(|_| _ = queue.enter(Priority::Backfill, WAITER));
         assert_eq!(starts(&mut queue, 20), "b".repeat(20));
-        (0..12).for_each(|_| _ = queue.enter(Priority::Live, WAITER));
-        let seven = starts(&mut queue, 7);
-        assert_eq!(seven.chars().filter(|letter| *letter == 'b').count(), 1, "{seven}");
-        assert!(seven.starts_with('l'), "{seven}");
+        (0..40).for_each(|_| _ = queue.enter(Priority::Live, WAITER));
+        let turn = starts(&mut queue, 17);
+        assert_eq!(turn.chars().filter(|letter| *letter == 'b').count(), 1, "{turn}");
+        assert!(turn.starts_with('l'), "{turn}");
     }
 
     #[test]

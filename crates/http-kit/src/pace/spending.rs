@@ -26,7 +26,8 @@ pub(crate) struct Spending {
     busy: Kind,
     share: f64,
     network: Duration,
-    /// The last start by an even pace; it lies before the real one where starts are behind the pace.
+    /// The last start by an even pace; it lies before the real one where starts are behind the pace, and after it where
+    /// they are ahead.
     even_start: Duration,
 }
 
@@ -46,9 +47,9 @@ pub(crate) struct Need {
     pub(crate) priority: Priority,
 }
 
-/// The even pace is a tenth faster than the rate that can be kept up, so that what a pause or an idle moment left is
+/// The even pace is a little faster than the rate that can be kept up, so that what a pause or an idle moment left is
 /// used as well. Spending ahead lowers the rate, so the window never fills up before its time.
-const CATCH_UP: f64 = 1.1;
+const CATCH_UP: f64 = 1.03;
 /// Live work may spend ahead as long as this part of the even rate is left for the rest of the window.
 const LIVE_LEAVES: f64 = 0.5;
 /// This part of each window is for opt-outs alone (15 requests of 6,000), so that they need not wait for something to
@@ -56,6 +57,8 @@ const LIVE_LEAVES: f64 = 0.5;
 const KEPT_FOR_OPT_OUTS: u64 = 400;
 /// Starts that came too late for the pace may be made up for so much.
 const BEHIND: Duration = Duration::from_millis(250);
+/// What live work and opt-outs start ahead of the pace, the others wait for so long at most.
+const AHEAD: Duration = Duration::from_secs(1);
 
 impl Spending {
     pub(crate) fn new(quota: &Quota) -> Self {
@@ -100,7 +103,8 @@ impl Spending {
         let expected = need.expected.map_or(0, |expected| micros(expected.saturating_sub(self.network)));
         let (requests, busy) = self.free_for(Priority::Backfill, micros(need.in_flight));
         let gap = self.gap(Priority::Backfill, requests, busy, expected).unwrap_or_default();
-        self.even_start = self.even_start.saturating_add(gap).clamp(now.saturating_sub(BEHIND), now);
+        self.even_start =
+            self.even_start.saturating_add(gap).clamp(now.saturating_sub(BEHIND), now.saturating_add(AHEAD));
         self.requests.window.add(1);
     }
 
