@@ -12,7 +12,6 @@ use crate::error::{Error, ErrorKind};
 /// assert!(pace.check().is_ok());
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq)]
-#[non_exhaustive]
 pub struct Pace {
     /// The most requests in flight; 0 counts as 1.
     pub in_flight: usize,
