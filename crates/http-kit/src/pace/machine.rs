@@ -143,8 +143,9 @@ impl Machine {
         if now < self.next_by_rate {
             return Turn::Wait { until: Some(self.next_by_rate), reason: Reason::Rate };
         }
-        let need = self.need(ticket.priority(), now);
-        if let Some(spending) = &mut self.spending {
+        // Only a quota needs to know, so that a lane without one does not add up what is in flight.
+        let need = self.spending.is_some().then(|| self.need(ticket.priority(), now));
+        if let (Some(spending), Some(need)) = (&mut self.spending, need) {
             spending.advance(now);
             if let Some(until) = spending.wait(&need, now) {
                 return Turn::Wait { until: Some(until), reason: Reason::Window };
