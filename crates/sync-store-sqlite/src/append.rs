@@ -275,13 +275,14 @@ impl<'d> Appending<'d> {
 
     /// Gives an entry a newer state, which starts without the past of the old one. What a more urgent state asked for is not
     /// put off, and what an operator asked for is done.
+    /// A settle time is not cut short: where an attempt may still take effect, the newer state waits as long.
     fn replace(&mut self, seq: i64, draft: &Draft) -> Result<(), StoreError> {
         self.forget_parents(seq)?;
         let waiting = self.keep_parents(seq, draft)?;
         let body = Columns::of(&draft.body);
         self.db
             .execute(
-                "UPDATE entry SET kind = ?2, due_ms = 0, waiting = ?3, attempt = 0, class = min(class, ?4),
+                "UPDATE entry SET kind = ?2, due_ms = due_ms * EXISTS (SELECT 1 FROM idx WHERE idx.stream = entry.stream AND idx.key = entry.key AND idx.digest IS NULL), waiting = ?3, attempt = 0, class = min(class, ?4),
                    replay = max(?5, replay * ?6), version = ?7, plan = ?8, generation = ?9, digest = ?10, insert_body = ?11,
                    update_body = ?12
                  WHERE seq = ?1",

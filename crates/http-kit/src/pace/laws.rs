@@ -53,14 +53,15 @@ fn each_gate_holds_for_its_own_reason_and_says_until_when() {
 }
 
 #[test]
-fn backfill_is_spent_evenly_live_work_may_spend_ahead_and_opt_outs_may_have_all() {
+fn all_may_spend_ahead_a_part_and_opt_outs_may_have_all() {
     let count = |priority| {
         let mut machine = Machine::new(&Pace::fixed(usize::MAX).quota(Quota::new(3_010, seconds(1_200)).share(1.0)));
         (0..5_000).take_while(|_| starts(&mut machine, priority, seconds(1_000)).is_ok()).count()
     };
-    // Even is 10 a second. Those who came late may make up for a quarter of a second.
-    assert_eq!(count(Priority::Backfill), 3);
-    assert_eq!(count(Priority::Replay), 3);
+    // The first ones of a new lane, a thirty-third of the window; and those who came late may make up for a quarter of a second.
+    for priority in [Priority::Backfill, Priority::Replay] {
+        assert!((85..100).contains(&count(priority)), "{}", count(priority));
+    }
     // Half of it, and what is kept for opt-outs is not its own.
     assert!((1_490..1_510).contains(&count(Priority::Live)), "{}", count(Priority::Live));
     assert_eq!(count(Priority::OptOut), 3_010);

@@ -29,6 +29,8 @@ pub(crate) struct Spending {
     /// The last start by an even pace; it lies before the real one where starts are behind the pace, and after it where
     /// they are ahead.
     even_start: Duration,
+    /// Starts in the life of the lane.
+    started: u64,
 }
 
 #[derive(Debug)]
@@ -52,6 +54,9 @@ pub(crate) struct Need {
 const CATCH_UP: f64 = 1.03;
 /// Live work may spend ahead as long as this part of the even rate is left for the rest of the window.
 const LIVE_LEAVES: f64 = 0.5;
+/// So many of each window (174 requests of 6,000) are not held to the pace when a lane is new: what is short is over at once,
+/// and what is long is spent evenly.
+const FIRST_ONES: u64 = 33;
 /// This part of each window is for opt-outs alone (15 requests of 6,000), so that they need not wait for something to
 /// leave it. What they take of it, the others give back within a second.
 const KEPT_FOR_OPT_OUTS: u64 = 400;
@@ -69,6 +74,7 @@ impl Spending {
             share: quota.share,
             network: quota.network,
             even_start: Duration::ZERO,
+            started: 0,
         }
     }
 
@@ -105,6 +111,7 @@ impl Spending {
         let gap = self.gap(Priority::Backfill, requests, busy, expected).unwrap_or_default();
         self.even_start =
             self.even_start.saturating_add(gap).clamp(now.saturating_sub(BEHIND), now.saturating_add(AHEAD));
+        self.started += 1;
         self.requests.window.add(1);
     }
 
@@ -153,7 +160,8 @@ impl Spending {
         let request_rate = self.requests.window.sustainable(requests);
         let busy_rate = self.busy.window.sustainable(busy);
         let left = |kind: &Kind, rate| rate >= LIVE_LEAVES * Window::even(self.capacity(kind));
-        if priority == Priority::Live && left(&self.requests, request_rate) && left(&self.busy, busy_rate) {
+        let first = self.started < self.capacity(&self.requests) / FIRST_ONES;
+        if (priority == Priority::Live || first) && left(&self.requests, request_rate) && left(&self.busy, busy_rate) {
             return None;
         }
         let gap = (1.0 / request_rate).max(expected as f64 / busy_rate) / CATCH_UP;

@@ -350,7 +350,7 @@ impl Writer {
                 for entry in entries {
                     match lane.still_settling(entry.seq, now).filter(|_| entry.unknown) {
                         Some(left) => {
-                            let due_ms = now_ms.saturating_add(millis(left));
+                            let due_ms = now_ms.saturating_add(millis(left)).saturating_add(1);
                             lane.end(entry.seq, Verdict::Unknown { due_ms, code: "settling".to_owned() }, now);
                         }
                         None => ready.push(entry),

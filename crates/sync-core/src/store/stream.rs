@@ -216,6 +216,8 @@ impl Stream {
             }
             Acceptance::Replace(seq) => {
                 tally.superseded += 1;
+                // A settle time is not cut short: where an attempt may still take effect, the newer state waits as long.
+                let in_doubt = self.index.get(&key).is_some_and(|row| row.digest.is_none());
                 self.queue.change(seq, |row| {
                     // What a more urgent state asked for is not put off, and what an operator asked for is done.
                     let class = content.class.min(row.content.class);
@@ -223,7 +225,7 @@ impl Stream {
                     row.content = Content { class, replay, ..content };
                     row.waiting = waiting;
                     row.attempt = 0;
-                    row.due_ms = 0;
+                    row.due_ms = if in_doubt { row.due_ms } else { 0 };
                 });
                 self.close_later(&key, seq);
                 return;

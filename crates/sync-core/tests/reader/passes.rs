@@ -243,7 +243,11 @@ fn a_scan_in_trouble_waits_and_one_that_expired_begins_anew() {
     let expired = || I::ScanFailed(trouble(EndpointErrorKind::Expired, None));
     assert_eq!(show(&machine.step(IDLE, expired())), ["scan start 10 versions"]);
     let actions = show(&machine.step(IDLE, expired()));
-    assert_eq!(actions, ["retrying 2000ms", "trouble down", "back off 2000ms"], "the table itself is not served: trouble");
+    assert_eq!(
+        actions,
+        ["retrying 2000ms", "trouble down", "back off 2000ms"],
+        "the table itself is not served: trouble"
+    );
     machine.step(IDLE, I::Woken);
     machine.step(IDLE, scanned(&[], Some("s1")));
     machine.step(IDLE, I::Noted);
