@@ -168,7 +168,7 @@ fn duplicate_risk(config: &Config) -> Vec<String> {
     filtered.map(warning).collect()
 }
 
-fn store_options(config: &Config) -> SqliteOptions {
+pub(crate) fn store_options(config: &Config) -> SqliteOptions {
     SqliteOptions::default().cache_mib(config.store.cache_mib).max_page_count(config.store.max_pages)
 }
 

@@ -36,8 +36,8 @@ pub struct PendingEntry {
 pub enum Acceptance {
     /// Append a new entry.
     Append,
-    /// Put the draft in the place of this entry, which is counted as superseded. It is due at once (or, where the index says
-    /// that an attempt may still take effect, when the older one was), and none of the attempts at the older state counts
+    /// Put the draft in the place of this entry, which is counted as superseded. It is due at once (or, where an attempt may
+    /// still take effect, when the older one was), and none of the attempts at the older state counts
     /// against it.
     Replace(Seq),
     /// Give this entry the draft's bodies, and count the draft as unchanged: the update is the same, but a field that only

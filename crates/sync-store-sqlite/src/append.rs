@@ -7,8 +7,9 @@ use sync_core::{Acceptance, KeyState, PendingEntry, StoreError, Tally, accept};
 use crate::database::{Database, get};
 use crate::error::{conflict, store_error};
 use crate::number::Numbers;
+use crate::record_index::{FIND, index_row};
 use crate::row::{Columns, DELETE, READY, digest, flag, seq, signed};
-use crate::{dead_letters, lease, outdated, state, waits};
+use crate::{dead_letters, lease, outdated, state, sum, waits};
 
 pub(crate) fn append(db: &Database, lease: &Lease, page: Page, advance: Advance) -> Result<AppendReport, StoreError> {
     lease::check(db, lease)?;
@@ -58,8 +59,6 @@ pub(crate) fn mark_seen(db: &Database, stream: i64, key: &[u8], generation: i64)
     Ok(())
 }
 
-/// What is known of a key in the index, and in the backlog; the first column tells which.
-const INDEXED: &str = "SELECT NULL, bound, 0, digest, version FROM idx WHERE stream = ?1 AND key = ?2";
 const QUEUED: &str = "SELECT seq, state, verification, digest, version FROM entry WHERE stream = ?1 AND key = ?2";
 
 /// A page on its way into the tables, with the statements that every draft needs.
@@ -103,12 +102,13 @@ impl<'d> Appending<'d> {
             indexed: db.exists("SELECT 1 FROM idx WHERE stream = ?1 LIMIT 1", [stream])?,
             waits: db.exists("SELECT 1 FROM waits LIMIT 1", [])?,
             numbers: Numbers::new(db),
-            in_index: db.statement(INDEXED)?,
+            in_index: db.statement(FIND)?,
             in_queue: db.statement(QUEUED)?,
             insert: db.statement(
                 "INSERT INTO entry(seq, stream, key, kind, state, due_ms, blocked, waiting, attempt, holder, was_unknown,
-                   verification, class, replay, version, plan, generation, at_ms, born, digest, insert_body, update_body)
-                 VALUES (?1, ?2, ?3, ?4, 0, ?5, ?6, ?7, 0, 0, 0, 0, ?8, ?9, ?10, ?11, ?12, ?13, ?1, ?14, ?15, ?16)",
+                   verification, class, replay, version, plan, generation, at_ms, born, sum, digest, insert_body,
+                   update_body)
+                 VALUES (?1, ?2, ?3, ?4, 0, ?5, ?6, ?7, 0, 0, 0, 0, ?8, ?9, ?10, ?11, ?12, ?13, ?1, ?14, ?15, ?16, ?17)",
             )?,
             tally: Tally::default(),
         })
@@ -143,12 +143,12 @@ impl<'d> Appending<'d> {
             Acceptance::Replace(seq) => {
                 self.tally.superseded += 1;
                 let seq = signed(seq.0);
-                self.replace(seq, draft)?;
+                self.replace(seq, key, draft, known.in_doubt)?;
                 return self.close_later(key, seq);
             }
             Acceptance::Refresh(seq) => {
                 self.tally.unchanged += 1;
-                self.refresh(signed(seq.0), draft)?;
+                self.refresh(signed(seq.0), key, draft)?;
             }
             Acceptance::Cancel(seq) => {
                 self.tally.superseded += 1;
@@ -189,8 +189,10 @@ impl<'d> Appending<'d> {
         {
             return Ok(());
         }
-        let sql = "UPDATE idx SET version = ?3 WHERE stream = ?1 AND key = ?2 AND ifnull(version < ?3, 1)";
-        self.db.execute(sql, params![self.stream, key, version]).map(drop)
+        let digest = known.written.as_ref().map(|digest| &digest.0[..]);
+        let sum = sum::of_index(self.stream, key, known.bound, digest, version);
+        let sql = "UPDATE idx SET version = ?3, sum = ?4 WHERE stream = ?1 AND key = ?2 AND ifnull(version < ?3, 1)";
+        self.db.execute(sql, params![self.stream, key, version, sum]).map(drop)
     }
 
     fn close_later(&self, key: &[u8], seq: i64) -> Result<(), StoreError> {
@@ -206,10 +208,11 @@ impl<'d> Appending<'d> {
         if self.indexed {
             let mut rows = self.in_index.query(params![self.stream, key]).map_err(store_error)?;
             if let Some(row) = rows.next().map_err(store_error)? {
-                found.bound = flag(row, 1)?;
-                found.written = digest(get(row, 3)?)?;
-                found.in_doubt = found.written.is_none();
-                found.version = get(row, 4)?;
+                let known = index_row(row, 0, self.stream, key)?;
+                found.bound = known.bound;
+                found.written = known.digest;
+                found.in_doubt = known.digest.is_none();
+                found.version = known.version;
             }
         }
         if self.queued {
@@ -249,7 +252,7 @@ impl<'d> Appending<'d> {
 
     fn insert(&mut self, seq: i64, key: &[u8], draft: &Draft, blocked: bool) -> Result<(), StoreError> {
         let waiting = self.keep_parents(seq, draft)?;
-        let body = Columns::of(&draft.body);
+        let body = Columns::of(self.db, self.stream, key, seq, draft)?;
         self.insert
             .execute(params![
                 seq,
@@ -265,6 +268,7 @@ impl<'d> Appending<'d> {
                 self.plan,
                 self.generation,
                 self.now_ms,
+                body.sum,
                 body.digest,
                 body.insert,
                 body.update
@@ -274,17 +278,17 @@ impl<'d> Appending<'d> {
     }
 
     /// Gives an entry a newer state, which starts without the past of the old one. What a more urgent state asked for is not
-    /// put off, and what an operator asked for is done.
-    /// A settle time is not cut short: where an attempt may still take effect, the newer state waits as long.
-    fn replace(&mut self, seq: i64, draft: &Draft) -> Result<(), StoreError> {
+    /// put off, and what an operator asked for is done. A settle time is not cut short: where an attempt may still take effect,
+    /// the newer state waits as long.
+    fn replace(&mut self, seq: i64, key: &[u8], draft: &Draft, in_doubt: bool) -> Result<(), StoreError> {
         self.forget_parents(seq)?;
         let waiting = self.keep_parents(seq, draft)?;
-        let body = Columns::of(&draft.body);
+        let body = Columns::of(self.db, self.stream, key, seq, draft)?;
         self.db
             .execute(
-                "UPDATE entry SET kind = ?2, due_ms = due_ms * EXISTS (SELECT 1 FROM idx WHERE idx.stream = entry.stream AND idx.key = entry.key AND idx.digest IS NULL), waiting = ?3, attempt = 0, class = min(class, ?4),
-                   replay = max(?5, replay * ?6), version = ?7, plan = ?8, generation = ?9, digest = ?10, insert_body = ?11,
-                   update_body = ?12
+                "UPDATE entry SET kind = ?2, due_ms = due_ms * ?14, waiting = ?3, attempt = 0, class = min(class, ?4),
+                   replay = max(?5, replay * ?6), version = ?7, plan = ?8, generation = ?9, born = ?1, sum = ?10,
+                   digest = ?11, insert_body = ?12, update_body = ?13
                  WHERE seq = ?1",
                 params![
                     seq,
@@ -296,21 +300,23 @@ impl<'d> Appending<'d> {
                     draft.version,
                     self.plan,
                     self.generation,
+                    body.sum,
                     body.digest,
                     body.insert,
-                    body.update
+                    body.update,
+                    in_doubt
                 ],
             )
             .map(drop)
     }
 
     /// Gives an entry the draft's content; it stays where it is otherwise.
-    fn refresh(&mut self, seq: i64, draft: &Draft) -> Result<(), StoreError> {
-        let body = Columns::of(&draft.body);
+    fn refresh(&self, seq: i64, key: &[u8], draft: &Draft) -> Result<(), StoreError> {
+        let body = Columns::of(self.db, self.stream, key, seq, draft)?;
         self.db
             .execute(
                 "UPDATE entry SET kind = ?2, class = min(class, ?3), replay = max(replay, ?4), version = ?5, plan = ?6,
-                   generation = ?7, digest = ?8, insert_body = ?9, update_body = ?10
+                   generation = ?7, born = ?1, sum = ?8, digest = ?9, insert_body = ?10, update_body = ?11
                  WHERE seq = ?1",
                 params![
                     seq,
@@ -320,6 +326,7 @@ impl<'d> Appending<'d> {
                     draft.version,
                     self.plan,
                     self.generation,
+                    body.sum,
                     body.digest,
                     body.insert,
                     body.update

@@ -8,7 +8,8 @@ use crate::database::{Database, get, limit};
 use crate::error::{damaged, store_error};
 use crate::number::Numbers;
 use crate::ready::pick;
-use crate::row::{UNKNOWN, body, class, digest, flag, key, seq, signed, unsigned};
+use crate::record_index::index_row;
+use crate::row::{UNKNOWN, blob, body, class, flag, key, seq, signed, unsigned};
 use crate::{lease, state};
 
 pub(crate) fn claim(db: &Database, lease: &Lease, want: &ClaimRequest) -> Result<Vec<Entry>, StoreError> {
@@ -34,8 +35,9 @@ pub(crate) const DUE_VERIFICATIONS: &str = "SELECT key FROM verification v
 
 /// What an entry is made of, once it is claimed, and what the index knows of its key.
 pub(crate) const CLAIMED: &str =
-    "SELECT e.seq, e.key, e.version, e.attempt, e.was_unknown, e.verification, e.class, e.replay,
-       e.plan, i.bound, i.digest, e.kind, e.digest, e.insert_body, e.update_body
+    "SELECT e.seq, e.key, e.attempt, e.was_unknown, e.verification, e.class, e.replay, e.plan,
+       i.bound, i.digest, i.version, i.seen, i.sum,
+       e.version, e.kind, e.born, e.sum, e.digest, e.insert_body, e.update_body
      FROM entry e LEFT JOIN idx i ON i.stream = e.stream AND i.key = e.key
      WHERE e.seq = ?1 AND e.stream = ?2";
 
@@ -60,27 +62,31 @@ fn claimed(db: &Database, stream: i64, seqs: &[i64]) -> Result<Vec<Entry>, Store
     for seq in seqs {
         let mut rows = statement.query(params![seq, stream]).map_err(store_error)?;
         let row = rows.next().map_err(store_error)?.ok_or_else(damaged)?;
-        entries.push(entry(row)?);
+        entries.push(entry(db, stream, row)?);
     }
     Ok(entries)
 }
 
-fn entry(row: &Row<'_>) -> Result<Entry, StoreError> {
-    let indexed = get::<Option<i64>>(row, 9)?.is_some();
-    let written = digest(get(row, 10)?)?;
+fn entry(db: &Database, stream: i64, row: &Row<'_>) -> Result<Entry, StoreError> {
+    let bytes = blob(row, 1)?.ok_or_else(damaged)?;
+    let known = match get::<Option<i64>>(row, 8)? {
+        Some(_) => Some(index_row(row, 8, stream, bytes)?),
+        None => None,
+    };
+    let written = known.and_then(|known| known.digest);
     Ok(Entry {
         seq: seq(get(row, 0)?),
-        key: key(row.get_ref(1).map_err(store_error)?.as_blob().map_err(|_| damaged())?)?,
-        version: get(row, 2)?,
-        attempt: u32::try_from(get::<i64>(row, 3)?).map_err(|_| damaged())?,
-        unknown: flag(row, 4)? || (indexed && written.is_none()),
-        verification: flag(row, 5)?,
-        class: class(row, 6)?,
-        replay: flag(row, 7)?,
-        plan: PlanVersion(unsigned(get(row, 8)?)),
-        bound: indexed && flag(row, 9)?,
+        key: key(bytes)?,
+        version: get(row, 13)?,
+        attempt: u32::try_from(get::<i64>(row, 2)?).map_err(|_| damaged())?,
+        unknown: flag(row, 3)? || (known.is_some() && written.is_none()),
+        verification: flag(row, 4)?,
+        class: class(row, 5)?,
+        replay: flag(row, 6)?,
+        plan: PlanVersion(unsigned(get(row, 7)?)),
+        bound: known.is_some_and(|known| known.bound),
         written,
-        body: body(row, 11)?,
+        body: body(db, row, 13, stream, bytes)?,
     })
 }
 
@@ -95,9 +101,9 @@ fn start_verifications(db: &Database, stream: i64, lease: &Lease, want: &ClaimRe
         let seq = numbers.next()?;
         db.execute(
             "INSERT INTO entry(seq, stream, key, kind, state, due_ms, blocked, waiting, attempt, holder, was_unknown,
-               verification, class, replay, version, plan, generation, at_ms, born, digest, insert_body, update_body)
+               verification, class, replay, version, plan, generation, at_ms, born, sum, digest, insert_body, update_body)
              SELECT ?3, stream, key, kind, 1, 0, 0, 0, 1, ?4, 0, 1, class, replay, version, plan, generation, ?5, born,
-               digest, insert_body, update_body
+               sum, digest, insert_body, update_body
              FROM verification WHERE stream = ?1 AND key = ?2",
             params![stream, key, seq, signed(lease.nonce), want.now_ms],
         )?;

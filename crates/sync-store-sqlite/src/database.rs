@@ -4,18 +4,20 @@ use rusqlite::{CachedStatement, Connection, Params, Row};
 use sync_core::StoreError;
 
 use crate::error::store_error;
+use crate::seal::Seal;
 
 /// A connection to the file.
 #[derive(Debug)]
 pub(crate) struct Database {
     pub(crate) connection: Connection,
+    pub(crate) seal: Seal,
 }
 
 impl Database {
-    pub(crate) fn new(connection: Connection) -> Self {
+    pub(crate) fn new(connection: Connection, seal: Seal) -> Self {
         // Every statement of this crate finds room; a claim alone has a dozen.
         connection.set_prepared_statement_cache_capacity(96);
-        Self { connection }
+        Self { connection, seal }
     }
 
     pub(crate) fn statement(&self, sql: &str) -> Result<CachedStatement<'_>, StoreError> {

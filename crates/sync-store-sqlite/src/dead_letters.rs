@@ -44,10 +44,11 @@ pub(crate) fn bury(
             // What is left of the key is newer, and its end is the end of this letter.
             db.execute(
                 "INSERT INTO dead(id, stream, key, code, field, explanation, attempts, at_ms, closed_by, waiting, version,
-                   kind, class, replay, plan, generation, born, digest, insert_body, update_body)
+                   kind, class, replay, plan, generation, born, sum, digest, insert_body, update_body)
                  SELECT ?2, stream, key, ?3, ?4, ?5, attempt, ?6,
-                   (SELECT max(o.seq) FROM entry o WHERE o.stream = entry.stream AND o.key = entry.key AND o.seq > ?1), waiting, version, kind, class, replay, plan, generation,
-                   born, iif(waiting > 0, digest, NULL), iif(waiting > 0, insert_body, NULL),
+                   (SELECT max(o.seq) FROM entry o WHERE o.stream = entry.stream AND o.key = entry.key AND o.seq > ?1),
+                   waiting, version, kind, class, replay, plan, generation, born, sum,
+                   iif(waiting > 0, digest, NULL), iif(waiting > 0, insert_body, NULL),
                    iif(waiting > 0, update_body, NULL)
                  FROM entry WHERE seq = ?1",
                 params![seq, letter, rejection.code, rejection.field, rejection.explanation, now_ms],

@@ -18,9 +18,11 @@ mod record_index;
 mod request;
 mod row;
 mod schema;
+mod seal;
 mod settle;
 mod state;
 mod stats;
+mod sum;
 mod waits;
 mod writer;
 
@@ -40,21 +42,26 @@ use uuid::Uuid;
 use crate::database::Database;
 use crate::error::store_error;
 use crate::row::signed;
+pub use crate::seal::EncryptionKey;
+use crate::seal::Seal;
 use crate::writer::Writer;
 
 /// How to open a store.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct SqliteOptions {
     /// Memory for the page cache of the writing connection, in MiB.
     pub cache_mib: u32,
     /// The largest size of the file, in pages of 8 KiB; unlimited when absent.
     pub max_page_count: Option<u32>,
+    /// The key that what records say and read positions are encrypted with. A store is made with a key or without, and
+    /// stays so.
+    pub encryption_key: Option<EncryptionKey>,
 }
 
 impl Default for SqliteOptions {
     fn default() -> Self {
-        Self { cache_mib: 16, max_page_count: None }
+        Self { cache_mib: 16, max_page_count: None, encryption_key: None }
     }
 }
 
@@ -70,6 +77,13 @@ impl SqliteOptions {
     #[must_use]
     pub fn max_page_count(mut self, pages: Option<u32>) -> Self {
         self.max_page_count = pages;
+        self
+    }
+
+    /// The same with another key, or without one.
+    #[must_use]
+    pub fn encryption_key(mut self, key: Option<EncryptionKey>) -> Self {
+        self.encryption_key = key;
         self
     }
 }
@@ -90,28 +104,32 @@ impl SqliteStore {
     /// Opens or makes the store and locks it for this process.
     ///
     /// # Errors
-    /// `InUse` while another process has it; `TooNew`, `Corrupt` for a file that cannot be used; `Full`, `Unavailable`.
+    /// `InUse` while another process has it; `TooNew`, `Corrupt` for a file that cannot be used; `Full`; `Unavailable`, also when
+    /// the store has another key, or a key where none was given, or the other way round.
     pub fn open(path: &Path, options: SqliteOptions) -> Result<Arc<Self>, StoreError> {
         refuse_faulty_library()?;
         let lock = own_file(&lock_path(path)).map_err(|error| unavailable(path).with_source(error))?;
         take(&lock, path)?;
         own_file(path).map_err(|error| unavailable(path).with_source(error))?;
         let connection = Connection::open(path).map_err(store_error)?;
-        schema::prepare(&connection, &options)?;
-        let reader = read_connection(path)?;
-        let writer = Some(Writer::start(Database::new(connection))?);
+        let seal = schema::prepare(&connection, &options)?;
+        let reader = Arc::new(Mutex::new(Database::new(read_connection(path)?, seal.clone())));
+        let writer = Some(Writer::start(Database::new(connection, seal))?);
         let (opening, _) = Uuid::new_v4().as_u64_pair();
         Ok(Arc::new(Self { writer, reader, opening: signed(opening | 1), _lock: Some(lock) }))
     }
 
-    /// Opens an existing store to look at, also while another process runs on it. Every write is refused.
+    /// Opens an existing store to look at, also while another process runs on it. Every write is refused. Of the options, the
+    /// key counts alone.
     ///
     /// # Errors
     /// `Unavailable` when the file is not there; `TooNew`, `Corrupt`.
-    pub fn open_read_only(path: &Path) -> Result<Self, StoreError> {
+    pub fn open_read_only(path: &Path, options: &SqliteOptions) -> Result<Self, StoreError> {
         is_there(path)?;
-        let reader = read_connection(path)?;
-        schema::check(&reader.lock().unwrap_or_else(PoisonError::into_inner).connection)?;
+        let connection = read_connection(path)?;
+        schema::check(&connection)?;
+        let seal = schema::seal(&connection, options.encryption_key.as_ref())?;
+        let reader = Arc::new(Mutex::new(Database::new(connection, seal)));
         Ok(Self { writer: None, reader, opening: 0, _lock: None })
     }
 
@@ -137,7 +155,7 @@ impl SqliteStore {
             )
             .map_err(store_error)?;
         // Without its commit, the transaction ends with the connection.
-        let db = Database::new(connection);
+        let db = Database::new(connection, Seal::none());
         let id = request::leave(&db, request, now_ms)?;
         db.connection.execute_batch("COMMIT").map_err(store_error)?;
         Ok(id)
@@ -230,13 +248,13 @@ fn is_there(path: &Path) -> Result<(), StoreError> {
     ))
 }
 
-fn read_connection(path: &Path) -> Result<Arc<Mutex<Database>>, StoreError> {
+fn read_connection(path: &Path) -> Result<Connection, StoreError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags).map_err(store_error)?;
     connection
         .execute_batch("PRAGMA busy_timeout = 5000; PRAGMA cache_size = -2048; PRAGMA trusted_schema = OFF;")
         .map_err(store_error)?;
-    Ok(Arc::new(Mutex::new(Database::new(connection))))
+    Ok(connection)
 }
 
 /// SQLite 3.7.0 to 3.51.2 can corrupt a WAL file that two connections use (sqlite.org/wal.html, "The WAL-Reset Bug"); two

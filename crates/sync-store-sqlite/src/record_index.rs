@@ -2,22 +2,37 @@
 
 use async_trait::async_trait;
 use record::Key;
-use rusqlite::params;
+use rusqlite::{Row, params};
 use sync_core::traits::{IndexRow, Lease, RecordIndex};
-use sync_core::{StoreError, StreamId};
+use sync_core::{Digest, StoreError, StreamId};
 
 use crate::append::mark_seen;
 use crate::database::{Database, get, limit};
-use crate::error::store_error;
-use crate::row::{digest, flag, key, signed, unsigned};
-use crate::{SqliteStore, lease, state};
+use crate::error::{damaged, store_error};
+use crate::row::{blob, flag, key, signed, unsigned};
+use crate::{SqliteStore, lease, state, sum};
+
+/// A row of the index, from the columns bound, digest, version, seen, sum beginning at `at`.
+pub(crate) fn index_row(row: &Row<'_>, at: usize, stream: i64, key: &[u8]) -> Result<IndexRow, StoreError> {
+    let (bound, bytes, version) = (flag(row, at)?, blob(row, at + 1)?, get(row, at + 2)?);
+    sum::check(sum::of_index(stream, key, bound, bytes, version), get(row, at + 4)?)?;
+    let digest = bytes.map(|bytes| bytes.try_into().map(Digest)).transpose().map_err(|_| damaged())?;
+    Ok(IndexRow { bound, digest, version, seen: unsigned(get(row, at + 3)?) })
+}
+
+pub(crate) const FIND: &str = "SELECT bound, digest, version, seen, sum FROM idx WHERE stream = ?1 AND key = ?2";
+
+pub(crate) fn find(db: &Database, stream: i64, key: &[u8]) -> Result<Option<IndexRow>, StoreError> {
+    db.one(FIND, params![stream, key], |row| index_row(row, 0, stream, key))
+}
 
 /// Remembers that nobody knows what the destination holds of a key.
 pub(crate) fn doubt(db: &Database, stream: i64, key: &[u8], generation: i64) -> Result<(), StoreError> {
+    let bound = find(db, stream, key)?.is_some_and(|row| row.bound);
     db.execute(
-        "INSERT INTO idx(stream, key, bound, digest, version, seen) VALUES (?1, ?2, 0, NULL, NULL, ?3)
-         ON CONFLICT(stream, key) DO UPDATE SET digest = NULL, version = NULL, seen = max(seen, ?3)",
-        params![stream, key, generation],
+        "INSERT INTO idx(stream, key, bound, digest, version, seen, sum) VALUES (?1, ?2, ?4, NULL, NULL, ?3, ?5)
+         ON CONFLICT(stream, key) DO UPDATE SET digest = NULL, version = NULL, seen = max(seen, ?3), sum = ?5",
+        params![stream, key, generation, bound, sum::of_index(stream, key, bound, None, None)],
     )
     .map(drop)
 }
@@ -28,22 +43,7 @@ impl RecordIndex for SqliteStore {
         let (stream, keys) = (stream.clone(), keys.to_vec());
         self.read(move |db| {
             let Some(stream) = state::find_stream(db, &stream)? else { return Ok(vec![None; keys.len()]) };
-            let mut statement =
-                db.statement("SELECT bound, digest, version, seen FROM idx WHERE stream = ?1 AND key = ?2")?;
-            let mut found = Vec::with_capacity(keys.len());
-            for key in keys {
-                let mut rows = statement.query(params![stream, key.to_bytes()]).map_err(store_error)?;
-                found.push(match rows.next().map_err(store_error)? {
-                    Some(row) => Some(IndexRow {
-                        bound: flag(row, 0)?,
-                        digest: digest(get(row, 1)?)?,
-                        version: get(row, 2)?,
-                        seen: unsigned(get(row, 3)?),
-                    }),
-                    None => None,
-                });
-            }
-            Ok(found)
+            keys.iter().map(|key| find(db, stream, &key.to_bytes())).collect()
         })
         .await
     }
@@ -88,9 +88,14 @@ impl RecordIndex for SqliteStore {
         self.read(move |db| {
             let Some(stream) = state::find_stream(db, &stream)? else { return Ok(Vec::new()) };
             db.all(
-                "SELECT key FROM idx WHERE stream = ?1 AND seen < ?2 AND key > ?3 ORDER BY key LIMIT ?4",
+                "SELECT key, bound, digest, version, seen, sum FROM idx
+                 WHERE stream = ?1 AND seen < ?2 AND key > ?3 ORDER BY key LIMIT ?4",
                 params![stream, signed(generation), after, limit(most)],
-                |row| key(&get::<Vec<u8>>(row, 0)?),
+                |row| {
+                    let bytes = blob(row, 0)?.ok_or_else(damaged)?;
+                    index_row(row, 1, stream, bytes)?;
+                    key(bytes)
+                },
             )
         })
         .await

@@ -4,11 +4,13 @@ use std::borrow::Cow;
 
 use record::Key;
 use rusqlite::Row;
-use sync_core::traits::{Class, DraftBody, EntryBody, Rejection, Update};
+use sync_core::traits::{Class, Draft, DraftBody, EntryBody, Rejection, Update};
 use sync_core::{Digest, Payload, Seq, StoreError};
 
-use crate::database::get;
-use crate::error::damaged;
+use crate::database::{Database, get};
+use crate::error::{damaged, store_error};
+use crate::seal::{BodyOf, Place};
+use crate::sum;
 
 pub(crate) const READY: i64 = 0;
 pub(crate) const UNKNOWN: i64 = 2;
@@ -17,6 +19,9 @@ pub(crate) const UPSERT: i64 = 0;
 pub(crate) const DELETE: i64 = 1;
 /// An upsert whose update is impossible: in the place of the update's body stands the reason.
 pub(crate) const CREATE: i64 = 2;
+
+const INSERT: &str = "insert";
+const UPDATE: &str = "update";
 
 /// Between the parts of a reason; part of no text.
 const BETWEEN: char = '\u{1f}';
@@ -58,24 +63,33 @@ pub(crate) fn class(row: &Row<'_>, column: usize) -> Result<Class, StoreError> {
     rank.and_then(Class::of_rank).ok_or_else(damaged)
 }
 
-/// The columns of a draft's body.
+pub(crate) fn blob<'r>(row: &'r Row<'_>, column: usize) -> Result<Option<&'r [u8]>, StoreError> {
+    row.get_ref(column).map_err(store_error)?.as_blob_or_null().map_err(|_| damaged())
+}
+
+/// The columns of a draft's body, as they are stored.
 pub(crate) struct Columns<'b> {
     pub(crate) kind: i64,
     pub(crate) digest: Option<&'b [u8]>,
     pub(crate) insert: Option<Cow<'b, [u8]>>,
     pub(crate) update: Option<Cow<'b, [u8]>>,
+    pub(crate) sum: i64,
 }
 
 impl<'b> Columns<'b> {
-    pub(crate) fn of(body: &'b DraftBody) -> Self {
-        match body {
-            DraftBody::Upsert { insert, update, digest } => {
-                let (kind, update) = update_columns(update);
-                let insert = Some(insert.0.as_ref().into());
-                Self { kind, digest: Some(&digest.0), insert, update: Some(update) }
-            }
-            _ => Self { kind: DELETE, digest: None, insert: None, update: None },
-        }
+    /// The columns of a draft of this key that is stored in the entry of number `born`.
+    pub(crate) fn of(db: &Database, stream: i64, key: &[u8], born: i64, draft: &'b Draft) -> Result<Self, StoreError> {
+        let DraftBody::Upsert { insert, update, digest } = &draft.body else {
+            let of = BodyOf { stream, key, kind: DELETE, born, digest: &[] };
+            let sum = sum::of_body(of, draft.version, None, None);
+            return Ok(Self { kind: DELETE, digest: None, insert: None, update: None, sum });
+        };
+        let (kind, update) = update_columns(update);
+        let of = BodyOf { stream, key, kind, born, digest: &digest.0 };
+        let insert = db.seal.close(Place::Body { of, column: INSERT }, insert.0.as_ref().into())?;
+        let update = db.seal.close(Place::Body { of, column: UPDATE }, update)?;
+        let sum = sum::of_body(of, draft.version, Some(&insert), Some(&update));
+        Ok(Self { kind, digest: Some(&digest.0), insert: Some(insert), update: Some(update), sum })
     }
 }
 
@@ -108,13 +122,20 @@ fn update(kind: i64, bytes: Vec<u8>) -> Result<Update, StoreError> {
     }
 }
 
-/// The body of an entry, from the columns kind, digest, insert_body, update_body beginning at `at`.
-pub(crate) fn body(row: &Row<'_>, at: usize) -> Result<EntryBody, StoreError> {
-    let kind = get(row, at)?;
-    if kind == DELETE {
-        return Ok(EntryBody::Delete);
+/// The body of an entry, from the columns version, kind, born, sum, digest, insert_body, update_body beginning at `at`.
+pub(crate) fn body(db: &Database, row: &Row<'_>, at: usize, stream: i64, key: &[u8]) -> Result<EntryBody, StoreError> {
+    let [kind, born, stored] = [get(row, at + 1)?, get(row, at + 2)?, get(row, at + 3)?];
+    let [digest, insert, body] = [blob(row, at + 4)?, blob(row, at + 5)?, blob(row, at + 6)?];
+    let of = BodyOf { stream, key, kind, born, digest: digest.unwrap_or_default() };
+    sum::check(sum::of_body(of, get(row, at)?, insert, body), stored)?;
+    match (kind, digest, insert, body) {
+        (DELETE, None, None, None) => Ok(EntryBody::Delete),
+        (UPSERT | CREATE, Some(digest), Some(insert), Some(body)) => {
+            let insert = db.seal.open(Place::Body { of, column: INSERT }, insert.to_vec())?;
+            let body = db.seal.open(Place::Body { of, column: UPDATE }, body.to_vec())?;
+            let digest = Digest(digest.try_into().map_err(|_| damaged())?);
+            Ok(EntryBody::Upsert { insert: Payload(insert.into()), update: update(kind, body)?, digest })
+        }
+        _ => Err(damaged()),
     }
-    let digest = digest(get(row, at + 1)?)?.ok_or_else(damaged)?;
-    let insert = Payload(get::<Vec<u8>>(row, at + 2)?.into());
-    Ok(EntryBody::Upsert { insert, update: update(kind, get(row, at + 3)?)?, digest })
 }

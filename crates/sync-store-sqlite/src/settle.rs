@@ -6,11 +6,11 @@ use sync_core::{StoreError, StreamId};
 
 use crate::database::{Database, get};
 use crate::dead_letters::bury;
-use crate::error::store_error;
+use crate::error::{damaged, store_error};
 use crate::number::Numbers;
 use crate::record_index::doubt;
-use crate::row::{DELETE, READY, UNKNOWN, flag, signed};
-use crate::{lease, state, waits};
+use crate::row::{CREATE, DELETE, READY, UNKNOWN, UPSERT, flag, signed};
+use crate::{lease, state, sum, waits};
 
 pub(crate) fn settle(
     db: &Database,
@@ -80,8 +80,8 @@ impl<'d> Settling<'d> {
                  RETURNING key, digest, version, kind, verification, generation",
             )?,
             bind: db.statement(
-                "INSERT INTO idx(stream, key, bound, digest, version, seen) VALUES (?1, ?2, 1, ?3, ?4, ?5)
-                 ON CONFLICT(stream, key) DO UPDATE SET bound = 1, digest = ?3, version = ?4, seen = max(seen, ?5)",
+                "INSERT INTO idx(stream, key, bound, digest, version, seen, sum) VALUES (?1, ?2, 1, ?3, ?4, ?5, ?6)
+                 ON CONFLICT(stream, key) DO UPDATE SET bound = 1, digest = ?3, version = ?4, seen = max(seen, ?5), sum = ?6",
             )?,
             verifications: db.exists("SELECT 1 FROM verification WHERE stream = ?1 LIMIT 1", [stream])?,
             dead: db.exists("SELECT 1 FROM dead WHERE stream = ?1 LIMIT 1", [stream])?,
@@ -148,9 +148,12 @@ impl<'d> Settling<'d> {
             self.db.execute(sql, params![self.stream, settled.key])?;
             return Ok(true);
         }
-        self.bind
-            .execute(params![self.stream, settled.key, settled.digest, settled.version, settled.generation])
-            .map_err(store_error)?;
+        let Settled { key, digest, version, generation, .. } = &settled;
+        if digest.as_ref().is_none_or(|digest| digest.len() != 16) || !(UPSERT..=CREATE).contains(&settled.kind) {
+            return Err(damaged());
+        }
+        let sum = sum::of_index(self.stream, key, true, digest.as_deref(), *version);
+        self.bind.execute(params![self.stream, key, digest, version, generation, sum]).map_err(store_error)?;
         // Nobody waits for a record that is bound already, so whoever waits for this one has waited until now.
         if self.awaited {
             self.arrived.push(settled.key);
@@ -164,8 +167,8 @@ impl<'d> Settling<'d> {
         self.db
             .execute(
                 "INSERT OR REPLACE INTO verification(stream, key, due_ms, kind, class, replay, version, plan, generation,
-                   born, digest, insert_body, update_body)
-                 SELECT stream, key, ?4, kind, class, replay, version, plan, generation, born, digest, insert_body,
+                   born, sum, digest, insert_body, update_body)
+                 SELECT stream, key, ?4, kind, class, replay, version, plan, generation, born, sum, digest, insert_body,
                    update_body
                  FROM entry WHERE seq = ?1 AND state = 1 AND holder = ?2 AND stream = ?3",
                 params![seq, self.holder, self.stream, due_ms],
@@ -178,7 +181,7 @@ impl<'d> Settling<'d> {
         self.db
             .execute(
                 "UPDATE verification AS v SET kind = e.kind, class = e.class, replay = e.replay, version = e.version,
-                   plan = e.plan, generation = e.generation, born = e.born, digest = e.digest,
+                   plan = e.plan, generation = e.generation, born = e.born, sum = e.sum, digest = e.digest,
                    insert_body = e.insert_body, update_body = e.update_body
                  FROM entry e
                  WHERE e.seq = ?1 AND e.state = 1 AND e.holder = ?2 AND e.stream = ?3 AND v.stream = e.stream

@@ -8,7 +8,8 @@ use sync_core::{Position, StoreError, StreamId, Tally};
 use crate::database::{Database, get};
 use crate::error::{conflict, damaged};
 use crate::row::{signed, unsigned};
-use crate::{SqliteStore, lease, request};
+use crate::seal::Place;
+use crate::{SqliteStore, lease, request, sum};
 
 #[async_trait]
 impl StateStore for SqliteStore {
@@ -52,16 +53,25 @@ impl StateStore for SqliteStore {
 
     async fn get(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
         let name = name.to_owned();
-        self.read(move |db| db.one("SELECT value FROM kv WHERE name = ?1", [name], |row| get(row, 0))).await
+        self.read(move |db| {
+            db.one("SELECT value, sum FROM kv WHERE name = ?1", [&name], |row| {
+                let value: Vec<u8> = get(row, 0)?;
+                sum::check(sum::of_value(&name, &value), get(row, 1)?)?;
+                db.seal.open(Place::Value(&name), value)
+            })
+        })
+        .await
     }
 
     async fn put(&self, lease: &Lease, name: &str, value: &[u8]) -> Result<(), StoreError> {
         let (lease, name, value) = (lease.clone(), name.to_owned(), value.to_owned());
         self.write(move |db| {
             lease::check(db, &lease)?;
+            let value = db.seal.close(Place::Value(&name), value.into())?;
             db.execute(
-                "INSERT INTO kv(name, value) VALUES (?1, ?2) ON CONFLICT(name) DO UPDATE SET value = ?2",
-                params![name, value],
+                "INSERT INTO kv(name, value, sum) VALUES (?1, ?2, ?3)
+                 ON CONFLICT(name) DO UPDATE SET value = ?2, sum = ?3",
+                params![name, value, sum::of_value(&name, &value)],
             )
             .map(drop)
         })
@@ -110,21 +120,31 @@ pub(crate) fn stream_name(db: &Database, stream: i64) -> Result<StreamId, StoreE
 pub(crate) fn load(db: &Database, stream: i64) -> Result<Option<Checkpoint>, StoreError> {
     db.one(
         "SELECT generation, phase, position, version, at_ms, n_read, n_inserted, n_updated, n_deleted, n_unchanged,
-                n_filtered, n_superseded, n_ignored, n_dead FROM checkpoint WHERE stream = ?1",
+                n_filtered, n_superseded, n_ignored, n_dead, sum FROM checkpoint WHERE stream = ?1",
         [stream],
         |row| {
             let count = |column: usize| get(row, column).map(unsigned);
-            let phase = match get::<i64>(row, 1)? {
+            let (number, stored) = (get(row, 1)?, get::<Option<Vec<u8>>>(row, 2)?);
+            let (generation, version) = (get(row, 0)?, get(row, 3)?);
+            let sum = sum::of_position(stream, generation, number, version, stored.as_deref());
+            sum::check(sum, get(row, 14)?)?;
+            let phase = match number {
                 0 => Phase::Snapshot,
                 1 => Phase::Incremental,
                 _ => return Err(damaged()),
             };
-            let position = get::<Option<Vec<u8>>>(row, 2)?.map(String::from_utf8).transpose().map_err(|_| damaged())?;
+            let position = match stored {
+                Some(stored) => {
+                    let text = db.seal.open(Place::Position { stream, generation, version }, stored)?;
+                    Some(Position::new(String::from_utf8(text).map_err(|_| damaged())?))
+                }
+                None => None,
+            };
             Ok(Checkpoint {
-                generation: count(0)?,
+                generation: unsigned(generation),
                 phase,
-                position: position.map(Position::new),
-                version: count(3)?,
+                position,
+                version: unsigned(version),
                 at_ms: get(row, 4)?,
                 totals: Tally {
                     read: count(5)?,
@@ -144,16 +164,25 @@ pub(crate) fn load(db: &Database, stream: i64) -> Result<Option<Checkpoint>, Sto
 
 pub(crate) fn save(db: &Database, stream: i64, checkpoint: &Checkpoint) -> Result<(), StoreError> {
     let t = &checkpoint.totals;
+    let (generation, version) = (signed(checkpoint.generation), signed(checkpoint.version));
+    let phase = i64::from(checkpoint.phase == Phase::Incremental);
+    let position = match &checkpoint.position {
+        Some(position) => {
+            let place = Place::Position { stream, generation, version };
+            Some(db.seal.close(place, position.as_str().as_bytes().into())?)
+        }
+        None => None,
+    };
     db.execute(
         "INSERT OR REPLACE INTO checkpoint(stream, generation, phase, position, version, at_ms, n_read, n_inserted,
-           n_updated, n_deleted, n_unchanged, n_filtered, n_superseded, n_ignored, n_dead)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
+           n_updated, n_deleted, n_unchanged, n_filtered, n_superseded, n_ignored, n_dead, sum)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
         params![
             stream,
-            signed(checkpoint.generation),
-            i64::from(checkpoint.phase == Phase::Incremental),
-            checkpoint.position.as_ref().map(|position| position.as_str().as_bytes()),
-            signed(checkpoint.version),
+            generation,
+            phase,
+            position,
+            version,
             checkpoint.at_ms,
             signed(t.read),
             signed(t.inserted),
@@ -163,7 +192,8 @@ pub(crate) fn save(db: &Database, stream: i64, checkpoint: &Checkpoint) -> Resul
             signed(t.filtered),
             signed(t.superseded),
             signed(t.ignored),
-            signed(t.dead)
+            signed(t.dead),
+            sum::of_position(stream, generation, phase, version, position.as_deref())
         ],
     )
     .map(drop)

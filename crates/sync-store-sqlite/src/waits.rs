@@ -9,14 +9,14 @@ use sync_core::{StoreError, StreamId, Tally};
 use crate::database::{Database, get};
 use crate::dead_letters::{Buried, bury};
 use crate::number::Numbers;
-use crate::{lease, state};
+use crate::{lease, record_index, state};
 
 /// Those of the parents that are not at the destination, each once.
 pub(crate) fn absent(db: &Database, parents: &[Parent]) -> Result<Vec<(i64, Vec<u8>)>, StoreError> {
     let mut absent = Vec::new();
     for parent in parents.iter().collect::<BTreeSet<_>>() {
         let (stream, key) = (state::stream_id(db, &parent.stream)?, parent.key.to_bytes());
-        if !db.exists("SELECT 1 FROM idx WHERE stream = ?1 AND key = ?2 AND bound = 1", params![stream, key])? {
+        if !record_index::find(db, stream, &key)?.is_some_and(|row| row.bound) {
             absent.push((stream, key));
         }
     }
@@ -89,10 +89,10 @@ fn requeue(db: &Database, numbers: &mut Numbers<'_>, letter: i64, now_ms: i64) -
     let seq = numbers.next()?;
     db.execute(
         "INSERT INTO entry(seq, stream, key, kind, state, due_ms, blocked, waiting, attempt, holder, was_unknown,
-           verification, class, replay, version, plan, generation, at_ms, born, digest, insert_body, update_body)
+           verification, class, replay, version, plan, generation, at_ms, born, sum, digest, insert_body, update_body)
          SELECT ?2, stream, key, kind, 0, 0,
            EXISTS (SELECT 1 FROM entry o WHERE o.stream = dead.stream AND o.key = dead.key), 0, 0, 0, 0,
-           0, class, replay, version, plan, generation, ?3, born, digest, insert_body, update_body
+           0, class, replay, version, plan, generation, ?3, born, sum, digest, insert_body, update_body
          FROM dead WHERE id = ?1",
         params![letter, seq, now_ms],
     )?;

@@ -155,7 +155,10 @@ fn other_files_are_refused_and_left_as_they_are() {
         drop(open(&place.path).unwrap());
         Connection::open(&place.path).unwrap().pragma_update(None, "user_version", version).unwrap();
         assert_eq!(refused(open(&place.path)), kind, "layout {version}");
-        assert_eq!(SqliteStore::open_read_only(&place.path).map(drop).unwrap_err().kind(), kind);
+        assert_eq!(
+            SqliteStore::open_read_only(&place.path, &SqliteOptions::default()).map(drop).unwrap_err().kind(),
+            kind
+        );
         assert_eq!(SqliteStore::leave_request_at(&place.path, &request("a"), 1).unwrap_err().kind(), kind);
     }
 }
@@ -163,12 +166,12 @@ fn other_files_are_refused_and_left_as_they_are() {
 #[tokio::test]
 async fn another_process_may_look_and_not_write() {
     let place = Place::new();
-    let kind = SqliteStore::open_read_only(&place.path).map(drop).unwrap_err().kind();
+    let kind = SqliteStore::open_read_only(&place.path, &SqliteOptions::default()).map(drop).unwrap_err().kind();
     assert_eq!(kind, StoreErrorKind::Unavailable, "there is nothing to look at");
     let store = open(&place.path).unwrap();
     let held = lease(&store).await;
     append(&store, &held, 0, 0..10).await.unwrap();
-    let beside = SqliteStore::open_read_only(&place.path).unwrap();
+    let beside = SqliteStore::open_read_only(&place.path, &SqliteOptions::default()).unwrap();
     assert_eq!(beside.stats(&stream()).await.unwrap().queued, 10);
     assert_eq!(beside.put(&held, "name", b"value").await.unwrap_err().kind(), StoreErrorKind::Unavailable);
 }
@@ -191,7 +194,7 @@ async fn requests_are_left_beside_a_running_writer() {
     }
     let asked = asking.join().unwrap();
     let own = store.leave_request(&request("own"), 50).await.unwrap();
-    let beside = SqliteStore::open_read_only(&place.path).unwrap();
+    let beside = SqliteStore::open_read_only(&place.path, &SqliteOptions::default()).unwrap();
     let pending = beside.requests().await.unwrap();
     assert_eq!(pending, store.requests().await.unwrap());
     assert_eq!(pending.iter().map(|request| request.id).collect::<Vec<_>>(), [asked, vec![own]].concat());

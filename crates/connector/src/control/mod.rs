@@ -13,6 +13,7 @@ pub use requests::{CarriedOutBy, LeftRequest, PendingRequestView, drop_letters, 
 pub use status::{PassReport, StatusReport, TableReport, WorkflowReport, WorkflowStateText, status};
 
 use crate::config::Config;
+use crate::connector::store_options;
 use crate::error::{Error, ErrorKind, Problem};
 
 /// The mapping of a table that an operator names.
@@ -24,7 +25,7 @@ fn configured<'c>(config: &'c Config, table: &str) -> Result<&'c TableSpec, Erro
 }
 
 fn open(config: &Config) -> Result<SqliteStore, Error> {
-    SqliteStore::open_read_only(&config.store.sqlite).map_err(|error| store_error(config, error))
+    SqliteStore::open_read_only(&config.store.sqlite, &store_options(config)).map_err(|error| store_error(config, error))
 }
 
 /// A store's error as the connector's: what can be seen before anything starts is a matter of configuration.

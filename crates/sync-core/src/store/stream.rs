@@ -47,6 +47,8 @@ struct Placing {
     waiting: BTreeSet<Parent>,
     now_ms: i64,
     due_ms: i64,
+    /// A write of the key may still take effect.
+    in_doubt: bool,
 }
 
 #[derive(Debug, Default)]
@@ -79,7 +81,9 @@ impl Stream {
                 tally.superseded += dropped.entries;
                 due_ms = dropped.due_ms;
             }
-            let acceptance = accept(&self.key_state(&key), &body, version, page.replay);
+            let known = self.key_state(&key);
+            let acceptance = accept(&known, &body, version, page.replay);
+            let in_doubt = known.in_doubt;
             let met = key.clone();
             let PageFacts { plan, class, replay, generation, now_ms, .. } = page;
             let content = |body| Content { body, version, plan, class, replay, generation };
@@ -94,7 +98,7 @@ impl Stream {
                 }
                 DraftBody::Upsert { insert, update, digest } => {
                     let content = content(EntryBody::Upsert { insert, update, digest });
-                    let placing = Placing { key, content, waiting, now_ms, due_ms };
+                    let placing = Placing { key, content, waiting, now_ms, due_ms, in_doubt };
                     self.place(acceptance, placing, &mut tally, numbers);
                 }
                 DraftBody::Delete | DraftBody::DeleteFiltered | DraftBody::Filtered | DraftBody::Ignored => {
@@ -106,7 +110,7 @@ impl Stream {
                         _ => tally.ignored += 1,
                     }
                     let content = content(EntryBody::Delete);
-                    let placing = Placing { key, content, waiting: BTreeSet::new(), now_ms, due_ms };
+                    let placing = Placing { key, content, waiting: BTreeSet::new(), now_ms, due_ms, in_doubt };
                     self.place(acceptance, placing, &mut tally, numbers);
                 }
             }
@@ -205,7 +209,7 @@ impl Stream {
     }
 
     fn place(&mut self, acceptance: Acceptance, placing: Placing, tally: &mut Tally, numbers: &mut Numbers) {
-        let Placing { key, content, waiting, now_ms, due_ms } = placing;
+        let Placing { key, content, waiting, now_ms, due_ms, in_doubt } = placing;
         match acceptance {
             Acceptance::Append => {
                 let seq = Seq(numbers.next());
@@ -216,8 +220,6 @@ impl Stream {
             }
             Acceptance::Replace(seq) => {
                 tally.superseded += 1;
-                // A settle time is not cut short: where an attempt may still take effect, the newer state waits as long.
-                let in_doubt = self.index.get(&key).is_some_and(|row| row.digest.is_none());
                 self.queue.change(seq, |row| {
                     // What a more urgent state asked for is not put off, and what an operator asked for is done.
                     let class = content.class.min(row.content.class);
@@ -225,6 +227,7 @@ impl Stream {
                     row.content = Content { class, replay, ..content };
                     row.waiting = waiting;
                     row.attempt = 0;
+                    // A settle time is not cut short: where an attempt may still take effect, the newer state waits as long.
                     row.due_ms = if in_doubt { row.due_ms } else { 0 };
                 });
                 self.close_later(&key, seq);
