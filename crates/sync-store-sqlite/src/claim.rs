@@ -9,7 +9,7 @@ use crate::error::{damaged, store_error};
 use crate::number::Numbers;
 use crate::ready::pick;
 use crate::record_index::index_row;
-use crate::row::{UNKNOWN, blob, body, class, flag, key, seq, signed, unsigned};
+use crate::row::{Stored, UNKNOWN, blob, class, flag, key, seq, signed, unsigned};
 use crate::{lease, state};
 
 pub(crate) fn claim(db: &Database, lease: &Lease, want: &ClaimRequest) -> Result<Vec<Entry>, StoreError> {
@@ -86,7 +86,7 @@ fn entry(db: &Database, stream: i64, row: &Row<'_>) -> Result<Entry, StoreError>
         plan: PlanVersion(unsigned(get(row, 7)?)),
         bound: known.is_some_and(|known| known.bound),
         written,
-        body: body(db, row, 13, stream, bytes)?,
+        body: Stored::read(row, 13, stream, bytes)?.open(&db.seal)?,
     })
 }
 

@@ -10,14 +10,20 @@ pub(crate) fn store_error(error: rusqlite::Error) -> StoreError {
         // Its text may quote the value; it is not kept.
         return damaged();
     }
-    let code = error.sqlite_error_code();
+    let code = match &error {
+        E::SqlInputError { error, .. } => Some(error.code),
+        error => error.sqlite_error_code(),
+    };
     let (kind, message, remedy) = match code {
         Some(ErrorCode::DiskFull) => (
             StoreErrorKind::Full,
             "The store is full: the disk, or the page limit, leaves no room.",
             "Free space on its disk, or raise store.max_pages, and start again; nothing was lost.",
         ),
-        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => (
+        // Every statement of this program fits the layout, and none breaks a constraint, in a file that is whole.
+        Some(
+            ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase | ErrorCode::ConstraintViolation | ErrorCode::Unknown,
+        ) => (
             StoreErrorKind::Corrupt,
             "The store file is damaged, or is no store of this program.",
             "Put the file aside and restore a backup, or name another file: everything is then read again.",

@@ -10,6 +10,7 @@ mod claim;
 mod database;
 mod dead_letters;
 mod error;
+mod examine;
 mod lease;
 mod number;
 mod outdated;
@@ -28,6 +29,8 @@ mod writer;
 
 #[cfg(test)]
 mod query_plans;
+#[cfg(test)]
+mod swapped;
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::path::{Path, PathBuf};
@@ -111,10 +114,14 @@ impl SqliteStore {
         let lock = own_file(&lock_path(path)).map_err(|error| unavailable(path).with_source(error))?;
         take(&lock, path)?;
         own_file(path).map_err(|error| unavailable(path).with_source(error))?;
+        // The last connection that closes the file removes the log.
+        let (size, left) = (length(path), length(&beside(path, "-wal")));
         let connection = Connection::open(path).map_err(store_error)?;
         let seal = schema::prepare(&connection, &options)?;
         let reader = Arc::new(Mutex::new(Database::new(read_connection(path)?, seal.clone())));
-        let writer = Some(Writer::start(Database::new(connection, seal))?);
+        let db = Database::new(connection, seal);
+        examine::examine(&db, size + left, left == 0)?;
+        let writer = Some(Writer::start(db)?);
         let (opening, _) = Uuid::new_v4().as_u64_pair();
         Ok(Arc::new(Self { writer, reader, opening: signed(opening | 1), _lock: Some(lock) }))
     }
@@ -232,9 +239,18 @@ fn take(lock: &File, path: &Path) -> Result<(), StoreError> {
 }
 
 fn lock_path(path: &Path) -> PathBuf {
+    beside(path, ".lock")
+}
+
+fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
-    name.push(".lock");
+    name.push(suffix);
     PathBuf::from(name)
+}
+
+/// The bytes of a file; 0 where there is none.
+fn length(path: &Path) -> u64 {
+    std::fs::metadata(path).map_or(0, |file| file.len())
 }
 
 fn is_there(path: &Path) -> Result<(), StoreError> {

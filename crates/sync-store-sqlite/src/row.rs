@@ -9,7 +9,7 @@ use sync_core::{Digest, Payload, Seq, StoreError};
 
 use crate::database::{Database, get};
 use crate::error::{damaged, store_error};
-use crate::seal::{BodyOf, Place};
+use crate::seal::{BodyOf, Place, Seal};
 use crate::sum;
 
 pub(crate) const READY: i64 = 0;
@@ -122,20 +122,35 @@ fn update(kind: i64, bytes: Vec<u8>) -> Result<Update, StoreError> {
     }
 }
 
-/// The body of an entry, from the columns version, kind, born, sum, digest, insert_body, update_body beginning at `at`.
-pub(crate) fn body(db: &Database, row: &Row<'_>, at: usize, stream: i64, key: &[u8]) -> Result<EntryBody, StoreError> {
-    let [kind, born, stored] = [get(row, at + 1)?, get(row, at + 2)?, get(row, at + 3)?];
-    let [digest, insert, body] = [blob(row, at + 4)?, blob(row, at + 5)?, blob(row, at + 6)?];
-    let of = BodyOf { stream, key, kind, born, digest: digest.unwrap_or_default() };
-    sum::check(sum::of_body(of, get(row, at)?, insert, body), stored)?;
-    match (kind, digest, insert, body) {
-        (DELETE, None, None, None) => Ok(EntryBody::Delete),
-        (UPSERT | CREATE, Some(digest), Some(insert), Some(body)) => {
-            let insert = db.seal.open(Place::Body { of, column: INSERT }, insert.to_vec())?;
-            let body = db.seal.open(Place::Body { of, column: UPDATE }, body.to_vec())?;
-            let digest = Digest(digest.try_into().map_err(|_| damaged())?);
-            Ok(EntryBody::Upsert { insert: Payload(insert.into()), update: update(kind, body)?, digest })
+/// What is stored of a body.
+pub(crate) struct Stored<'r> {
+    of: BodyOf<'r>,
+    digest: Option<&'r [u8]>,
+    insert: Option<&'r [u8]>,
+    update: Option<&'r [u8]>,
+}
+
+impl<'r> Stored<'r> {
+    /// From the columns version, kind, born, sum, digest, insert_body, update_body beginning at `at`.
+    pub(crate) fn read(row: &'r Row<'_>, at: usize, stream: i64, key: &'r [u8]) -> Result<Self, StoreError> {
+        let [kind, born, stored] = [get(row, at + 1)?, get(row, at + 2)?, get(row, at + 3)?];
+        let [digest, insert, update] = [blob(row, at + 4)?, blob(row, at + 5)?, blob(row, at + 6)?];
+        let of = BodyOf { stream, key, kind, born, digest: digest.unwrap_or_default() };
+        sum::check(sum::of_body(of, get(row, at)?, insert, update), stored)?;
+        Ok(Self { of, digest, insert, update })
+    }
+
+    pub(crate) fn open(self, seal: &Seal) -> Result<EntryBody, StoreError> {
+        let Self { of, digest, insert, update: body } = self;
+        match (of.kind, digest, insert, body) {
+            (DELETE, None, None, None) => Ok(EntryBody::Delete),
+            (kind @ (UPSERT | CREATE), Some(digest), Some(insert), Some(body)) => {
+                let insert = seal.open(Place::Body { of, column: INSERT }, insert.to_vec())?;
+                let body = seal.open(Place::Body { of, column: UPDATE }, body.to_vec())?;
+                let digest = Digest(digest.try_into().map_err(|_| damaged())?);
+                Ok(EntryBody::Upsert { insert: Payload(insert.into()), update: update(kind, body)?, digest })
+            }
+            _ => Err(damaged()),
         }
-        _ => Err(damaged()),
     }
 }

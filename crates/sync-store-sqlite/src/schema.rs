@@ -37,7 +37,9 @@ CREATE TABLE entry(
   due_ms INTEGER NOT NULL, blocked INTEGER NOT NULL, waiting INTEGER NOT NULL, attempt INTEGER NOT NULL,
   holder INTEGER NOT NULL, was_unknown INTEGER NOT NULL, verification INTEGER NOT NULL, class INTEGER NOT NULL,
   replay INTEGER NOT NULL, version INTEGER, plan INTEGER NOT NULL, generation INTEGER NOT NULL, at_ms INTEGER NOT NULL,
-  born INTEGER NOT NULL, sum INTEGER NOT NULL, digest BLOB, insert_body BLOB, update_body BLOB) STRICT;
+  born INTEGER NOT NULL, sum INTEGER NOT NULL, digest BLOB, insert_body BLOB, update_body BLOB,
+  CHECK (state BETWEEN 0 AND 2 AND kind BETWEEN 0 AND 2 AND class BETWEEN 0 AND 3
+    AND (blocked | was_unknown | verification | replay) BETWEEN 0 AND 1)) STRICT;
 CREATE INDEX entry_key ON entry(stream, key, seq);
 -- What a claim takes, in its order. Deletes are the same under every plan, so they have none here.
 CREATE INDEX entry_ready ON entry(stream, class, iif(kind = 1, NULL, plan), seq)
