@@ -41,7 +41,7 @@ pub(crate) fn bury(
                 db.execute("DELETE FROM dead WHERE id = ?1", [letter])?;
             }
             let letter = numbers.next()?;
-            // What is left of the key is newer, and its end is the end of this letter.
+            // The end of a newer entry is the end of this letter; an older one may be in flight still.
             db.execute(
                 "INSERT INTO dead(id, stream, key, code, field, explanation, attempts, at_ms, closed_by, waiting, version,
                    kind, class, replay, plan, generation, born, sum, digest, insert_body, update_body)

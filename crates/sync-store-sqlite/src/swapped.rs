@@ -93,7 +93,8 @@ async fn bodies_of_another_record_are_never_written() {
     let connection = Connection::open(&path).unwrap();
     let mut statement =
         connection.prepare("SELECT seq, stream, key, born, digest, insert_body, update_body FROM entry").unwrap();
-    let rows: Vec<(i64, i64, Vec<u8>, i64, Vec<u8>, Vec<u8>, Vec<u8>)> = statement
+    type Stored = (i64, i64, Vec<u8>, i64, Vec<u8>, Vec<u8>, Vec<u8>);
+    let rows: Vec<Stored> = statement
         .query_map([], |row| {
             Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?, row.get(5)?, row.get(6)?))
         })

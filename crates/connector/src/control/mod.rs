@@ -25,7 +25,8 @@ fn configured<'c>(config: &'c Config, table: &str) -> Result<&'c TableSpec, Erro
 }
 
 fn open(config: &Config) -> Result<SqliteStore, Error> {
-    SqliteStore::open_read_only(&config.store.sqlite, &store_options(config)).map_err(|error| store_error(config, error))
+    SqliteStore::open_read_only(&config.store.sqlite, &store_options(config))
+        .map_err(|error| store_error(config, error))
 }
 
 /// A store's error as the connector's: what can be seen before anything starts is a matter of configuration.

@@ -141,8 +141,9 @@ impl Stream {
             version: row.content.version,
             attempts: row.attempt,
             at_ms,
-            // What is left of the key is newer, and its end is the end of this letter.
-            closed_by: self.queue.seqs_of(&row.key).last().copied(),
+            // The end of a newer entry is the end of this letter. An older one may be in flight still when a newer one has
+            // waited in vain for its parents.
+            closed_by: self.queue.seqs_of(&row.key).last().copied().filter(|last| *last > seq),
             orphan,
         };
         self.dead.insert(row.key, dead);
