@@ -1,5 +1,5 @@
 //! One thread owns the only connection that writes. It takes all requests that wait, runs each in a savepoint of one
-//! transaction, commits once, and only then answers: a group commit.
+//! transaction, commits once, and only then answers: a group commit. A request that is alone needs no savepoint.
 
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
@@ -145,14 +145,22 @@ fn transact(db: &Database, group: &mut [Box<dyn Job>]) -> Option<(StoreError, bo
     if let Err(error) = say(connection, "BEGIN IMMEDIATE") {
         return Some((store_error(error), false));
     }
+    // A job that is alone has the transaction for itself. A savepoint would copy every page that it changes.
+    let alone = group.len() == 1;
     for job in group.iter_mut() {
-        if let Err(error) = say(connection, "SAVEPOINT job") {
+        if !alone && let Err(error) = say(connection, "SAVEPOINT job") {
             return Some(give_up(connection, error));
         }
         let kept = job.run(db);
         if connection.is_autocommit() {
             // SQLite undid the whole transaction by itself, as it does when the disk is full: the others are told the same.
             return Some((job.error().map_or_else(undone, copy), false));
+        }
+        if alone && !kept {
+            return say(connection, "ROLLBACK").err().map(|error| give_up(connection, error));
+        }
+        if alone {
+            break;
         }
         let end = if kept { Ok(()) } else { say(connection, "ROLLBACK TO job") };
         if let Err(error) = end.and_then(|()| say(connection, "RELEASE job")) {
