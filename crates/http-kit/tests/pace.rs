@@ -1,4 +1,5 @@
 //! The lane's shell: exact waits, who goes first, what a pause outlives, a server that is down, nobody forgotten.
+#![allow(clippy::unwrap_used, reason = "a test fails by a panic, also in what it shares")]
 
 mod setup;
 
