@@ -5,8 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 /// An error of a source or destination as a whole (never of a single record). Its text is shown to operators and must hold
-/// neither a secret nor a value of a record.
-#[derive(Debug)]
+/// neither a secret nor a value of a record. The error beneath may hold anything: it is not shown, not even by `Debug`.
 pub struct EndpointError {
     kind: EndpointErrorKind,
     code: String,
@@ -87,14 +86,25 @@ impl fmt::Display for EndpointError {
     }
 }
 
+impl fmt::Debug for EndpointError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EndpointError")
+            .field("kind", &self.kind)
+            .field("code", &self.code)
+            .field("message", &self.message)
+            .field("remedy", &self.remedy)
+            .field("retry_after", &self.retry_after)
+            .finish_non_exhaustive()
+    }
+}
+
 impl StdError for EndpointError {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         self.source.as_deref().map(|source| source as _)
     }
 }
 
-/// An error of the store.
-#[derive(Debug)]
+/// An error of the store. The error beneath may hold anything: it is not shown, not even by `Debug`.
 pub struct StoreError {
     kind: StoreErrorKind,
     message: String,
@@ -149,6 +159,16 @@ impl StoreError {
 impl fmt::Display for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)
+    }
+}
+
+impl fmt::Debug for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StoreError")
+            .field("kind", &self.kind)
+            .field("message", &self.message)
+            .field("remedy", &self.remedy)
+            .finish_non_exhaustive()
     }
 }
 

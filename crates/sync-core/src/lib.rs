@@ -151,6 +151,7 @@ mod error;
 mod ids;
 mod status;
 pub mod store;
+pub mod telemetry;
 pub mod traits;
 mod workflow;
 

@@ -25,6 +25,21 @@ pub enum WorkflowState {
     Failed,
 }
 
+impl WorkflowState {
+    /// Every state.
+    pub const ALL: [Self; 4] = [Self::Stopped, Self::Starting, Self::Running, Self::Failed];
+
+    /// The name, as it is serialised.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Stopped => "STOPPED",
+            Self::Starting => "STARTING",
+            Self::Running => "RUNNING",
+            Self::Failed => "FAILED",
+        }
+    }
+}
+
 /// A reason with its remedy.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StatusReason {

@@ -1,12 +1,14 @@
 //! What the tasks of one run know of each other: counts, depths and the status.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use timing::SharedClock;
 use tokio::sync::{Notify, watch};
 
 use super::reader::Order;
+use crate::telemetry::{self, Counts};
 use crate::traits::{Observer, SyncEvent};
 use crate::{StatusReason, StreamId, Tally, WorkflowState, WorkflowStatus};
 
@@ -64,13 +66,15 @@ pub(crate) struct Board {
     /// Wakes the writer.
     pub(crate) wake: Notify,
     readers: AtomicUsize,
-    retries: AtomicU64,
+    counts: Counts,
+    clock: SharedClock,
     /// How many streams have not carried out an order yet.
     shared_orders: Mutex<BTreeMap<u64, usize>>,
 }
 
 impl Board {
-    pub(crate) fn new(streams: Vec<StreamId>, observer: Arc<dyn Observer>) -> Self {
+    pub(crate) fn new(streams: Vec<StreamId>, observer: Arc<dyn Observer>, clock: SharedClock) -> Self {
+        let counts = Counts::new(&streams, clock.monotonic());
         let readers = AtomicUsize::new(streams.len());
         let rows = streams
             .into_iter()
@@ -91,15 +95,21 @@ impl Board {
             observer,
             wake: Notify::new(),
             readers,
-            retries: AtomicU64::new(0),
+            counts,
+            clock,
             shared_orders: Mutex::default(),
         }
     }
 
+    /// What is counted beside the tallies.
+    pub(crate) fn counts(&self) -> &Counts {
+        &self.counts
+    }
+
+    /// Tells everybody who wants to know: the counts, the log, the observer.
     pub(crate) fn emit(&self, event: &SyncEvent) {
-        if matches!(event, SyncEvent::Retrying { .. }) {
-            self.retries.fetch_add(1, Ordering::Relaxed);
-        }
+        self.counts.note(event, self.clock.monotonic());
+        telemetry::log(event);
         self.observer.on_event(event);
     }
 

@@ -5,11 +5,14 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tracing::Instrument;
+
 use super::policy::millis;
 use super::reader::{Order, OrderKind};
 use super::{Run, store_reason};
+use crate::telemetry::spans;
 use crate::traits::{LetterFilter, PendingRequest, Rejection, ReplayStart, Request, SyncEvent};
-use crate::{StatusReason, StoreError, Tally};
+use crate::{StatusReason, StoreError, StreamId, Tally};
 
 /// How often the store is asked for requests.
 const REQUEST_POLL: Duration = Duration::from_secs(1);
@@ -52,10 +55,13 @@ impl Clerk {
         let due = |last: Option<Duration>, every: Duration| last.is_none_or(|last| now.saturating_sub(last) >= every);
         if run.lease.ttl.is_some_and(|ttl| due(self.renewed, ttl / 3)) {
             run.spec.store.renew(&run.lease, run.spec.options.lease_ttl).await?;
-            self.renewed = Some(now);
+            let last = self.renewed.replace(now);
             let waited = !run.may_start(now);
             run.hold_until(now);
             if waited {
+                let due = last.zip(run.lease.ttl).map_or(now, |(last, ttl)| last + ttl / 3);
+                let late_ms = millis(now.saturating_sub(due)).unsigned_abs();
+                run.board.emit(&SyncEvent::LeaseRenewedLate { late_ms });
                 run.board.wake.notify_one();
             }
         }
@@ -72,25 +78,10 @@ impl Clerk {
             if self.seen.contains(&id) {
                 continue;
             }
-            let done = match request {
-                Request::Drop(filter) => drop_letters(run, filter).await?,
-                // One whose time has not come is not looked at again by this run.
-                Request::Replay { when: ReplayStart::NextStart, .. } if !starting => false,
-                Request::Replay { stream, .. } => {
-                    order(run, |index| run.stream_at(index).is_some_and(|own| *own == stream), id, &OrderKind::Replay);
-                    false
-                }
-                Request::Requeue(filter) => {
-                    let wanted = filter.stream.clone();
-                    let fits =
-                        |index| run.stream_at(index).is_some_and(|own| wanted.as_ref().is_none_or(|id| id == own));
-                    order(run, fits, id, &OrderKind::Requeue(filter));
-                    false
-                }
-            };
-            if done {
-                run.spec.store.finish_request(&run.lease, id).await?;
-                run.board.emit(&SyncEvent::RequestDone { id });
+            // One whose time has not come is not looked at again by this run.
+            if starting || !matches!(request, Request::Replay { when: ReplayStart::NextStart, .. }) {
+                let span = spans::request(id, kind(&request));
+                carry_out(run, id, request).instrument(span).await?;
             }
             self.seen.insert(id);
         }
@@ -98,34 +89,65 @@ impl Clerk {
     }
 }
 
-/// Gives an order to every stream that it concerns; the last of them to carry it out finishes it.
-fn order(run: &Run, concerns: impl Fn(usize) -> bool, id: u64, what: &OrderKind) {
+/// Carries out a request, or hands it to the streams that it concerns.
+async fn carry_out(run: &Run, id: u64, request: Request) -> Result<(), StoreError> {
+    let kind = kind(&request);
+    let own = |index: usize, wanted: Option<&StreamId>| {
+        run.stream_at(index).is_some_and(|own| wanted.is_none_or(|wanted| wanted == own))
+    };
+    let (wanted, what) = match request {
+        Request::Replay { stream, .. } => (Some(stream), OrderKind::Replay),
+        Request::Requeue(filter) => (filter.stream.clone(), OrderKind::Requeue(filter)),
+        Request::Drop(filter) => {
+            let wanted = filter.stream.clone();
+            if (0..run.spec.streams.len()).any(|index| own(index, wanted.as_ref())) {
+                run.board.emit(&SyncEvent::RequestBegun { id, kind });
+                drop_letters(run, filter).await?;
+                run.spec.store.finish_request(&run.lease, id).await?;
+                run.board.emit(&SyncEvent::RequestDone { id });
+            }
+            return Ok(());
+        }
+    };
+    if order(run, |index| own(index, wanted.as_ref()), id, &what) {
+        run.board.emit(&SyncEvent::RequestBegun { id, kind });
+    }
+    Ok(())
+}
+
+fn kind(request: &Request) -> &'static str {
+    match request {
+        Request::Replay { .. } => "replay",
+        Request::Requeue(_) => "requeue",
+        Request::Drop(_) => "drop",
+    }
+}
+
+/// Gives an order to every stream that it concerns; the last of them to carry it out finishes it. Answers
+/// whether there is one.
+fn order(run: &Run, concerns: impl Fn(usize) -> bool, id: u64, what: &OrderKind) -> bool {
     let streams: Vec<usize> = (0..run.spec.streams.len()).filter(|index| concerns(*index)).collect();
     if !streams.is_empty() {
         run.board.share_order(id, streams.len());
     }
-    for index in streams {
-        run.board.order(index, Order { id, what: what.clone() });
+    for index in &streams {
+        run.board.order(*index, Order { id, what: what.clone() });
     }
+    !streams.is_empty()
 }
 
-/// Forgets dead letters of this run's streams; those of another workflow are that one's. Answers whether the request is done
-/// with that.
-async fn drop_letters(run: &Run, filter: LetterFilter) -> Result<bool, StoreError> {
-    let own = |id: &crate::StreamId| run.spec.streams.iter().any(|stream| stream.id == *id);
-    if filter.stream.as_ref().is_some_and(|stream| !own(stream)) {
-        return Ok(false);
-    }
+/// Forgets dead letters of this run's streams; those of another workflow are that one's.
+async fn drop_letters(run: &Run, filter: LetterFilter) -> Result<(), StoreError> {
     for stream in &run.spec.streams {
         if filter.stream.as_ref().is_none_or(|wanted| *wanted == stream.id) {
             let filter = LetterFilter { stream: Some(stream.id.clone()), ..filter.clone() };
             let count = run.spec.store.drop_dead_letters(&run.lease, &filter).await?;
             if count > 0 {
-                tracing::info!(stream = %stream.id, count, "dead letters were dropped");
+                run.board.emit(&SyncEvent::DeadLettersDropped { stream: stream.id.clone(), count });
             }
         }
     }
-    Ok(true)
+    Ok(())
 }
 
 async fn tidy(run: &Run) -> Result<(), StoreError> {
@@ -148,7 +170,7 @@ async fn tidy(run: &Run) -> Result<(), StoreError> {
             let filter = LetterFilter { stream: Some(stream.id.clone()), before_ms, ..LetterFilter::default() };
             let count = run.spec.store.drop_dead_letters(&run.lease, &filter).await?;
             if count > 0 {
-                tracing::warn!(stream = %stream.id, count, "dead letters were kept for their time and are forgotten");
+                run.board.emit(&SyncEvent::DeadLettersForgotten { stream: stream.id.clone(), count });
             }
         }
     }

@@ -32,6 +32,8 @@ pub(crate) struct Lane {
     /// When a claim may find something again, on the monotonic clock.
     pub(crate) due: Option<Duration>,
     pub(crate) paused_until: Option<Duration>,
+    /// When the pause began that is under way.
+    pub(crate) paused_since: Option<Duration>,
     pub(crate) trouble: u32,
     /// Unknown outcomes since the last success.
     pub(crate) unknown_streak: u32,
@@ -89,6 +91,7 @@ impl Lane {
             looked: Look::No,
             due: None,
             paused_until: None,
+            paused_since: None,
             trouble: 0,
             unknown_streak: 0,
             successes: 0,
@@ -102,6 +105,12 @@ impl Lane {
 
     pub(crate) fn paused(&self, now: Duration) -> bool {
         self.paused_until.is_some_and(|until| now < until)
+    }
+
+    /// Ends a pause whose time is over; answers how long it was.
+    pub(crate) fn end_pause(&mut self, now: Duration) -> Option<Duration> {
+        self.paused_until.take_if(|until| now >= *until)?;
+        Some(now.saturating_sub(self.paused_since.take().unwrap_or(now)))
     }
 
     /// Entries that the store counts as in flight.

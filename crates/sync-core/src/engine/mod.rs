@@ -5,6 +5,7 @@ mod clerk;
 mod lane;
 mod operation;
 mod options;
+mod passing;
 pub mod policy;
 pub mod reader;
 mod reader_driver;
@@ -24,7 +25,7 @@ use crate::workflow::Spec;
 pub(crate) use board::{Board, Holder};
 pub(crate) use clerk::Clerk;
 pub use options::{DeleteBrake, EngineOptions, RunMode};
-pub(crate) use policy::store_reason;
+pub(crate) use policy::{FENCED, store_reason};
 pub(crate) use reader_driver::{in_first_snapshot, read_stream};
 pub(crate) use writer_driver::{pause_name, write_streams};
 

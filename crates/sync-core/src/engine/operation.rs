@@ -3,8 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tracing::Instrument;
+
 use super::Run;
 use super::writer::{EntryMachine, History, Moment, WritePolicy, WriterAction, WriterInput};
+use crate::telemetry::spans;
 use crate::traits::{Action, Attempt, Entry, Outcome, Report, Verdict, WriteOp};
 use crate::{EndpointError, EndpointErrorKind, StatusReason};
 
@@ -64,10 +67,11 @@ pub(super) async fn perform(
         }
         let mut report = Report::new(1);
         let ops = [write_op(&machine, operation)];
+        let span = spans::write(&stream.id, &attempt, &ops[0], !write);
         let answer = if write {
-            stream.destination.apply(&attempt, &ops, &mut report).await
+            stream.destination.apply(&attempt, &ops, &mut report).instrument(span.clone()).await
         } else {
-            stream.destination.resolve(&attempt, &ops, &mut report).await
+            stream.destination.resolve(&attempt, &ops, &mut report).instrument(span.clone()).await
         };
         let input = match answer {
             Ok(()) => WriterInput::Outcome(
@@ -80,6 +84,7 @@ pub(super) async fn perform(
                 input
             }
         };
+        spans::written(&span, &input);
         let at = Moment { now_ms: run.wall_ms(), unit: run.spec.entropy.unit() };
         action = machine.step(at, &policy, input);
     }

@@ -70,10 +70,13 @@ impl From<EndpointError> for Trouble {
     }
 }
 
+/// The code of a lost lease.
+pub(crate) const FENCED: &str = "store-fenced";
+
 /// What an operator is told about an error of the store.
 pub(crate) fn store_reason(error: &StoreError) -> StatusReason {
     let code = match error.kind() {
-        StoreErrorKind::Fenced => "store-fenced",
+        StoreErrorKind::Fenced => FENCED,
         StoreErrorKind::Conflict => "store-conflict",
         StoreErrorKind::InUse => "store-in-use",
         StoreErrorKind::Full => "store-full",

@@ -267,7 +267,7 @@ impl ReaderMachine {
                 }));
             }
             Storing::VanishedPage => self.vanished = self.vanished.take().map(Vanished::appended),
-            Storing::RequeuePage => self.requeued(),
+            Storing::RequeuePage => self.requeued(out),
             Storing::ScanPage { .. } => {
                 if let Some(page) = self.in_hand.take() {
                     self.page_done(page, out);

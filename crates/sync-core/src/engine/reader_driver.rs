@@ -7,11 +7,14 @@ use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use record::{Change, ChangeBody, Key};
+use tracing::{Instrument, Span};
 
+use super::passing::Passing;
 use super::reader::{
     Absent, Context, PassNote, ReadPage, ReaderAction, ReaderConfig, ReaderInput, ReaderMachine, ScannedPage,
 };
 use super::{Holder, Run, RunMode, store_reason};
+use crate::telemetry::{code_label, spans};
 use crate::traits::{
     Advance, BatchLimit, ChangeBatch, Checkpoint, Class, DeadLetterQuery, Decision, Draft, DraftBody, LetterFilter,
     Page, Phase, Rejection, ScanDepth, SyncEvent, Transform,
@@ -46,6 +49,7 @@ pub(crate) async fn read_stream(run: Arc<Run>, index: usize) -> Result<(), Statu
         backoff: options.service_backoff,
     });
     let mut pending = Pending::new();
+    let mut passing = Passing::default();
     let mut actions = machine.start();
     loop {
         for action in actions {
@@ -56,15 +60,9 @@ pub(crate) async fn read_stream(run: Arc<Run>, index: usize) -> Result<(), Statu
                     }
                     run.board.emit(&event);
                 }
-                ReaderAction::Trouble(Some(reason)) => {
-                    tracing::warn!(stream = %stream.id, code = reason.code, "reading is held up");
-                    run.board.hold(Holder::Reader(index), reason);
-                }
+                ReaderAction::Trouble(Some(reason)) => run.board.hold(Holder::Reader(index), reason),
                 ReaderAction::Trouble(None) => run.board.clear(Holder::Reader(index)),
-                ReaderAction::Guard(Some(reason)) => {
-                    tracing::warn!(stream = %stream.id, code = reason.code, "the read position is old");
-                    run.board.hold(Holder::Guard(index), reason);
-                }
+                ReaderAction::Guard(Some(reason)) => run.board.hold(Holder::Guard(index), reason),
                 ReaderAction::Guard(None) => run.board.clear(Holder::Guard(index)),
                 ReaderAction::Brake(Some(reason)) => run.board.hold(Holder::Brake(index), reason),
                 ReaderAction::Brake(None) => run.board.clear(Holder::Brake(index)),
@@ -73,7 +71,10 @@ pub(crate) async fn read_stream(run: Arc<Run>, index: usize) -> Result<(), Statu
                     return Ok(());
                 }
                 ReaderAction::Fail(reason) => return Err(reason),
-                other => pending.push(perform(run.clone(), index, stream.clone(), other)),
+                other => {
+                    let span = passing.before(&run.board, &stream.id, &other);
+                    pending.push(perform(run.clone(), index, stream.clone(), other, span));
+                }
             }
         }
         let input = tokio::select! {
@@ -88,6 +89,9 @@ pub(crate) async fn read_stream(run: Arc<Run>, index: usize) -> Result<(), Statu
             // A machine that waits for nothing would never end; it never comes to that.
             None => return Ok(()),
         };
+        if let ReaderInput::Loaded { note, .. } = &input {
+            passing.follow(&run.board, &stream.id, note, true);
+        }
         let now = Context {
             backlog: run.board.depth(index),
             waiting: run.board.waiting(index),
@@ -110,8 +114,9 @@ fn perform(
     index: usize,
     stream: StreamConfig,
     action: ReaderAction,
+    span: Span,
 ) -> BoxFuture<'static, Result<ReaderInput, StoreError>> {
-    Box::pin(async move {
+    let performed = async move {
         let store = &run.spec.store;
         match action {
             ReaderAction::Load => {
@@ -158,13 +163,20 @@ fn perform(
                 store.reset(&run.lease, &stream.id, expected_version, generation).await.map(ReaderInput::Stored)
             }
             ReaderAction::Read { after, rows, class, replay } => {
-                Ok(match stream.source.read(after.as_ref(), BatchLimit { rows, class }).await {
+                let span = spans::read(&stream.id, class, rows);
+                let limit = BatchLimit { rows, class };
+                Ok(match stream.source.read(after.as_ref(), limit).instrument(span.clone()).await {
                     Ok(ChangeBatch { changes, next, phase, more }) => {
+                        span.record("records", changes.len());
+                        drop(span);
                         let how = if replay { Decide::Replay } else { Decide::Change };
                         let drafts = decide_all(stream.transform.as_ref(), changes, how).await;
                         ReaderInput::Page(ReadPage { drafts, next, phase, more })
                     }
-                    Err(error) => ReaderInput::ReadFailed(error.into()),
+                    Err(error) => {
+                        span.record("code", code_label(error.code()));
+                        ReaderInput::ReadFailed(error.into())
+                    }
                 })
             }
             ReaderAction::Append { drafts, mark_seen, advance, class, replay, snapshot, refresh } => {
@@ -217,7 +229,8 @@ fn perform(
             // Performed by the caller.
             _ => Ok(ReaderInput::Woken),
         }
-    })
+    };
+    Box::pin(performed.instrument(span))
 }
 
 pub(crate) fn in_first_snapshot(checkpoint: Option<&Checkpoint>) -> bool {
@@ -240,7 +253,8 @@ async fn append(
             _ => None,
         })
         .collect();
-    let report = run.spec.store.append(&run.lease, page, advance).await?;
+    let span = spans::append(&stream, page.class, page.drafts.len());
+    let report = run.spec.store.append(&run.lease, page, advance).instrument(span).await?;
     run.board.count(index, report.tally);
     let backlog = run.board.depth(index);
     run.board.emit(&SyncEvent::PageRead { stream: stream.clone(), tally: report.tally, snapshot, backlog });
@@ -254,7 +268,8 @@ async fn append(
 }
 
 async fn fetch(stream: &StreamConfig, keys: &[Key], absent: Absent) -> ReaderInput {
-    match stream.source.fetch(keys).await {
+    let span = spans::fetch(&stream.id, keys);
+    match stream.source.fetch(keys).instrument(span.clone()).await {
         // Each key needs an answer: silence is no evidence that a record is gone.
         Ok(changes) if changes.len() == keys.len() && changes.iter().map(|change| &change.key).eq(keys) => {
             let how = match absent {
@@ -273,7 +288,10 @@ async fn fetch(stream: &StreamConfig, keys: &[Key], absent: Absent) -> ReaderInp
             },
             retry_after: None,
         }),
-        Err(error) => ReaderInput::FetchFailed(error.into()),
+        Err(error) => {
+            span.record("code", code_label(error.code()));
+            ReaderInput::FetchFailed(error.into())
+        }
     }
 }
 
@@ -286,10 +304,16 @@ async fn scan(
     replay: bool,
 ) -> ReaderInput {
     let class = if replay { Class::Replay } else { Class::Backfill };
-    let page = match stream.source.scan(after, BatchLimit { rows, class }, depth).await {
+    let span = spans::scan(&stream.id, class, rows);
+    let page = match stream.source.scan(after, BatchLimit { rows, class }, depth).instrument(span.clone()).await {
         Ok(page) => page,
-        Err(error) => return ReaderInput::ScanFailed(error.into()),
+        Err(error) => {
+            span.record("code", code_label(error.code()));
+            return ReaderInput::ScanFailed(error.into());
+        }
     };
+    span.record("records", page.rows.len());
+    drop(span);
     let keys = page.rows.iter().map(|row| (row.key.clone(), row.version)).collect();
     let drafts = match depth {
         ScanDepth::Versions => None,

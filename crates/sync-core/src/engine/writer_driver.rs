@@ -7,12 +7,14 @@ use std::time::Duration;
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
+use tracing::Instrument;
 
 use super::lane::{Lane, Look, next_claim};
 use super::operation::{OperationEnd, Pausing, perform};
 use super::policy::{delay, millis};
 use super::writer::WritePolicy;
 use super::{Holder, Run, RunMode, store_reason};
+use crate::telemetry::spans;
 use crate::traits::{BacklogStats, ClaimRequest, Entry, Rejection, SettleReport, Settlement, SyncEvent, Verdict};
 use crate::{Seq, StatusReason, StoreError};
 
@@ -35,6 +37,8 @@ struct Writer {
     stores: FuturesUnordered<BoxFuture<'static, Result<StoreEnd, StoreError>>>,
     /// What is with a destination at present.
     dispatched: BTreeSet<(usize, Seq)>,
+    /// How many entries of each stream were said to wait for parents.
+    told_waiting: Vec<u64>,
     failure: Option<StatusReason>,
     /// Set when stopping: until when requests in flight are awaited.
     deadline: Option<Duration>,
@@ -55,9 +59,12 @@ pub(crate) async fn write_streams(run: Arc<Run>, pauses: Vec<Option<Duration>>) 
         let mut lane = Lane::new(stream.rank, caps.in_flight);
         if let Some(until) = pauses.get(index).copied().flatten() {
             // A pause that an earlier run was ordered to make.
+            let now = run.spec.clock.monotonic();
             lane.paused_until = Some(until);
+            lane.paused_since = Some(now);
             lane.trouble = 1;
             run.board.set_paused(index, true);
+            run.board.emit(&pause_begun(&stream.id, PAUSED.to_owned(), until.saturating_sub(now)));
             run.board.hold(Holder::Writer(index), still_paused());
         }
         lanes.push(lane);
@@ -77,6 +84,7 @@ pub(crate) async fn write_streams(run: Arc<Run>, pauses: Vec<Option<Duration>>) 
         operations: FuturesUnordered::new(),
         stores: FuturesUnordered::new(),
         dispatched: BTreeSet::new(),
+        told_waiting: vec![0; run.spec.streams.len()],
         failure: None,
         deadline: None,
     };
@@ -135,8 +143,12 @@ impl Writer {
     }
 
     fn begin_stop(&mut self) {
-        let now = self.run.spec.clock.monotonic();
-        self.deadline.get_or_insert(now + self.run.spec.options.stop_deadline);
+        let wait = self.run.spec.options.stop_deadline;
+        if self.deadline.is_none() {
+            let deadline_ms = millis(wait).unsigned_abs();
+            self.run.board.emit(&SyncEvent::StopBegun { deadline_ms });
+            self.deadline = Some(self.run.spec.clock.monotonic() + wait);
+        }
     }
 
     fn dispatch(&mut self, now: Duration) {
@@ -167,7 +179,9 @@ impl Writer {
                 let Some(stream) = run.spec.streams.get(index) else { return Ok(StoreEnd::Remembered) };
                 let plan = stream.transform.version();
                 let want = ClaimRequest { stream: stream.id.clone(), max: batch, plan, now_ms: run.wall_ms() };
-                let entries = run.spec.store.claim(&run.lease, want).await?;
+                let span = spans::claim(&stream.id, batch);
+                let entries = run.spec.store.claim(&run.lease, want).instrument(span.clone()).await?;
+                span.record("claimed", entries.len());
                 Ok(StoreEnd::Claimed { lane: index, asked: batch, entries })
             }));
         }
@@ -246,9 +260,12 @@ impl Writer {
     fn timed_out(&mut self) {
         let now = self.run.spec.clock.monotonic();
         for (index, lane) in self.lanes.iter_mut().enumerate() {
-            if lane.paused_until.is_some_and(|until| now >= until) {
-                lane.paused_until = None;
+            if let Some(lasted) = lane.end_pause(now) {
                 self.run.board.set_paused(index, false);
+                if let Some(stream) = self.run.stream_at(index).cloned() {
+                    let lasted_ms = millis(lasted).unsigned_abs();
+                    self.run.board.emit(&SyncEvent::PauseEnded { stream, lasted_ms });
+                }
             }
             if lane.due.is_some_and(|due| now >= due) {
                 lane.hungry = true;
@@ -318,7 +335,9 @@ impl Writer {
             return;
         }
         let wait = delay(&run.spec.options.service_backoff, lane.trouble, after, run.spec.entropy.unit());
+        let begins = lane.paused_since.is_none();
         lane.paused_until = Some(now + wait);
+        lane.paused_since.get_or_insert(now);
         run.board.set_paused(index, true);
         run.board.emit(&SyncEvent::Retrying {
             stream: stream.id.clone(),
@@ -326,7 +345,9 @@ impl Writer {
             reason: reason.message.clone(),
             delay_ms: u64::try_from(millis(wait)).unwrap_or(0),
         });
-        tracing::warn!(stream = %stream.id, code = reason.code, "writing is held up");
+        if begins {
+            run.board.emit(&pause_begun(&stream.id, reason.code.clone(), wait));
+        }
         run.board.hold(Holder::Writer(index), reason);
         if wait >= REMEMBERED_PAUSE {
             let until_ms = run.wall_ms().saturating_add(millis(wait));
@@ -373,6 +394,18 @@ impl Writer {
                         self.run.board.set_waiting(index, stats.waiting);
                     }
                 }
+                self.tell_of_waiting(index, &stats);
+            }
+        }
+    }
+
+    /// When all that is left of a stream waits for parents, somebody may want to know.
+    fn tell_of_waiting(&mut self, index: usize, stats: &BacklogStats) {
+        let count = if stats.waiting == stats.depth() { stats.waiting } else { 0 };
+        let Some(told) = self.told_waiting.get_mut(index) else { return };
+        if std::mem::replace(told, count) != count && count > 0 {
+            if let Some(stream) = self.run.stream_at(index).cloned() {
+                self.run.board.emit(&SyncEvent::WaitingForParents { stream, count });
             }
         }
     }
@@ -400,9 +433,16 @@ impl Writer {
     }
 }
 
+/// The code of a pause that an earlier run was ordered to make.
+const PAUSED: &str = "paused";
+
+fn pause_begun(stream: &crate::StreamId, code: String, wait: Duration) -> SyncEvent {
+    SyncEvent::PauseBegun { stream: stream.clone(), code, pause_ms: millis(wait).unsigned_abs() }
+}
+
 fn still_paused() -> StatusReason {
     StatusReason {
-        code: "paused".to_owned(),
+        code: PAUSED.to_owned(),
         message: "The destination asked an earlier run to wait, and the time is not over.".to_owned(),
         remedy: "Nothing is to be done: it goes on by itself.".to_owned(),
     }
@@ -429,6 +469,7 @@ async fn settle(run: Arc<Run>, index: usize, settlements: Vec<Settlement>) -> Re
         }
     }
     let Some(stream) = run.spec.streams.get(index) else { return Ok(StoreEnd::Remembered) };
-    let report = run.spec.store.settle(&run.lease, &stream.id, settlements, run.wall_ms()).await?;
+    let span = spans::settle(&stream.id, settlements.len());
+    let report = run.spec.store.settle(&run.lease, &stream.id, settlements, run.wall_ms()).instrument(span).await?;
     Ok(StoreEnd::Settled { lane: index, report, dead, unknown })
 }

@@ -28,6 +28,16 @@ impl Class {
         }
     }
 
+    /// The name in telemetry.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::OptOut => "opt-out",
+            Self::Live => "live",
+            Self::Replay => "replay",
+            Self::Backfill => "backfill",
+        }
+    }
+
     /// The class of a place in the order.
     pub fn of_rank(rank: u8) -> Option<Self> {
         Self::ALL.into_iter().find(|class| class.rank() == rank)

@@ -5,6 +5,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::engine::Board;
+use crate::telemetry::{Meter, Metrics};
 use crate::{StatusReason, StreamId, Tally, WorkflowState, WorkflowStatus};
 
 /// A running workflow. Dropping it ends the run at once, as the end of the process would: nothing is lost, and what was in
@@ -12,6 +13,7 @@ use crate::{StatusReason, StreamId, Tally, WorkflowState, WorkflowStatus};
 #[derive(Debug)]
 pub struct WorkflowHandle {
     board: Arc<Board>,
+    meter: Meter,
     stop: CancellationToken,
     task: JoinHandle<WorkflowStatus>,
 }
@@ -37,8 +39,8 @@ pub struct StreamReport {
 }
 
 impl WorkflowHandle {
-    pub(super) fn new(board: Arc<Board>, stop: CancellationToken, task: JoinHandle<WorkflowStatus>) -> Self {
-        Self { board, stop, task }
+    pub(super) fn new(meter: Meter, stop: CancellationToken, task: JoinHandle<WorkflowStatus>) -> Self {
+        Self { board: meter.board().clone(), meter, stop, task }
     }
 
     /// The status now.
@@ -60,6 +62,20 @@ impl WorkflowHandle {
     pub fn backlog(&self) -> Vec<(StreamId, u64)> {
         let tallies = self.board.tallies();
         tallies.into_iter().enumerate().map(|(index, (id, _))| (id, self.board.depth(index))).collect()
+    }
+
+    /// Depths, ages, rates and counts at this moment. What the store holds is asked of it; when it cannot answer, that part is
+    /// left out.
+    ///
+    /// # Cancellation safety
+    /// Dropping the future loses nothing.
+    pub async fn metrics(&self) -> Metrics {
+        self.meter.read().await
+    }
+
+    /// What answers [`WorkflowHandle::metrics`] beside the handle, and after its end.
+    pub fn meter(&self) -> Meter {
+        self.meter.clone()
     }
 
     /// Asks for the end in good order: nothing new is read or claimed, requests in flight are awaited up to a deadline, and

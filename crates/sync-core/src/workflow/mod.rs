@@ -9,6 +9,7 @@ use std::time::Duration;
 use timing::{SharedClock, SharedEntropy, SystemClock, SystemEntropy};
 
 use crate::engine::{EngineOptions, RunMode};
+use crate::telemetry::MetricSource;
 use crate::traits::{Class, Destination, NoObserver, Observer, OwnerId, Request, Source, Store, Transform};
 use crate::{StoreError, StreamId};
 
@@ -49,6 +50,7 @@ pub(crate) struct Spec {
     pub(crate) entropy: SharedEntropy,
     pub(crate) streams: Vec<StreamConfig>,
     pub(crate) observer: Arc<dyn Observer>,
+    pub(crate) clients: Vec<Arc<dyn MetricSource>>,
     pub(crate) options: EngineOptions,
 }
 
@@ -84,6 +86,7 @@ impl Workflow {
             entropy: SystemEntropy::shared(),
             streams: Vec::new(),
             observer: Arc::new(NoObserver),
+            clients: Vec::new(),
             options: EngineOptions::default(),
         }
     }
@@ -121,6 +124,7 @@ pub struct WorkflowBuilder {
     entropy: SharedEntropy,
     streams: Vec<StreamConfig>,
     observer: Arc<dyn Observer>,
+    clients: Vec<Arc<dyn MetricSource>>,
     options: EngineOptions,
 }
 
@@ -168,6 +172,13 @@ impl WorkflowBuilder {
         self
     }
 
+    /// Adds clients whose state is shown with the workflow's [metrics](WorkflowHandle::metrics).
+    #[must_use]
+    pub fn metric_source(mut self, source: Arc<dyn MetricSource>) -> Self {
+        self.clients.push(source);
+        self
+    }
+
     /// The engine's settings.
     #[must_use]
     pub fn options(mut self, options: EngineOptions) -> Self {
@@ -197,6 +208,7 @@ impl WorkflowBuilder {
             entropy: self.entropy,
             streams: self.streams,
             observer: self.observer,
+            clients: self.clients,
             options: self.options,
         };
         Ok(Workflow { spec: Arc::new(spec) })

@@ -12,8 +12,9 @@ use tracing::Instrument;
 
 use super::{Spec, WorkflowHandle};
 use crate::engine::{
-    Board, Clerk, Holder, Run, RunMode, in_first_snapshot, pause_name, read_stream, store_reason, write_streams,
+    Board, Clerk, FENCED, Holder, Run, RunMode, in_first_snapshot, pause_name, read_stream, store_reason, write_streams,
 };
+use crate::telemetry::{self, Contained, Meter, spans};
 use crate::traits::{Lease, SyncEvent};
 use crate::{StatusReason, StoreError, WorkflowState, WorkflowStatus};
 
@@ -33,12 +34,13 @@ struct StoredStatus<'a> {
 
 pub(super) fn start(spec: Arc<Spec>, mode: RunMode) -> WorkflowHandle {
     let streams = spec.streams.iter().map(|stream| stream.id.clone()).collect();
-    let board = Arc::new(Board::new(streams, spec.observer.clone()));
+    let board = Arc::new(Board::new(streams, spec.observer.clone(), spec.clock.clone()));
     let stop = CancellationToken::new();
-    let span = tracing::info_span!("sync.workflow", workflow = %spec.name);
+    let span = spans::workflow(&spec.name);
     board.enter(WorkflowState::Starting, None);
-    let task = tokio::spawn(Box::pin(supervise(spec, mode, board.clone(), stop.clone())).instrument(span));
-    WorkflowHandle::new(board, stop, task)
+    let meter = Meter::new(spec.clone(), board.clone());
+    let task = tokio::spawn(Contained::new(supervise(spec, mode, board, stop.clone()).instrument(span)));
+    WorkflowHandle::new(meter, stop, task)
 }
 
 async fn supervise(spec: Arc<Spec>, mode: RunMode, board: Arc<Board>, stop: CancellationToken) -> WorkflowStatus {
@@ -67,11 +69,14 @@ async fn supervise(spec: Arc<Spec>, mode: RunMode, board: Arc<Board>, stop: Canc
         }
         Err(error) => Some(store_reason(&error)),
     };
+    if failure.as_ref().is_some_and(|reason| reason.code == FENCED) {
+        board.emit(&SyncEvent::LeaseLost);
+    }
     let state = if failure.is_some() { WorkflowState::Failed } else { WorkflowState::Stopped };
     board.enter(state, failure);
     keep_status(&run, &board.status()).await;
     if let Err(error) = spec.store.release(run.lease.clone()).await {
-        tracing::debug!(kind = ?error.kind(), "the lease could not be given back");
+        telemetry::lease_not_released(&error);
     }
     board.status()
 }
@@ -142,10 +147,10 @@ async fn run_tasks(
 ) -> Option<StatusReason> {
     let mut tasks: JoinSet<Result<(), StatusReason>> = JoinSet::new();
     for (index, stream) in run.spec.streams.iter().enumerate() {
-        let span = tracing::info_span!("sync.reader", stream = %stream.id);
-        tasks.spawn(Box::pin(read_stream(run.clone(), index)).instrument(span));
+        let span = spans::reader(&stream.id);
+        tasks.spawn(Contained::new(read_stream(run.clone(), index).instrument(span)));
     }
-    tasks.spawn(Box::pin(write_streams(run.clone(), pauses)).instrument(tracing::info_span!("sync.writer")));
+    tasks.spawn(Contained::new(write_streams(run.clone(), pauses).instrument(spans::writer())));
     let mut failure = None;
     let clerk = clerk.work(run.clone());
     tokio::pin!(clerk);
@@ -185,7 +190,7 @@ async fn keep_status(run: &Run, status: &WorkflowStatus) {
     let Ok(text) = serde_json::to_vec(&stored) else { return };
     let name = format!("status/{}", run.spec.name);
     if let Err(error) = run.spec.store.put(&run.lease, &name, &text).await {
-        tracing::debug!(kind = ?error.kind(), "the status could not be kept");
+        telemetry::status_not_kept(&error);
     }
 }
 

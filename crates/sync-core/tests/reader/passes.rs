@@ -311,9 +311,9 @@ fn a_requeue_reads_each_record_again_once() {
     let actions = machine.step(IDLE, I::Fetched(drafts(2)));
     assert_eq!(show(&actions), ["append 2 to d1 v5 g1 Incremental seen None"]);
     let actions = machine.step(IDLE, I::Stored(checkpoint(6, 1, Phase::Incremental, Some("d1"))));
-    assert_eq!(show(&actions), ["letters Some(5) 2"]);
+    assert_eq!(show(&actions), ["event", "letters Some(5) 2"]);
     assert_eq!(show(&machine.step(IDLE, letters(&[7, 8]))), ["refetch 1"], "a letter that the requeue made is left");
     machine.step(IDLE, I::Fetched(drafts(1)));
     let actions = machine.step(IDLE, I::Stored(checkpoint(7, 1, Phase::Incremental, Some("d1"))));
-    assert_eq!(show(&actions), ["finish order 9"]);
+    assert_eq!(show(&actions), ["event", "finish order 9"]);
 }

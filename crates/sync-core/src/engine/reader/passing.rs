@@ -295,8 +295,10 @@ impl ReaderMachine {
         }
     }
 
-    pub(super) fn requeued(&mut self) {
+    pub(super) fn requeued(&mut self, out: &mut Vec<ReaderAction>) {
         if let Some(requeue) = self.requeue.as_mut() {
+            let (stream, count) = (self.config.stream.clone(), requeue.letters.len() as u64);
+            out.push(ReaderAction::Emit(SyncEvent::DeadLettersRequeued { stream, count }));
             requeue.after = requeue.letters.last().map(|(id, _)| *id);
             requeue.letters.clear();
         }
