@@ -6,6 +6,7 @@ mod output;
 mod progress;
 mod signals;
 
+use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -102,8 +103,12 @@ fn main() -> ExitCode {
         Ok(arguments) => arguments,
         Err(code) => return code,
     };
+    // A mapping that fails on a record would show its values.
+    d365_campaign::hide_panic_messages();
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
+        // Colours are for eyes: files and collectors get none.
+        .with_ansi(std::io::stderr().is_terminal())
         .with_env_filter(EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn")))
         .init();
     let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {

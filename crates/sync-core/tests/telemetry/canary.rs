@@ -38,7 +38,7 @@ async fn nothing_that_can_be_seen_of_a_workflow_shows_a_canary() {
     assert!(log.text.contains(&format!("key={}", KeyHash::of(&key("p1")))), "records are told from each other");
     assert_clean("a span or log line", &log.text);
     assert_clean("an event", &hide_codes(&world.events.text()));
-    assert_clean("a report, a status or the debug text of metrics", &aside.text);
+    assert_clean("a report, a status or the debug text of metrics", &hide_codes(&aside.text));
     assert_clean("the metrics", &aside.prometheus);
     assert_clean("the debug text of what the parties are given", &hide_codes(&world.shown.take()));
 

@@ -116,6 +116,7 @@ impl Events {
     }
 
     pub(crate) fn text(&self) -> String {
-        format!("{:?}\n{:#?}", self.0.lock().unwrap(), self.0.lock().unwrap())
+        let events = self.0.lock().unwrap();
+        format!("{events:?}\n{events:#?}")
     }
 }

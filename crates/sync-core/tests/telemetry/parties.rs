@@ -32,8 +32,15 @@ fn place(position: &Position) -> String {
 }
 
 /// How everything shows itself that went by.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Shown(Arc<Mutex<String>>);
+
+/// It is part of parties that are shown themselves.
+impl Debug for Shown {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Shown")
+    }
+}
 
 impl Shown {
     pub(crate) fn show(&self, value: &impl Debug) {

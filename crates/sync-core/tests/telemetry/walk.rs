@@ -16,7 +16,8 @@ use crate::capture::{Events, panics_heard};
 use crate::parties::{CANARY, Fault, Shown, Sink, Table, Texts};
 use crate::store::Told;
 
-const HOUR: Duration = Duration::from_secs(3600);
+/// Long enough for positions and dead letters to grow old.
+const LONG: Duration = Duration::from_secs(600);
 
 /// A client that tells all there is to tell.
 #[derive(Debug)]
@@ -116,11 +117,11 @@ pub(crate) struct Aside {
 
 /// Brings everything about, one run after the other.
 pub(crate) async fn walk(world: &mut World) -> Aside {
-    panics_heard();
+    drop(panics_heard());
     let text = Shown::default();
     let mut prometheus = String::new();
     let mut table = Table::new(&world.shown, true);
-    table.retention = Some(HOUR);
+    table.retention = Some(LONG);
     let parents_table = Arc::new(table);
     let children_table = Arc::new(Table::new(&world.shown, false));
     let again = |world: &World| world.workflow(parents_table.clone(), children_table.clone());
@@ -141,10 +142,22 @@ pub(crate) async fn walk(world: &mut World) -> Aside {
     world.sink.fault("p2", say(Outcome::Unknown { code: "reset".into() }));
     world.sink.fault("p3", say(Outcome::Retry { after: None, code: "record-locked".into() }));
     world.sink.fault("p4", Fault::Down(EndpointErrorKind::Unavailable, Some(Duration::from_secs(7))));
-    world.sink.fault("p5", say(Outcome::Unknown { code: format!("{CANARY} is no code") }));
+    for _ in 0..4 {
+        // Often enough that repeating it at once leaves it unknown.
+        world.sink.fault("p5", say(Outcome::Unknown { code: format!("{CANARY} is no code") }));
+    }
     parents_table.state().troubles.push_back((EndpointErrorKind::Unavailable, Some(Duration::from_secs(5))));
     world.options.high_water = 4;
-    tell(&end_of(again(world).start(RunMode::UntilIdle)).await, WorkflowState::Stopped);
+    let handle = again(world).start(RunMode::UntilIdle);
+    let meter = handle.meter();
+    tell(&end_of(handle).await, WorkflowState::Stopped);
+    let metrics = meter.read().await;
+    let stream = &metrics.streams[0];
+    assert_eq!(stream.dead_lettered.get("bad-text"), Some(&1), "{metrics:?}");
+    assert!(stream.unknown_outcomes.contains_key("other"), "what is no code is not shown: {metrics:?}");
+    assert!(stream.pauses >= 1 && stream.paused >= Duration::from_secs(9), "{metrics:?}");
+    assert_eq!(metrics.streams[1].backlog.unwrap().waiting, 1);
+    prometheus.push_str(&metrics.to_prometheus());
     world.options.high_water = 1_000;
     parents_table.put("late", "here");
     tell(&end_of(again(world).start(RunMode::UntilIdle)).await, WorkflowState::Stopped);
@@ -168,8 +181,8 @@ pub(crate) async fn walk(world: &mut World) -> Aside {
     tell(&end_of(again(world).start(RunMode::UntilIdle)).await, WorkflowState::Stopped);
 
     // Positions grow old while the source is away, and so do dead letters.
-    world.options.dead_letter_retention = Some(HOUR / 2);
-    parents_table.state().troubles.extend([(EndpointErrorKind::Unavailable, Some(HOUR)); 2]);
+    world.options.dead_letter_retention = Some(LONG / 2);
+    parents_table.state().troubles.extend([(EndpointErrorKind::Unavailable, Some(LONG)); 2]);
     let handle = again(world).start(RunMode::Continuous);
     let events = world.events.clone();
     until("old positions and letters", || events.has("sync.position_age") && events.has("sync.dead_letters_forgotten"))
@@ -194,13 +207,13 @@ pub(crate) async fn walk(world: &mut World) -> Aside {
     };
     prometheus.push_str(&meter.read().await.to_prometheus());
     *world.store.broken.lock().unwrap() = false;
-    world.clock.sleep(HOUR).await;
+    world.clock.sleep(LONG).await;
     world.sink.fault("p1", Fault::Break);
     tell(&end_of(again(world).start(RunMode::UntilIdle)).await, WorkflowState::Failed);
     let handle = again(world).start(RunMode::Continuous);
     until("running", || handle.status().state == WorkflowState::Running).await;
     let owner = OwnerId(format!("process {}", std::process::id()).into());
-    world.store.acquire("test", &owner, HOUR).await.unwrap().unwrap();
+    world.store.acquire("test", &owner, LONG).await.unwrap().unwrap();
     tell(&end_of(handle).await, WorkflowState::Failed);
     Aside { text: text.take(), prometheus }
 }
