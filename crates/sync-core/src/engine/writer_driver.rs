@@ -403,10 +403,11 @@ impl Writer {
     fn tell_of_waiting(&mut self, index: usize, stats: &BacklogStats) {
         let count = if stats.waiting == stats.depth() { stats.waiting } else { 0 };
         let Some(told) = self.told_waiting.get_mut(index) else { return };
-        if std::mem::replace(told, count) != count && count > 0 {
-            if let Some(stream) = self.run.stream_at(index).cloned() {
-                self.run.board.emit(&SyncEvent::WaitingForParents { stream, count });
-            }
+        if std::mem::replace(told, count) == count || count == 0 {
+            return;
+        }
+        if let Some(stream) = self.run.stream_at(index).cloned() {
+            self.run.board.emit(&SyncEvent::WaitingForParents { stream, count });
         }
     }
 
