@@ -102,11 +102,13 @@ async fn end_of(handle: WorkflowHandle) -> RunReport {
 
 /// Lets the others run until something holds. The bound is real time and only ends a test that would hang.
 async fn until(what: &str, mut holds: impl FnMut() -> bool) {
-    let began = std::time::Instant::now();
-    while !holds() {
-        assert!(began.elapsed() < Duration::from_secs(30), "it never came to that: {what}");
-        tokio::task::yield_now().await;
-    }
+    let wait = async {
+        while !holds() {
+            tokio::task::yield_now().await;
+        }
+    };
+    let came = tokio::time::timeout(Duration::from_secs(30), wait).await;
+    assert!(came.is_ok(), "it never came to that: {what}");
 }
 
 /// What the walk saw that neither a layer nor an observer sees.
