@@ -2,11 +2,38 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on ends there")]
 
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
 use d365_campaign::{Config, Connector, RunMode, RunSummary};
 use sandbox::scenario::Scenario;
 use sandbox::{Sandbox, SandboxConfig};
 use serde_json::Value;
 use tempfile::TempDir;
+use timing::{Clock, SystemClock};
+
+/// The machine's clock with a calendar that is ahead.
+#[derive(Debug)]
+struct Ahead {
+    clock: SystemClock,
+    ahead: Duration,
+}
+
+#[async_trait::async_trait]
+impl Clock for Ahead {
+    fn now(&self) -> DateTime<Utc> {
+        self.clock.now() + self.ahead
+    }
+
+    fn monotonic(&self) -> Duration {
+        self.clock.monotonic()
+    }
+
+    async fn sleep(&self, duration: Duration) {
+        self.clock.sleep(duration).await;
+    }
+}
 
 /// A sandbox with a scenario, and a folder for the store.
 #[derive(Debug)]
@@ -72,7 +99,13 @@ impl Stage {
 
     /// Runs a configuration until both sides are at rest.
     pub async fn run_config(&self, config: Config) -> RunSummary {
-        let running = Connector::builder(config).connect().await.unwrap().start(RunMode::UntilIdle);
+        self.run_later(config, Duration::ZERO).await
+    }
+
+    /// The same by a clock that is ahead.
+    pub async fn run_later(&self, config: Config, ahead: Duration) -> RunSummary {
+        let clock = Arc::new(Ahead { clock: SystemClock::new(), ahead });
+        let running = Connector::builder(config).clock(clock).connect().await.unwrap().start(RunMode::UntilIdle);
         // A run that never comes to rest is a failure to be told, not a test that hangs.
         let ended = tokio::time::timeout(std::time::Duration::from_secs(60), running.join()).await;
         ended.unwrap_or_else(|_| panic!("the run did not come to rest"))
@@ -99,6 +132,20 @@ impl Stage {
     pub async fn put(&self, path: &str, body: &Value) {
         let answer = self.http.put(self.control(path)).json(body).send().await.unwrap();
         assert!(answer.status().is_success(), "{path}: {}", answer.text().await.unwrap());
+    }
+
+    /// Deletes one row through the control interface.
+    pub async fn delete(&self, path: &str) {
+        let answer = self.http.delete(self.control(path)).send().await.unwrap();
+        assert!(answer.status().is_success(), "{path}: {}", answer.text().await.unwrap());
+    }
+
+    /// A version of Dataverse that later changes are ahead of.
+    pub async fn reserve_version(&self) -> i64 {
+        let body = serde_json::json!({"reserve": 1});
+        let answer = self.http.post(self.control("/versions")).json(&body).send().await.unwrap();
+        let answer: Value = answer.error_for_status().unwrap().json().await.unwrap();
+        answer["versions"][0].as_i64().unwrap()
     }
 
     /// Deletes a contact as any client of the service would.

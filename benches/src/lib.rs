@@ -33,6 +33,11 @@ impl Role {
     pub fn said(&self) -> &Value {
         &self.first_line
     }
+
+    /// The largest resident size of the process so far, in MiB; `None` where the system does not tell.
+    pub fn peak_memory_mib(&self) -> Option<f64> {
+        peak_of(&self.child.id().to_string())
+    }
 }
 
 impl Drop for Role {
@@ -45,7 +50,11 @@ impl Drop for Role {
 
 /// The largest resident size of this process so far, in MiB; `None` where the system does not tell.
 pub fn peak_memory_mib() -> Option<f64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    peak_of("self")
+}
+
+fn peak_of(process: &str) -> Option<f64> {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
     let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
     let kib: f64 = line.split_whitespace().nth(1)?.parse().ok()?;
     Some(kib / 1024.0)

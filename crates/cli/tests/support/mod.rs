@@ -246,6 +246,11 @@ impl World {
         assert!(status.is_success(), "PUT {path} answered {status}: {}", answer.text().await.unwrap());
     }
 
+    pub(crate) async fn delete(&self, path: &str) {
+        let answer = self.http.delete(self.control(path)).send().await.unwrap();
+        assert!(answer.status().is_success(), "DELETE {path} answered {}", answer.status());
+    }
+
     pub(crate) async fn mutate(&self, create: u64, update: u64, delete: u64, seed: u64) -> Value {
         self.post(
             "/mutate",

@@ -7,10 +7,17 @@ use timing::{FixedEntropy, ManualClock};
 
 use super::*;
 
+mod scans;
+
 const BASE: &str = "https://acme.crm4.dynamics.com/api/data/v9.2";
 const LIMIT: BatchLimit = BatchLimit { rows: 1000, class: Class::Live };
 
 fn source() -> (DataverseSource, ScriptedTransport) {
+    let def = EntityDef::new("contact", "contacts", "contactid").unwrap();
+    source_of(def)
+}
+
+fn source_of(def: EntityDef) -> (DataverseSource, ScriptedTransport) {
     let script = ScriptedTransport::new();
     let config = D365Config::new("https://acme.crm4.dynamics.com", "contoso.example", "app", SecretString::from("s"));
     let client = D365Client::builder(config)
@@ -20,7 +27,7 @@ fn source() -> (DataverseSource, ScriptedTransport) {
         .authenticator(Arc::new(StaticToken::new(&SecretString::from("t")).unwrap()))
         .build()
         .unwrap();
-    let def = EntityDef::new("contact", "contacts", "contactid").unwrap().shared();
+    let def = def.shared();
     let columns = [SourceColumn { name: FieldName::from("lastname"), kind: ValueKind::Text }];
     (DataverseSource::new(&client, &def, &columns, 1000).unwrap(), script)
 }
