@@ -90,7 +90,7 @@ async fn a_signal_during_the_start_stops_it() {
 
 #[tokio::test]
 async fn what_is_not_there_yet_says_so() {
-    for arguments in [["replay", "--table"], ["preview", "--id"], ["explain", "--id"]] {
+    for arguments in [["preview", "--id"], ["explain", "--id"]] {
         let ended = program(&[arguments[0], arguments[1], "x", "--format", "json"]).await;
         assert_eq!(ended.code(), Some(2));
         assert!(ended.stderr.contains("not available yet"), "{}", ended.stderr);

@@ -3,8 +3,9 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on ends there")]
 
 use std::path::Path;
+use std::time::Duration;
 
-use d365_campaign::{Config, ErrorKind, Problem};
+use d365_campaign::{Config, ErrorKind, Problem, Sweep};
 
 const HEAD: &str = r#"[dataverse]
 url = "https://contoso.api.crm.dynamics.com"
@@ -241,7 +242,6 @@ fn what_is_not_available_yet_says_so() {
         ("[events]\nclicks = true\n", "events"),
         ("[opt_out]\ndirection = \"bidirectional\"\n", "opt_out"),
         ("[sftp]\nexport_logs = true\n", "sftp"),
-        ("[sync]\nsweep = \"weekly\"\n", "sync.sweep"),
     ] {
         let found = problems(&format!("{HEAD}{CONTACT}{section}"));
         assert_eq!(found.len(), 1, "{found:?}");
@@ -252,6 +252,24 @@ fn what_is_not_available_yet_says_so() {
     let found = problems(&format!("{}{CONTACT}", HEAD.replace("[store]\n", keyed)));
     assert_eq!(found[0].place, "store.encryption_key");
     assert!(found[0].message.contains("not available yet"), "{}", found[0]);
+}
+
+#[test]
+fn passes_and_letters_are_set_by_words_and_days() {
+    let of = |sync: &str| Config::parse(&format!("{HEAD}{CONTACT}[sync]\n{sync}\n"), Path::new(".")).unwrap().sync;
+    let days = |days: u64| Duration::from_secs(days * 24 * 3600);
+    assert_eq!((of("").sweep, of("").dead_letters_kept), (Sweep::Weekly, days(30)));
+    let words =
+        [("weekly", Sweep::Weekly), ("daily", Sweep::Daily), ("never", Sweep::Never), ("off", Sweep::Never)];
+    for (word, meaning) in words {
+        assert_eq!(of(&format!("sweep = \"{word}\"")).sweep, meaning);
+    }
+    assert_eq!(of("dead_letter_days = 7").dead_letters_kept, days(7));
+    for wrong in ["sweep = \"hourly\"", "sweep = true", "dead_letter_days = 0", "dead_letter_days = \"7\""] {
+        let found = problems(&format!("{HEAD}{CONTACT}[sync]\n{wrong}\n"));
+        let key = wrong.split(' ').next().unwrap();
+        assert_eq!((found.len(), found[0].place.as_str()), (1, format!("sync.{key}").as_str()), "{found:?}");
+    }
 }
 
 #[test]
