@@ -6,10 +6,13 @@ use std::time::Duration;
 use campaign_client::CampaignClient;
 use d365_client::D365Client;
 use secrecy::SecretString;
+use sync_core::traits::Store;
 use timing::SharedClock;
 use url::Url;
 
+use crate::adapters::gates::{self, Lanes};
 use crate::config::{Config, certificates};
+use crate::control::store_error;
 use crate::error::{Error, ErrorKind, Problem};
 use crate::trouble;
 use crate::wire::{Wire, WireOptions};
@@ -68,14 +71,24 @@ pub(crate) fn prepare(config: &Config) -> Result<Prepared, Error> {
     }
 }
 
-/// Builds both clients, proves their credentials, and compiles every mapping against the schemas of both sides.
-pub(crate) async fn services(config: &Config, prepared: Prepared, clock: &SharedClock) -> Result<Services, Error> {
+/// Builds both clients, proves their credentials, and compiles every mapping against the schemas of both sides. Pauses that
+/// `store` remembers are waited for first.
+pub(crate) async fn services(
+    config: &Config,
+    prepared: Prepared,
+    store: Option<&Arc<dyn Store>>,
+    clock: &SharedClock,
+) -> Result<Services, Error> {
     let (dataverse, campaign) =
         match (dataverse_client(config, &prepared, clock), campaign_client(config, &prepared, clock)) {
             (Ok(dataverse), Ok(campaign)) => (dataverse, campaign),
             (dataverse, campaign) => return Err(together([dataverse.err(), campaign.err()])),
         };
     let ((dataverse, dataverse_wire), (campaign, campaign_wire)) = (dataverse, campaign);
+    if let Some(store) = store {
+        let lanes = Lanes { dataverse: dataverse.lane().clone(), campaign: campaign.lane().clone() };
+        gates::restore(store, &lanes, clock).await.map_err(|error| store_error(config, error))?;
+    }
     let mut checks = Vec::new();
     // Both are asked although one may refuse, so that everything that is wrong is told at once.
     match tokio::join!(dataverse.who_am_i(), campaign.find_resource("profile")) {

@@ -11,8 +11,10 @@ use sync_core::{DeleteBrake, EngineOptions, RunMode, StreamConfig, Workflow, Wor
 use sync_store_sqlite::{SqliteOptions, SqliteStore};
 use timing::{SharedClock, SystemClock};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::adapters::engine_calls::EngineCalls;
+use crate::adapters::gates::{Gates, Lanes};
 use crate::adapters::kept;
 use crate::config::Config;
 use crate::connect::{self, Services};
@@ -42,6 +44,8 @@ pub struct Connector {
     dataverse_wire: Arc<Wire>,
     campaign_wire: Arc<Wire>,
     allowance: Option<Arc<EngineCalls>>,
+    /// Until it is started.
+    gates: Option<Gates>,
     clock: SharedClock,
     /// Requests of both clients until here: definitions and discovery.
     set_up: Traffic,
@@ -54,6 +58,7 @@ pub struct Running {
     handle: WorkflowHandle,
     connector: Connector,
     started: Duration,
+    _gates: Option<AbortOnDropHandle<()>>,
 }
 
 /// Stops a running connector from elsewhere.
@@ -90,13 +95,15 @@ impl ConnectorBuilder {
         let prepared = connect::prepare(&config)?;
         // A store that is there is opened before anybody is asked; a new one is made only once all else is in order.
         let existing = if config.store.sqlite.exists() { Some(open_store(&config)?) } else { None };
-        let services = connect::services(&config, prepared, &clock).await?;
+        let services = connect::services(&config, prepared, existing.as_ref(), &clock).await?;
         let Services { dataverse, campaign, dataverse_wire, campaign_wire, tables, retention, .. } = services;
         let store = match existing {
             Some(store) => store,
             None => open_store(&config)?,
         };
         kept::keep_retention(&store, retention).await.map_err(|error| store_error(&config, error))?;
+        let lanes = Lanes { dataverse: dataverse.lane().clone(), campaign: campaign.lane().clone() };
+        let gates = Gates::open(store.clone(), lanes).await.map_err(|error| store_error(&config, error))?;
         let allowance = match config.campaign.engine_calls_per_day {
             None => None,
             Some(limit) => {
@@ -129,6 +136,7 @@ impl ConnectorBuilder {
             dataverse_wire,
             campaign_wire,
             allowance,
+            gates: Some(gates),
             clock,
             set_up,
             warnings,
@@ -141,7 +149,8 @@ impl ConnectorBuilder {
     /// Everything that is wrong, with place and remedy.
     pub async fn check(self) -> Result<Vec<String>, Error> {
         let prepared = connect::prepare(&self.config)?;
-        let Services { campaign, tables, checks, .. } = connect::services(&self.config, prepared, &self.clock).await?;
+        let Services { campaign, tables, checks, .. } =
+            connect::services(&self.config, prepared, None, &self.clock).await?;
         let mut problems = Vec::new();
         for table in &tables {
             problems.extend(table.prove_key(&campaign).await.err());
@@ -229,9 +238,10 @@ impl Connector {
     }
 
     /// Starts the workflows.
-    pub fn start(self, mode: RunMode) -> Running {
+    pub fn start(mut self, mode: RunMode) -> Running {
         let started = self.clock.monotonic();
-        Running { handle: self.workflow.start(mode), connector: self, started }
+        let gates = self.gates.take().map(|gates| AbortOnDropHandle::new(tokio::spawn(gates.keep())));
+        Running { handle: self.workflow.start(mode), connector: self, started, _gates: gates }
     }
 }
 
@@ -251,7 +261,7 @@ impl Running {
     /// # Cancellation safety
     /// Dropping the future stops the workflows like dropping [`Running`] does.
     pub async fn join(self) -> RunSummary {
-        let Self { handle, connector, started } = self;
+        let Self { handle, connector, started, _gates } = self;
         let report = handle.join().await;
         if let Some(allowance) = &connector.allowance {
             allowance.close().await;

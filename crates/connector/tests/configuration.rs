@@ -259,8 +259,7 @@ fn passes_and_letters_are_set_by_words_and_days() {
     let of = |sync: &str| Config::parse(&format!("{HEAD}{CONTACT}[sync]\n{sync}\n"), Path::new(".")).unwrap().sync;
     let days = |days: u64| Duration::from_secs(days * 24 * 3600);
     assert_eq!((of("").sweep, of("").dead_letters_kept), (Sweep::Weekly, days(30)));
-    let words =
-        [("weekly", Sweep::Weekly), ("daily", Sweep::Daily), ("never", Sweep::Never), ("off", Sweep::Never)];
+    let words = [("weekly", Sweep::Weekly), ("daily", Sweep::Daily), ("never", Sweep::Never), ("off", Sweep::Never)];
     for (word, meaning) in words {
         assert_eq!(of(&format!("sweep = \"{word}\"")).sweep, meaning);
     }

@@ -6,11 +6,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 use campaign_client::{Addressing, Deleted, Delivery, Error, ErrorKind, RecordApi, RecordKey, Updated};
 use serde::de::IgnoredAny;
-use sync_core::traits::{Action, Attempt, Destination, DestinationCaps, Outcome, Rejection, Report, WriteOp};
+use sync_core::traits::{Action, Attempt, Class, Destination, DestinationCaps, Outcome, Rejection, Report, WriteOp};
 use sync_core::{EndpointError, EndpointErrorKind};
 
 use super::addressing::{AddressingProof, Doubt};
 use super::engine_calls::EngineCalls;
+use super::urgency::ByClass;
 
 /// A 404 came before any row was reached by its key, and the key could not be tried.
 const UNPROVEN: &str = "campaign-key-unproven";
@@ -18,7 +19,9 @@ const UNPROVEN: &str = "campaign-key-unproven";
 /// Writes one resource.
 #[derive(Debug)]
 pub(crate) struct CampaignDestination {
-    records: RecordApi,
+    records: ByClass<RecordApi>,
+    /// How rows are found; the same for every class.
+    addressing: Addressing,
     proof: AddressingProof,
     in_flight: usize,
     settle: Duration,
@@ -34,8 +37,9 @@ enum Meaning {
 }
 
 impl CampaignDestination {
-    pub(crate) fn new(records: RecordApi, proof: AddressingProof, in_flight: usize, settle: Duration) -> Self {
-        Self { records, proof, in_flight, settle, allowance: None }
+    pub(crate) fn new(records: ByClass<RecordApi>, proof: AddressingProof, in_flight: usize, settle: Duration) -> Self {
+        let addressing = records.of(Class::Live).addressing().clone();
+        Self { records, addressing, proof, in_flight, settle, allowance: None }
     }
 
     /// The same, which makes no more calls than the account allows.
@@ -59,24 +63,24 @@ impl CampaignDestination {
 
     /// Where a filter finds the record, a change or delete begins with a read.
     fn calls_of(&self, action: &Action) -> u64 {
-        match (action, self.records.addressing()) {
+        match (action, &self.addressing) {
             (Action::Update(_) | Action::Delete, Addressing::Filter { .. }) => 2,
             _ => 1,
         }
     }
 
     /// One operation. `Err` means that it certainly had no effect, and why nothing else may be sent.
-    async fn perform(&self, op: &WriteOp) -> Result<Outcome, EndpointError> {
-        if let Some(refusal) = self.proof.refusal(&self.records) {
+    async fn perform(&self, records: &RecordApi, op: &WriteOp) -> Result<Outcome, EndpointError> {
+        if let Some(refusal) = self.proof.refusal(records) {
             return Err(refusal);
         }
         if matches!(op.action, Action::Create(_)) && self.proof.is_doubted() {
-            match self.believe(Outcome::Missing).await? {
+            match self.believe(records, Outcome::Missing).await? {
                 Outcome::Missing => {}
                 later => return Ok(later),
             }
         }
-        let outcome = match self.write(op).await {
+        let outcome = match write(records, op).await {
             Ok(outcome) => outcome,
             Err(error) => match meaning(error) {
                 Meaning::Of(outcome) => outcome,
@@ -96,14 +100,14 @@ impl CampaignDestination {
                 self.proof.reached();
                 Ok(Outcome::Applied)
             }
-            (Action::Update(_) | Action::Delete, Outcome::Missing) => self.believe(Outcome::Missing).await,
+            (Action::Update(_) | Action::Delete, Outcome::Missing) => self.believe(records, Outcome::Missing).await,
             (_, outcome) => Ok(outcome),
         }
     }
 
     /// What follows from a key that found no row: believed once the key is known to find rows.
-    async fn believe(&self, outcome: Outcome) -> Result<Outcome, EndpointError> {
-        match self.proof.settle(&self.records).await {
+    async fn believe(&self, records: &RecordApi, outcome: Outcome) -> Result<Outcome, EndpointError> {
+        match self.proof.settle(records).await {
             Ok(()) => Ok(outcome),
             Err(Doubt::Refuted(refusal)) => Err(refusal),
             // Nobody knows of the key yet. The operation itself had no effect: it is tried again.
@@ -121,8 +125,9 @@ impl CampaignDestination {
 
     /// Whether the record is there.
     async fn look(&self, at: &Attempt, op: &WriteOp) -> Result<Outcome, EndpointError> {
+        let records = self.records.of(at.class);
         let found = match RecordKey::new(op.key.to_text()) {
-            Ok(key) => self.records.get::<IgnoredAny>(&key).await,
+            Ok(key) => records.get::<IgnoredAny>(&key).await,
             Err(error) => Err(error),
         };
         match found {
@@ -133,29 +138,12 @@ impl CampaignDestination {
             // A record that was never sent is created next, as it would be without a look.
             Ok(None) if !at.in_doubt && !self.proof.is_doubted() => Ok(Outcome::Missing),
             // One that was sent before would be doubled: believed under the same condition as the 404 of a write.
-            Ok(None) => self.believe(Outcome::Missing).await,
+            Ok(None) => self.believe(records, Outcome::Missing).await,
             Err(error) => match meaning(error) {
                 Meaning::Of(outcome) => Ok(outcome),
                 Meaning::Service(error) => Err(error),
             },
         }
-    }
-
-    async fn write(&self, op: &WriteOp) -> Result<Outcome, Error> {
-        if let Action::Create(body) = &op.action {
-            return self.records.create(body.0.clone()).await.map(|_| Outcome::Applied);
-        }
-        let key = RecordKey::new(op.key.to_text())?;
-        Ok(match &op.action {
-            Action::Update(body) => match self.records.update(&key, body.0.clone()).await? {
-                Updated::Updated => Outcome::Applied,
-                Updated::NotFound => Outcome::Missing,
-            },
-            _ => match self.records.delete(&key).await? {
-                Deleted::Deleted => Outcome::Applied,
-                Deleted::AlreadyGone => Outcome::Missing,
-            },
-        })
     }
 }
 
@@ -164,15 +152,15 @@ impl Destination for CampaignDestination {
     fn capabilities(&self) -> DestinationCaps {
         DestinationCaps {
             // A resource that is found by a filter need not have a unique key.
-            unique_key: matches!(self.records.addressing(), Addressing::Key),
+            unique_key: matches!(self.addressing, Addressing::Key),
             settle: self.settle,
             in_flight: self.in_flight,
         }
     }
 
-    async fn apply(&self, _at: &Attempt, ops: &[WriteOp], report: &mut Report) -> Result<(), EndpointError> {
+    async fn apply(&self, at: &Attempt, ops: &[WriteOp], report: &mut Report) -> Result<(), EndpointError> {
         for (index, op) in ops.iter().enumerate() {
-            match self.spending(self.calls_of(&op.action), self.perform(op)).await {
+            match self.spending(self.calls_of(&op.action), self.perform(self.records.of(at.class), op)).await {
                 Ok(outcome) => report.set(index, outcome),
                 Err(error) if index == 0 => return Err(error),
                 // Operations before this one were dispatched, so the call as a whole was.
@@ -194,6 +182,24 @@ impl Destination for CampaignDestination {
         }
         Ok(())
     }
+}
+
+/// Sends one operation.
+async fn write(records: &RecordApi, op: &WriteOp) -> Result<Outcome, Error> {
+    if let Action::Create(body) = &op.action {
+        return records.create(body.0.clone()).await.map(|_| Outcome::Applied);
+    }
+    let key = RecordKey::new(op.key.to_text())?;
+    Ok(match &op.action {
+        Action::Update(body) => match records.update(&key, body.0.clone()).await? {
+            Updated::Updated => Outcome::Applied,
+            Updated::NotFound => Outcome::Missing,
+        },
+        _ => match records.delete(&key).await? {
+            Deleted::Deleted => Outcome::Applied,
+            Deleted::AlreadyGone => Outcome::Missing,
+        },
+    })
 }
 
 /// What an error means: for the record, for the service, or nobody knows.

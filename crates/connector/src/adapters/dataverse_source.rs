@@ -11,7 +11,7 @@ use futures::{StreamExt as _, TryStreamExt as _};
 use mapping::SourceColumn;
 use record::{Change, ChangeBody, Key};
 use serde::{Deserialize, Serialize};
-use sync_core::traits::{BatchLimit, ChangeBatch, Phase, ScanDepth, ScanPage, Source, SourceCaps};
+use sync_core::traits::{BatchLimit, ChangeBatch, Class, Phase, ScanDepth, ScanPage, Source, SourceCaps};
 use sync_core::{EndpointError, EndpointErrorKind, Position};
 use uuid::Uuid;
 
@@ -19,6 +19,7 @@ use self::ahead::{Failure, Page, ReadAhead};
 use self::columns::Columns;
 use self::scan::Scans;
 use self::walk::Walk;
+use super::urgency::ByClass;
 
 mod ahead;
 mod columns;
@@ -31,8 +32,8 @@ const VERSION: &str = "versionnumber";
 /// Reads one table.
 #[derive(Debug)]
 pub(crate) struct DataverseSource {
-    tracker: ChangeTracker,
-    rows: EntityApi<DynamicEntity>,
+    trackers: ByClass<ChangeTracker>,
+    rows: ByClass<EntityApi<DynamicEntity>>,
     columns: Arc<Columns>,
     select: Vec<Name>,
     walk: Mutex<Walk>,
@@ -72,12 +73,18 @@ impl DataverseSource {
         if versioned && !select.iter().any(|property| property == VERSION) {
             select.push(VERSION.to_owned());
         }
-        let tracker = client.changes(def.clone(), select.iter().map(String::as_str))?.page_size(page_size);
-        let select = tracker.columns().to_vec();
+        let trackers = ByClass::try_new(|priority| {
+            let client = client.at_priority(priority);
+            let tracker = client.changes(def.clone(), select.iter().map(String::as_str))?;
+            Ok::<_, Error>(tracker.page_size(page_size))
+        })?;
+        let select = trackers.of(Class::Live).columns().to_vec();
         let scans = versioned.then(|| Scans::new(client, def, &select, page_size)).transpose()?;
-        let rows = client.entity_with::<DynamicEntity>(def.clone());
+        let rows = ByClass::try_new(|priority| {
+            Ok::<_, Error>(client.at_priority(priority).entity_with::<DynamicEntity>(def.clone()))
+        })?;
         Ok(Self {
-            tracker,
+            trackers,
             rows,
             columns: Arc::new(columns),
             select,
@@ -106,7 +113,7 @@ impl DataverseSource {
     }
 
     /// The page behind a link: the one that was read ahead, or else one that is asked for now.
-    async fn page(&self, link: Option<&Link>) -> Result<Page, EndpointError> {
+    async fn page(&self, link: Option<&Link>, class: Class) -> Result<Page, EndpointError> {
         let mut ahead = self.ahead.lock().await;
         // The walk stays in its place meanwhile, so that a reader that gives up in the middle loses nothing.
         let ready = match ahead.as_mut() {
@@ -115,7 +122,10 @@ impl DataverseSource {
         };
         let read = match ready {
             Some(read) => Some(read),
-            None => ahead.insert(ReadAhead::from(&self.tracker, &self.columns, link, self.reads_ahead)).next().await,
+            None => {
+                let tracker = self.trackers.of(class);
+                ahead.insert(ReadAhead::from(tracker, &self.columns, link, self.reads_ahead)).next().await
+            }
         };
         match read.unwrap_or(Err(Failure::Broken)) {
             Ok(page) => Ok(page),
@@ -131,9 +141,9 @@ impl DataverseSource {
     }
 
     /// The present state of one record, asked for by its id: only such an answer tells that a record is gone.
-    async fn fetch_one(&self, key: &Key) -> Result<Change, EndpointError> {
+    async fn fetch_one(&self, key: &Key, class: Class) -> Result<Change, EndpointError> {
         let id = id_of(key)?;
-        match self.rows.retrieve(id, &self.select).await {
+        match self.rows.of(class).retrieve(id, &self.select).await {
             Ok(row) if row.id() == Some(id) => self.columns.upsert(&row),
             Ok(_) => Err(of_another_record()),
             Err(error) if error.kind() == ErrorKind::NotFound => {
@@ -145,13 +155,13 @@ impl DataverseSource {
 
     /// The present states of several records, in their order: a list of those that are there, and each that it does not show
     /// asked for by its id.
-    async fn fetch_all(&self, keys: &[Key]) -> Result<Vec<Change>, EndpointError> {
+    async fn fetch_all(&self, keys: &[Key], class: Class) -> Result<Vec<Change>, EndpointError> {
         let mut listed = HashMap::new();
         if keys.len() > 1 {
             let ids = keys.iter().map(id_of).collect::<Result<Vec<_>, _>>()?;
             let lists = futures::stream::iter(ids.chunks(KEYS_PER_REQUEST).map(<[Uuid]>::to_vec));
             let mut lists = lists
-                .map(async |ids| self.rows.retrieve_many(&ids, &self.select).await.map_err(endpoint_error))
+                .map(async |ids| self.rows.of(class).retrieve_many(&ids, &self.select).await.map_err(endpoint_error))
                 .buffer_unordered(FETCHED_AT_ONCE);
             while let Some(rows) = lists.try_next().await? {
                 for row in rows {
@@ -163,18 +173,18 @@ impl DataverseSource {
         let answers = keys.iter().map(|key| (key.clone(), listed.remove(key))).collect::<Vec<_>>();
         let answers = futures::stream::iter(answers).map(async |(key, listed)| match listed {
             Some(change) => Ok(change),
-            None => self.fetch_one(&key).await,
+            None => self.fetch_one(&key, class).await,
         });
         answers.buffered(FETCHED_AT_ONCE).try_collect().await
     }
 
     /// Asks for records of which a walk tells both that they are there and that they were deleted: they may have been created
     /// again under their old id, and nothing says which came last.
-    async fn settle_deletions(&self, changes: &mut [Change]) -> Result<(), EndpointError> {
+    async fn settle_deletions(&self, changes: &mut [Change], class: Class) -> Result<(), EndpointError> {
         let doubted: Vec<usize> = self.walk().doubted(changes);
         let keys: Vec<Key> =
             doubted.iter().filter_map(|at| changes.get(*at)).map(|change| change.key.clone()).collect();
-        let answers: Vec<Change> = self.fetch_all(&keys).await?;
+        let answers: Vec<Change> = self.fetch_all(&keys, class).await?;
         for (at, answer) in doubted.into_iter().zip(answers) {
             if let Some(change) = changes.get_mut(at) {
                 *change = answer;
@@ -190,12 +200,12 @@ impl Source for DataverseSource {
         SourceCaps { deletes: true, scan: self.scans.is_some(), retention: self.retention }
     }
 
-    async fn read(&self, after: Option<&Position>, _limit: BatchLimit) -> Result<ChangeBatch, EndpointError> {
+    async fn read(&self, after: Option<&Position>, limit: BatchLimit) -> Result<ChangeBatch, EndpointError> {
         let saved = match after {
             None => None,
             Some(position) => {
                 let saved: Saved = serde_json::from_str(position.as_str()).map_err(|_| unusable("unreadable"))?;
-                if !self.tracker.fits(&saved.link) {
+                if !self.trackers.of(limit.class).fits(&saved.link) {
                     return Err(unusable("made for other columns"));
                 }
                 Some(saved)
@@ -203,10 +213,10 @@ impl Source for DataverseSource {
         };
         let snapshot = saved.as_ref().is_none_or(|saved| saved.snapshot && !saved.link.is_delta());
         let from = saved.map(|saved| saved.link);
-        let Page { link, mut changes } = self.page(from.as_ref()).await?;
+        let Page { link, mut changes } = self.page(from.as_ref(), limit.class).await?;
         self.walk().step(from.as_ref(), &link)?;
         if !snapshot {
-            self.settle_deletions(&mut changes).await?;
+            self.settle_deletions(&mut changes, limit.class).await?;
         }
         let more = !link.is_delta();
         let saved = Saved { snapshot: snapshot && more, link };
@@ -234,7 +244,8 @@ impl Source for DataverseSource {
     async fn fetch(&self, keys: &[Key]) -> Result<Vec<Change>, EndpointError> {
         // What was read ahead may be older than what is answered here.
         *self.ahead.lock().await = None;
-        self.fetch_all(keys).await
+        // A pass or an operator wants to know; what just changed goes before.
+        self.fetch_all(keys, Class::Replay).await
     }
 }
 

@@ -6,8 +6,10 @@ pub(crate) mod campaign_schema;
 pub(crate) mod dataverse_schema;
 pub(crate) mod dataverse_source;
 pub(crate) mod engine_calls;
+pub(crate) mod gates;
 pub(crate) mod kept;
 pub(crate) mod plan_transform;
+pub(crate) mod urgency;
 
 /// A stable code: the side, then the kind's name in kebab case.
 fn kebab(side: &str, name: &str) -> String {

@@ -15,6 +15,7 @@ use crate::adapters::campaign_destination::CampaignDestination;
 use crate::adapters::dataverse_source::DataverseSource;
 use crate::adapters::engine_calls::EngineCalls;
 use crate::adapters::plan_transform::PlanTransform;
+use crate::adapters::urgency::ByClass;
 use crate::adapters::{campaign_schema, dataverse_schema};
 use crate::config::Config;
 use crate::error::Problem;
@@ -163,7 +164,9 @@ impl MappedTable {
             DataverseSource::new(dataverse, &self.def, self.plan.source_columns(), config.dataverse.page_size)?
                 .reading_ahead()
                 .retaining(retention);
-        let (records, proof) = (self.records(campaign), self.proof(campaign));
+        let records =
+            ByClass::try_new(|priority| Ok::<_, d365_client::Error>(self.records(&campaign.at_priority(priority))))?;
+        let proof = self.proof(campaign);
         let destination = CampaignDestination::new(records, proof, config.campaign.in_flight, config.campaign.settle)
             .within(allowance);
         Ok(StreamParts {

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use sync_core::traits::{BatchLimit, ScanDepth, ScanPage, ScannedRow};
 use sync_core::{EndpointError, Position};
 
+use super::super::urgency::ByClass;
 use super::columns::Columns;
 use super::{endpoint_error, unusable};
 
@@ -18,8 +19,8 @@ const VERSIONS_PER_PAGE: u32 = 5000;
 /// The two depths of a scan.
 #[derive(Debug)]
 pub(super) struct Scans {
-    versions: TableScan,
-    rows: TableScan,
+    versions: ByClass<TableScan>,
+    rows: ByClass<TableScan>,
     /// The page of rows that was answered without its rows: the engine asks for them at once if many of them are news.
     kept: Mutex<Option<Kept>>,
 }
@@ -47,8 +48,14 @@ impl Scans {
         select: &[Name],
         page_size: u32,
     ) -> Result<Self, Error> {
-        let versions = client.scan(def.clone(), std::iter::empty::<Name>())?.page_size(VERSIONS_PER_PAGE);
-        let rows = client.scan(def.clone(), select.iter().cloned())?.page_size(page_size);
+        let versions = ByClass::try_new(|priority| {
+            let scan = client.at_priority(priority).scan(def.clone(), std::iter::empty::<Name>())?;
+            Ok::<_, Error>(scan.page_size(VERSIONS_PER_PAGE))
+        })?;
+        let rows = ByClass::try_new(|priority| {
+            let scan = client.at_priority(priority).scan(def.clone(), select.iter().cloned())?;
+            Ok::<_, Error>(scan.page_size(page_size))
+        })?;
         Ok(Self { versions, rows, kept: Mutex::default() })
     }
 
@@ -74,7 +81,7 @@ impl Scans {
             .map(|position| serde_json::from_str(position.as_str()).map_err(|_| unusable("unreadable")))
             .transpose()?;
         let whole = saved.as_ref().map_or(depth == ScanDepth::Rows, |saved| saved.rows);
-        let scan = if whole { self.rows.clone().page_size(limit.rows) } else { self.versions.clone() };
+        let scan = if whole { self.rows.of(limit.class) } else { self.versions.of(limit.class) };
         let link = saved.as_ref().map(|saved| &saved.link);
         if link.is_some_and(|link| !scan.fits(link)) {
             return Err(unusable("made for other columns"));
@@ -84,7 +91,7 @@ impl Scans {
         let mut found = page.rows;
         if depth == ScanDepth::Rows && !whole {
             let ids: Vec<_> = found.iter().map(|row| row.id).collect();
-            found = self.rows.rows_by_id(&ids).await.map_err(endpoint_error)?;
+            found = self.rows.of(limit.class).rows_by_id(&ids).await.map_err(endpoint_error)?;
         }
         let rows = found.into_iter().map(|row| scanned(columns, row)).collect::<Result<Vec<_>, _>>()?;
         if depth == ScanDepth::Rows || !whole {

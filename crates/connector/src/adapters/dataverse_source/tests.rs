@@ -2,7 +2,6 @@ use d365_client::D365Config;
 use http_kit::testing::ScriptedTransport;
 use http_kit::{SecretString, StaticToken};
 use record::{FieldName, Value, ValueKind};
-use sync_core::traits::Class;
 use timing::{FixedEntropy, ManualClock};
 
 use super::*;
