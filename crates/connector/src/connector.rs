@@ -58,7 +58,7 @@ pub struct Running {
     handle: WorkflowHandle,
     connector: Connector,
     started: Duration,
-    _gates: Option<AbortOnDropHandle<()>>,
+    gates: Option<AbortOnDropHandle<()>>,
 }
 
 /// Stops a running connector from elsewhere.
@@ -101,9 +101,9 @@ impl ConnectorBuilder {
             Some(store) => store,
             None => open_store(&config)?,
         };
-        kept::keep_retention(&store, retention).await.map_err(|error| store_error(&config, error))?;
+        kept::keep_retention(&store, retention).await;
         let lanes = Lanes { dataverse: dataverse.lane().clone(), campaign: campaign.lane().clone() };
-        let gates = Gates::open(store.clone(), lanes).await.map_err(|error| store_error(&config, error))?;
+        let gates = Gates::open(store.clone(), lanes).await;
         let allowance = match config.campaign.engine_calls_per_day {
             None => None,
             Some(limit) => {
@@ -241,7 +241,7 @@ impl Connector {
     pub fn start(mut self, mode: RunMode) -> Running {
         let started = self.clock.monotonic();
         let gates = self.gates.take().map(|gates| AbortOnDropHandle::new(tokio::spawn(gates.keep())));
-        Running { handle: self.workflow.start(mode), connector: self, started, _gates: gates }
+        Running { handle: self.workflow.start(mode), connector: self, started, gates }
     }
 }
 
@@ -261,8 +261,13 @@ impl Running {
     /// # Cancellation safety
     /// Dropping the future stops the workflows like dropping [`Running`] does.
     pub async fn join(self) -> RunSummary {
-        let Self { handle, connector, started, _gates } = self;
+        let Self { handle, connector, started, gates } = self;
         let report = handle.join().await;
+        if let Some(gates) = gates {
+            gates.abort();
+            // It ends in the middle of its wait. Afterwards nobody holds the store but the connector.
+            let _ = gates.await;
+        }
         if let Some(allowance) = &connector.allowance {
             allowance.close().await;
         }

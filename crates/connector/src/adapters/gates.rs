@@ -28,7 +28,7 @@ pub(crate) struct Lanes {
 pub(crate) struct Gates {
     lanes: Lanes,
     store: Arc<dyn Store>,
-    /// `None` where somebody else keeps them.
+    /// `None` where somebody else keeps them, or the store is full.
     lease: Option<Lease>,
 }
 
@@ -55,14 +55,17 @@ pub(crate) async fn restore(store: &Arc<dyn Store>, lanes: &Lanes, clock: &Share
 }
 
 impl Gates {
-    /// Takes the right to keep them.
-    ///
-    /// # Errors
-    /// When the store cannot be written.
-    pub(crate) async fn open(store: Arc<dyn Store>, lanes: Lanes) -> Result<Self, StoreError> {
+    /// Takes the right to keep them. Best effort, as keeping them is: a store that cannot be written shows by itself.
+    pub(crate) async fn open(store: Arc<dyn Store>, lanes: Lanes) -> Self {
         let owner = OwnerId(format!("process {}", std::process::id()).into());
-        let lease = store.acquire(GATES, &owner, LEASE).await?;
-        Ok(Self { lanes, store, lease })
+        let lease = match store.acquire(GATES, &owner, LEASE).await {
+            Ok(lease) => lease,
+            Err(error) => {
+                tracing::debug!(kind = ?error.kind(), "pauses cannot be kept");
+                None
+            }
+        };
+        Self { lanes, store, lease }
     }
 
     /// Keeps each new pause, until it is dropped.
@@ -113,7 +116,7 @@ mod tests {
         let first = lanes(&shared);
         restore(&store, &first, &shared).await.unwrap();
         assert_eq!((first.dataverse.pause_left(), first.campaign.pause_left()), (None, None));
-        let kept = tokio::spawn(Gates::open(store.clone(), first.clone()).await.unwrap().keep());
+        let kept = tokio::spawn(Gates::open(store.clone(), first.clone()).await.keep());
         tokio::task::yield_now().await;
         first.campaign.pause_for(Duration::from_secs(120));
         while store.get("gate/campaign").await.unwrap().is_none() {
@@ -130,7 +133,7 @@ mod tests {
         let third = lanes(&shared);
         restore(&store, &third, &shared).await.unwrap();
         assert_eq!(third.campaign.pause_left(), None);
-        let gates = Gates::open(store.clone(), third.clone()).await.unwrap();
+        let gates = Gates::open(store.clone(), third.clone()).await;
         gates.put("dataverse", clock.now() + Duration::from_secs(9 * 24 * 3600)).await;
         restore(&store, &third, &shared).await.unwrap();
         assert_eq!(third.dataverse.pause_left(), Some(LONGEST));

@@ -12,11 +12,14 @@ const RETENTION: &str = "retention/dataverse";
 /// The connector's store has one owner, and its leases do not end by themselves; where they do, this one is used at once.
 const LEASE: Duration = Duration::from_secs(60);
 
-/// Keeps how long a read position is served.
-///
-/// # Errors
-/// When the store cannot be read or written.
-pub(crate) async fn keep_retention(store: &Arc<dyn Store>, retention: Option<Duration>) -> Result<(), StoreError> {
+/// Keeps how long a read position is served. Best effort: a store that cannot be written shows by itself.
+pub(crate) async fn keep_retention(store: &Arc<dyn Store>, retention: Option<Duration>) {
+    if let Err(error) = put_retention(store, retention).await {
+        tracing::debug!(kind = ?error.kind(), "the time for which positions are served could not be kept");
+    }
+}
+
+async fn put_retention(store: &Arc<dyn Store>, retention: Option<Duration>) -> Result<(), StoreError> {
     let text = retention.map_or_else(String::new, |retention| retention.as_secs().to_string());
     if store.get(RETENTION).await?.unwrap_or_default() == text.as_bytes() {
         return Ok(());
