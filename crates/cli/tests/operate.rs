@@ -244,3 +244,34 @@ async fn what_changes_behind_the_first_load_is_found_by_the_closing_pass() {
     let told = (&pass["kind"], &pass["scanned"], &pass["missing"]);
     assert_eq!(told, (&json!("closing"), &json!(199), &json!(1)), "{pass}");
 }
+
+#[tokio::test]
+async fn an_encrypted_store_tells_nothing_without_its_key() {
+    let world = World::new(60).await;
+    let rows = world.records("dataverse", "contact").await;
+    let active = rows.iter().find(|row| row["statecode"] == 0).unwrap();
+    let mut row = active.clone();
+    row["firstname"] = json!("Canarybird");
+    world.put(&format!("/records/dataverse/contact/{}", active["contactid"].as_str().unwrap()), &row).await;
+    let keyed = |name: &str, line: &str| {
+        let head = world.head().replace("[store]", &format!("[store]\n{line}"));
+        world.write(name, &format!("{head}{}", support::CONTACT_TABLE)).display().to_string()
+    };
+    let key = |digit: &str| format!("encryption_key = {{ plain = \"{}\" }}", digit.repeat(64));
+    let (right, wrong, none) = (keyed("right.toml", &key("7")), keyed("wrong.toml", &key("8")), keyed("none.toml", ""));
+    refused_three(&world, &right).await;
+    // Everything else is written; the letters keep their bodies.
+    let held = world.store_content().concat();
+    assert!(!held.contains("Canarybird") && !held.contains("firstName"), "in clear");
+    for other in [&wrong, &none] {
+        for command in [vec!["status"], vec!["dead-letters", "list"], vec!["run", "--until-idle"]] {
+            let ended = ask(&command, other).await;
+            assert_eq!(ended.code(), Some(2), "{command:?}: {}", ended.stderr);
+            assert!(ended.stderr.contains("store.sqlite"), "{}", ended.stderr);
+        }
+    }
+    assert_eq!(letters(&right).await.len(), 3);
+    ask(&["dead-letters", "requeue"], &right).await;
+    assert_eq!(world.until_idle(Path::new(&right)).await.code(), Some(0));
+    world.assert_equal().await;
+}

@@ -7,6 +7,7 @@ use campaign_client::CampaignClient;
 use d365_client::D365Client;
 use secrecy::SecretString;
 use sync_core::traits::Store;
+use sync_store_sqlite::EncryptionKey;
 use timing::SharedClock;
 use url::Url;
 
@@ -40,6 +41,8 @@ pub(crate) struct Services {
 pub(crate) struct Prepared {
     dataverse_secret: SecretString,
     campaign_secret: SecretString,
+    /// Of the store.
+    pub(crate) key: Option<EncryptionKey>,
     ca_pem: Option<Vec<u8>>,
 }
 
@@ -63,9 +66,16 @@ pub(crate) fn prepare(config: &Config) -> Result<Prepared, Error> {
             None
         }
     };
+    let key = match config.store.key() {
+        Ok(key) => key,
+        Err(problem) => {
+            problems.push(problem);
+            None
+        }
+    };
     match (dataverse, campaign) {
         (Some(dataverse_secret), Some(campaign_secret)) if problems.is_empty() => {
-            Ok(Prepared { dataverse_secret, campaign_secret, ca_pem })
+            Ok(Prepared { dataverse_secret, campaign_secret, key, ca_pem })
         }
         _ => Err(Error::new(ErrorKind::Configuration, problems)),
     }

@@ -8,7 +8,7 @@ use d365_client::D365Client;
 use mapping::TableSpec;
 use sync_core::traits::{NoObserver, Observer, Store};
 use sync_core::{DeleteBrake, EngineOptions, RunMode, StreamConfig, Workflow, WorkflowHandle, WorkflowStatus};
-use sync_store_sqlite::{SqliteOptions, SqliteStore};
+use sync_store_sqlite::{EncryptionKey, SqliteOptions, SqliteStore};
 use timing::{SharedClock, SystemClock};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
@@ -94,12 +94,13 @@ impl ConnectorBuilder {
         let Self { config, observer, clock } = self;
         let prepared = connect::prepare(&config)?;
         // A store that is there is opened before anybody is asked; a new one is made only once all else is in order.
-        let existing = if config.store.sqlite.exists() { Some(open_store(&config)?) } else { None };
+        let key = prepared.key.clone();
+        let existing = if config.store.sqlite.exists() { Some(open_store(&config, key.clone())?) } else { None };
         let services = connect::services(&config, prepared, existing.as_ref(), &clock).await?;
         let Services { dataverse, campaign, dataverse_wire, campaign_wire, tables, retention, .. } = services;
         let store = match existing {
             Some(store) => store,
-            None => open_store(&config)?,
+            None => open_store(&config, key)?,
         };
         kept::keep_retention(&store, retention).await;
         let lanes = Lanes { dataverse: dataverse.lane().clone(), campaign: campaign.lane().clone() };
@@ -123,7 +124,10 @@ impl ConnectorBuilder {
                 Error::one(ErrorKind::Refused, Problem::new("table", format!("{error}."), error.remedy().to_owned()))
             })?;
         let set_up = Traffic { dataverse: dataverse.stats().sent, campaign: campaign.stats().sent };
-        let mut warnings = vec![format!("payloads in {} are not encrypted", config.store.sqlite.display())];
+        let mut warnings = Vec::new();
+        if config.store.encryption_key.is_none() {
+            warnings.push(format!("payloads in {} are not encrypted", config.store.sqlite.display()));
+        }
         warnings.extend(services.warnings);
         warnings.extend(duplicate_risk);
         warnings.extend(table_warnings);
@@ -181,9 +185,10 @@ pub(crate) fn store_options(config: &Config) -> SqliteOptions {
     SqliteOptions::default().cache_mib(config.store.cache_mib).max_page_count(config.store.max_pages)
 }
 
-fn open_store(config: &Config) -> Result<Arc<dyn Store>, Error> {
+fn open_store(config: &Config, key: Option<EncryptionKey>) -> Result<Arc<dyn Store>, Error> {
+    let options = store_options(config).encryption_key(key);
     let store: Arc<dyn Store> =
-        SqliteStore::open(&config.store.sqlite, store_options(config)).map_err(|error| store_error(config, error))?;
+        SqliteStore::open(&config.store.sqlite, options).map_err(|error| store_error(config, error))?;
     Ok(store)
 }
 

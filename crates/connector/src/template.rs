@@ -129,6 +129,7 @@ org_id = {org_id}
 
 [store]
 sqlite = "sync.db"            # progress, backlog and dead letters; keep it on a local disk
+# encryption_key = {{ env = "STORE_KEY" }}    # 64 hexadecimal digits; absent: what records say is in clear
 
 [sync]
 # sweep = "weekly"            # all records are looked through for what no change told of; or "daily", "never"

@@ -248,10 +248,37 @@ fn what_is_not_available_yet_says_so() {
         assert_eq!(found[0].place, place);
         assert!(found[0].message.contains("not available yet"), "{}", found[0]);
     }
-    let keyed = "[store]\nencryption_key = { env = \"KEY\" }\n";
-    let found = problems(&format!("{}{CONTACT}", HEAD.replace("[store]\n", keyed)));
-    assert_eq!(found[0].place, "store.encryption_key");
+    let kept_elsewhere = "[store]\npostgres = { env = \"STORE\" }\n";
+    let found = problems(&format!("{}{CONTACT}", HEAD.replace("[store]\n", kept_elsewhere)));
+    assert_eq!(found[0].place, "store.postgres");
     assert!(found[0].message.contains("not available yet"), "{}", found[0]);
+}
+
+#[test]
+fn the_stores_key_is_a_secret_of_a_known_form() {
+    let with = |key: &str| {
+        let text = format!("{}{CONTACT}", HEAD.replace("[store]\n", &format!("[store]\nencryption_key = {key}\n")));
+        let text = text.replace("{ env = \"D365_CLIENT_SECRET\" }", "{ plain = \"s\" }");
+        let text = text.replace("{ env = \"CAMPAIGN_CLIENT_SECRET\" }", "{ plain = \"s\" }");
+        Config::parse_with_references(&text, Path::new("."))
+    };
+    let digits = "0123456789abcdefABCDEF9876543210".repeat(2);
+    with(&format!("{{ plain = \"{digits}\" }}")).unwrap();
+    for wrong in [
+        format!("\"{digits}\""),
+        "{ env = \"NO_SUCH_KEY\" }".to_owned(),
+        format!("{{ plain = \"{digits}0\" }}"),
+        format!("{{ plain = \"{}\" }}", digits.replace('a', "g")),
+        format!("{{ plain = \"{}\" }}", &digits[1..]),
+    ] {
+        let error = with(&wrong).unwrap_err();
+        assert_eq!(
+            (error.problems().len(), error.problems()[0].place.as_str()),
+            (1, "store.encryption_key"),
+            "{wrong}"
+        );
+        assert!(!format!("{error:?} {error}").contains("456789"), "the key is shown");
+    }
 }
 
 #[test]

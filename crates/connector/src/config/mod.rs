@@ -1,6 +1,7 @@
 //! The configuration: what the TOML file may say, every problem reported at once with its path and line.
 
 mod certificates;
+mod key;
 mod later;
 mod parse;
 mod reader;
@@ -104,6 +105,8 @@ pub struct StoreConfig {
     pub cache_mib: u32,
     /// The largest size the file may grow to, in pages of 8 KiB; unlimited when absent.
     pub max_pages: Option<u32>,
+    /// The key that what records say is encrypted with: 32 bytes as 64 hexadecimal digits. In clear when absent.
+    pub encryption_key: Option<SecretRef>,
 }
 
 /// How the engine behaves.

@@ -187,14 +187,18 @@ fn store<'t>(document: &mut Document<'t>, root: &DeTable<'t>) -> Option<StoreCon
     let cache_mib = narrow(section.integer(document, "cache_mib", 1..=4096), 16);
     let max_pages =
         section.integer(document, "max_pages", 16..=u64::from(u32::MAX)).map(|pages| narrow(Some(pages), u32::MAX));
-    for (key, what) in [("encryption_key", "Encryption at rest"), ("postgres", "A PostgreSQL store")] {
-        if let Some(value) = section.value(key) {
-            let offset = value.span().start;
-            document.problem(section.place(key), offset, format!("{what} is {LATER}."), "Remove the key.");
-        }
+    let offset = section.value("encryption_key").map_or(0, |value| value.span().start);
+    let encryption_key = section.secret(document, "encryption_key");
+    if let Some(key) = &encryption_key {
+        document.refers(section.place("encryption_key"), offset, Reference::Key(key.clone()));
+    }
+    if let Some(value) = section.value("postgres") {
+        let offset = value.span().start;
+        let message = format!("A PostgreSQL store is {LATER}.");
+        document.problem(section.place("postgres"), offset, message, "Remove the key.");
     }
     section.finish(document);
-    Some(StoreConfig { sqlite, cache_mib, max_pages })
+    Some(StoreConfig { sqlite, cache_mib, max_pages, encryption_key })
 }
 
 fn sync<'t>(document: &mut Document<'t>, root: &DeTable<'t>) -> SyncConfig {

@@ -10,6 +10,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::SecretRef;
 use super::certificates::certificates;
+use super::key;
 use crate::error::Problem;
 
 const TEXT: &str = "Write it in quotes: \"...\".";
@@ -28,6 +29,8 @@ pub(super) struct Document<'t> {
 pub(super) enum Reference {
     /// A secret.
     Secret(SecretRef),
+    /// The key of the store.
+    Key(SecretRef),
     /// Certificates.
     Certificates(PathBuf),
 }
@@ -62,6 +65,7 @@ impl<'t> Document<'t> {
         for (place, offset, reference) in std::mem::take(&mut self.references) {
             let found = match reference {
                 Reference::Secret(secret) => secret.check(&place).err(),
+                Reference::Key(secret) => key::check(&secret).err(),
                 Reference::Certificates(file) => certificates(&file, &place).err(),
             };
             if let Some(problem) = found {

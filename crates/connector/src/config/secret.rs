@@ -41,7 +41,7 @@ impl SecretRef {
         self.resolve(place).map(drop)
     }
 
-    fn resolve(&self, place: &str) -> Result<SecretString, Problem> {
+    pub(super) fn resolve(&self, place: &str) -> Result<SecretString, Problem> {
         match self {
             Self::Plain(secret) => Ok(secret.clone()),
             Self::Env(name) => match std::env::var(name) {

@@ -6,14 +6,13 @@ mod status;
 
 use mapping::TableSpec;
 use sync_core::{StoreError, StoreErrorKind};
-use sync_store_sqlite::SqliteStore;
+use sync_store_sqlite::{SqliteOptions, SqliteStore};
 
 pub use letters::{DeadLetterFilter, DeadLetterView, dead_letters};
 pub use requests::{CarriedOutBy, LeftRequest, PendingRequestView, drop_letters, replay, requeue};
 pub use status::{PassReport, StatusReport, TableReport, WorkflowReport, WorkflowStateText, status};
 
 use crate::config::Config;
-use crate::connector::store_options;
 use crate::error::{Error, ErrorKind, Problem};
 
 /// The mapping of a table that an operator names.
@@ -25,8 +24,9 @@ fn configured<'c>(config: &'c Config, table: &str) -> Result<&'c TableSpec, Erro
 }
 
 fn open(config: &Config) -> Result<SqliteStore, Error> {
-    SqliteStore::open_read_only(&config.store.sqlite, &store_options(config))
-        .map_err(|error| store_error(config, error))
+    let key = config.store.key().map_err(|problem| Error::one(ErrorKind::Configuration, problem))?;
+    let options = SqliteOptions::default().encryption_key(key);
+    SqliteStore::open_read_only(&config.store.sqlite, &options).map_err(|error| store_error(config, error))
 }
 
 /// A store's error as the connector's: what can be seen before anything starts is a matter of configuration.
