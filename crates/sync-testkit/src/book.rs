@@ -6,7 +6,7 @@ use std::time::Duration;
 use record::Key;
 use sync_core::traits::{
     Advance, AppendReport, BacklogStats, ClaimRequest, Class, DeadLetter, DeadLetterQuery, Draft, DraftBody, Effect,
-    Entry, IndexRow, Lease, OwnerId, Page, Phase, Rejection, SettleReport, Settlement, Store, Verdict,
+    Entry, IndexRow, Lease, OwnerId, Page, Parent, Phase, Rejection, SettleReport, Settlement, Store, Verdict,
 };
 use sync_core::{Digest, Payload, PlanVersion, Position, Seq, StoreError, StreamId};
 
@@ -70,6 +70,8 @@ pub(crate) struct Book {
     pub(crate) generation: u64,
     pub(crate) mark_seen: Option<u64>,
     pub(crate) refresh: bool,
+    pub(crate) class: Class,
+    pub(crate) replay: bool,
     pub(crate) now_ms: i64,
 }
 
@@ -88,16 +90,28 @@ impl Book {
             generation: 1,
             mark_seen: None,
             refresh: false,
+            class: Class::Live,
+            replay: false,
             now_ms: 1_000,
         }
     }
 
     /// The same store after the end of its process: opened again, with a new lease.
     pub(crate) async fn reopen(self, ground: &dyn Ground) -> Self {
-        let Self { store, stream, plan, generation, mark_seen, refresh, now_ms, .. } = self;
+        let Self { store, stream, plan, generation, mark_seen, refresh, class, replay, now_ms, .. } = self;
         drop(store);
         let fresh = Self::of(ground.open()).await;
-        Self { stream, plan, generation, mark_seen, refresh, now_ms, ..fresh }
+        Self { stream, plan, generation, mark_seen, refresh, class, replay, now_ms, ..fresh }
+    }
+
+    /// The same run on another stream.
+    pub(crate) fn on(&self, stream: &str) -> Self {
+        Self { stream: StreamId::new(stream), ..self.clone() }
+    }
+
+    /// The same run with pages of another class.
+    pub(crate) fn of_class(&self, class: Class) -> Self {
+        Self { class, ..self.clone() }
     }
 
     pub(crate) async fn version(&self) -> u64 {
@@ -110,15 +124,26 @@ impl Book {
         expected_version: u64,
         position: &str,
     ) -> Result<AppendReport, StoreError> {
-        let drafts = drafts
-            .into_iter()
-            .map(|(key, body)| Draft { key, version: Some(self.now_ms), parents: Vec::new(), body })
-            .collect();
+        let drafts = drafts.into_iter().map(|(key, body)| self.draft(key, body)).collect();
+        self.try_append_drafts(drafts, expected_version, position).await
+    }
+
+    /// A draft whose version is the present time.
+    pub(crate) fn draft(&self, key: Key, body: DraftBody) -> Draft {
+        Draft { key, version: Some(self.now_ms), parents: Vec::new(), body }
+    }
+
+    pub(crate) async fn try_append_drafts(
+        &self,
+        drafts: Vec<Draft>,
+        expected_version: u64,
+        position: &str,
+    ) -> Result<AppendReport, StoreError> {
         let page = Page {
             stream: self.stream.clone(),
             plan: self.plan,
-            class: Class::Live,
-            replay: false,
+            class: self.class,
+            replay: self.replay,
             drafts,
             mark_seen: self.mark_seen,
             refresh: self.refresh,
@@ -129,10 +154,19 @@ impl Book {
         self.store.append(&self.lease, page, advance).await
     }
 
-    pub(crate) async fn append(&self, drafts: Vec<(&str, DraftBody)>) -> AppendReport {
-        let drafts = drafts.into_iter().map(|(name, body)| (key(name), body)).collect();
+    pub(crate) async fn append_drafts(&self, drafts: Vec<Draft>) -> AppendReport {
         let version = self.version().await;
-        self.try_append(drafts, version, &format!("p{version}")).await.unwrap()
+        self.try_append_drafts(drafts, version, &format!("p{version}")).await.unwrap()
+    }
+
+    /// Appends a state that waits for records of streams: pairs of stream and key.
+    pub(crate) async fn append_child(&self, name: &str, text: &str, parents: &[(&Self, &str)]) -> AppendReport {
+        let parents = parents.iter().map(|(at, name)| Parent { stream: at.stream.clone(), key: key(name) }).collect();
+        self.append_drafts(vec![Draft { parents, ..self.draft(key(name), state(text)) }]).await
+    }
+
+    pub(crate) async fn append(&self, drafts: Vec<(&str, DraftBody)>) -> AppendReport {
+        self.append_drafts(drafts.into_iter().map(|(name, body)| self.draft(key(name), body)).collect()).await
     }
 
     pub(crate) fn want(&self, max: usize) -> ClaimRequest {
@@ -168,6 +202,12 @@ impl Book {
         entry
     }
 
+    /// Claims the one entry that there is, and settles it: what the store answers.
+    pub(crate) async fn finish_report(&self, verdict: Verdict) -> SettleReport {
+        let entry = self.claim_one().await;
+        self.settle(entry.seq, verdict).await
+    }
+
     /// Appends a state and settles it as created.
     pub(crate) async fn write(&self, name: &str, text: &str) {
         self.append(vec![(name, state(text))]).await;
@@ -194,5 +234,20 @@ impl Book {
     pub(crate) async fn unseen(&self, generation: u64) -> Vec<String> {
         let keys = self.store.unseen(&self.stream, generation, None, 100).await.unwrap();
         keys.iter().map(Key::to_text).collect()
+    }
+
+    pub(crate) async fn known_version(&self, name: &str) -> Option<i64> {
+        self.store.known_versions(&self.stream, &[key(name)]).await.unwrap().remove(0)
+    }
+
+    /// What the store holds of this stream, as far as it can be asked without changing it.
+    pub(crate) async fn holdings(&self) -> String {
+        let (store, stream) = (&self.store, &self.stream);
+        let checkpoint = store.load(stream).await.unwrap();
+        let position = checkpoint.as_ref().and_then(|at| at.position.as_ref()).map(|at| at.as_str().to_owned());
+        let bound = store.bound_count(stream).await.unwrap();
+        let unseen = self.unseen(u64::MAX >> 1).await;
+        let (stats, letters) = (self.stats().await, self.letters().await);
+        format!("{checkpoint:?} at {position:?}\n{stats:?}\n{bound} bound: {unseen:?}\n{letters:?}")
     }
 }

@@ -1,12 +1,17 @@
 //! Claims: who comes when.
 
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
+
 use sync_core::traits::{Effect, Verdict};
+use tokio::runtime::Handle;
 
 use super::begin;
 use crate::Ground;
 use crate::book::{Book, done, retry, state, unknown};
 
 /// A retried or inherited entry is as old as it was, and goes before what came after it.
+/// C24.
 pub async fn the_oldest_come_first(ground: &dyn Ground) {
     let mut book = begin(ground).await;
     book.append(vec![("a", state("1")), ("b", state("1"))]).await;
@@ -20,6 +25,7 @@ pub async fn the_oldest_come_first(ground: &dyn Ground) {
 }
 
 /// Not earlier, and not later.
+/// C23.
 pub async fn a_due_time_is_met_to_the_millisecond(ground: &dyn Ground) {
     let mut book = begin(ground).await;
     book.append(vec![("a", state("1"))]).await;
@@ -32,6 +38,7 @@ pub async fn a_due_time_is_met_to_the_millisecond(ground: &dyn Ground) {
 }
 
 /// The calendar may jump back.
+/// C23.
 pub async fn what_was_due_stays_due(ground: &dyn Ground) {
     let mut book = begin(ground).await;
     book.append(vec![("a", state("1")), ("b", state("1"))]).await;
@@ -45,6 +52,7 @@ pub async fn what_was_due_stays_due(ground: &dyn Ground) {
 }
 
 /// Two states of a record are never in flight together.
+/// C21.
 pub async fn only_the_oldest_of_a_key_is_claimed(ground: &dyn Ground) {
     let book = begin(ground).await;
     book.append(vec![("a", state("1"))]).await;
@@ -58,6 +66,7 @@ pub async fn only_the_oldest_of_a_key_is_claimed(ground: &dyn Ground) {
 }
 
 /// Until it is settled, the key waits, and nobody else.
+/// C25.
 pub async fn an_unknown_entry_blocks_its_key_alone(ground: &dyn Ground) {
     let mut book = begin(ground).await;
     book.append(vec![("a", state("1")), ("b", state("1"))]).await;
@@ -73,6 +82,7 @@ pub async fn an_unknown_entry_blocks_its_key_alone(ground: &dyn Ground) {
 }
 
 /// A newer state does not overtake one that waits for another attempt: it takes its place.
+/// C24.
 pub async fn a_retried_entry_keeps_the_order_of_its_key(ground: &dyn Ground) {
     let book = begin(ground).await;
     book.append(vec![("a", state("1")), ("b", state("1"))]).await;
@@ -109,6 +119,7 @@ pub async fn a_release_undoes_the_claim(ground: &dyn Ground) {
 }
 
 /// What a run left in flight is unknown to the next one, once.
+/// C28.
 pub async fn what_another_lease_claimed_is_inherited_once(ground: &dyn Ground) {
     let book = begin(ground).await;
     book.append(vec![("a", state("1")), ("b", state("1")), ("c", state("1"))]).await;
@@ -127,4 +138,74 @@ pub async fn what_another_lease_claimed_is_inherited_once(ground: &dyn Ground) {
     let entries = book.claim(10).await;
     assert_eq!(entries.len(), 2);
     assert!(entries.iter().all(|entry| entry.unknown && entry.attempt == 2));
+}
+
+/// It comes again when its time has come, and between its attempts everybody else goes on.
+/// C33.
+pub async fn a_key_that_always_fails_holds_up_no_other(ground: &dyn Ground) {
+    let mut book = begin(ground).await;
+    book.append(vec![("poison", state("1"))]).await;
+    for round in 0..5 {
+        let entry = book.claim_one().await;
+        assert_eq!((entry.key.to_text(), entry.attempt), ("poison".into(), round + 1));
+        book.settle(entry.seq, retry(book.now_ms + 1_000)).await;
+        let names: Vec<String> = (0..3).map(|number| format!("{round}-{number}")).collect();
+        book.append(names.iter().map(|name| (name.as_str(), state("1"))).collect()).await;
+        for name in names {
+            assert_eq!(book.claimed(1).await, [name]);
+        }
+        book.now_ms += 1_000;
+    }
+}
+
+/// 16 claimers in threads: nobody is given a key that another one has.
+/// C22.
+pub async fn one_of_a_key_among_many_claimers(ground: &dyn Ground) {
+    let book = begin(ground).await;
+    let names: Vec<String> = (0..40).map(|number| format!("k{number}")).collect();
+    let pages = ["1", "2", "3"];
+    book.append(names.iter().map(|name| (name.as_str(), state(pages[0]))).collect()).await;
+    let busy = Arc::new(Mutex::new(BTreeSet::new()));
+    let ends = std::thread::scope(|threads| {
+        let claimer = |number: usize| {
+            let (book, busy, runtime) = (book.clone(), busy.clone(), Handle::current());
+            threads.spawn(move || {
+                let mut ends = 0;
+                loop {
+                    let entries = runtime.block_on(book.claim(1 + number % 4));
+                    if entries.is_empty() {
+                        return Ok(ends);
+                    }
+                    for entry in &entries {
+                        if !busy.lock().unwrap().insert(entry.key.clone()) {
+                            return Err(format!("{:?} was given out twice", entry.key));
+                        }
+                    }
+                    for entry in entries {
+                        // While it is in flight, a newer state comes behind it.
+                        let next = entry.version.unwrap() + 1;
+                        let text = pages.get(usize::try_from(next - 1_000).unwrap());
+                        if let Some(text) = text {
+                            let newer = Book { now_ms: next, ..book.clone() };
+                            let drafts = || vec![(entry.key.clone(), state(text))];
+                            while runtime
+                                .block_on(async { newer.try_append(drafts(), newer.version().await, "p").await })
+                                .is_err()
+                            {}
+                        }
+                        busy.lock().unwrap().remove(&entry.key);
+                        runtime.block_on(book.settle(entry.seq, done(Effect::Updated)));
+                        ends += 1;
+                    }
+                }
+            })
+        };
+        let claimers: Vec<_> = (0..16).map(claimer).collect();
+        claimers.into_iter().map(|claimer| claimer.join().unwrap()).collect::<Vec<Result<usize, String>>>()
+    });
+    let mut sum = 0;
+    for end in ends {
+        sum += end.unwrap_or_else(|twice| panic!("{twice}"));
+    }
+    assert_eq!((sum, book.stats().await.depth()), (120, 0), "three states of forty records, each once");
 }

@@ -1,10 +1,11 @@
 //! Dead letters: never dropped silently, and closed when a newer state of the record was dealt with.
 
+use sync_core::Tally;
 use sync_core::traits::{DeadLetterQuery, DraftBody, Effect, LetterFilter, Verdict};
 
 use super::begin;
 use crate::Ground;
-use crate::book::{dead, done, key, rejected, state};
+use crate::book::{Book, dead, done, key, rejected, state};
 
 /// A state that cannot be mapped is not forgotten because an older one was written.
 pub async fn a_rejection_survives_the_end_of_an_older_state(ground: &dyn Ground) {
@@ -94,4 +95,64 @@ pub async fn only_the_newest_of_a_key_is_kept(ground: &dyn Ground) {
     book.append(vec![("a", state("1"))]).await;
     book.finish(dead("third", false)).await;
     assert_eq!(book.codes().await, ["newest", "third"]);
+}
+
+/// By stream, code, number and age, and by all of them together; those that do not match stay.
+/// C37.
+pub async fn they_are_dropped_by_filter(ground: &dyn Ground) {
+    let mut book = begin(ground).await;
+    let other = book.on("workflow/other");
+    book.append(vec![("a", rejected("bad")), ("b", rejected("worse")), ("c", rejected("bad"))]).await;
+    other.append(vec![("a", rejected("bad"))]).await;
+    book.now_ms = 2_000;
+    book.append(vec![("d", rejected("bad")), ("e", rejected("worst"))]).await;
+    let drop = async |filter: LetterFilter| book.store.drop_dead_letters(&book.lease, &filter).await.unwrap();
+    let (any, stream) = (LetterFilter::default(), Some(book.stream.clone()));
+    assert_eq!(drop(LetterFilter { code: Some("ba".into()), ..any.clone() }).await, 0);
+    assert_eq!(drop(LetterFilter { before_ms: Some(1_000), ..any.clone() }).await, 0, "made before, not at that time");
+    let first = book.letters().await[0].id;
+    assert_eq!(drop(LetterFilter { ids: vec![first, u64::MAX], ..any.clone() }).await, 1);
+    let old = LetterFilter { stream, code: Some("bad".into()), before_ms: Some(2_000), ..any.clone() };
+    assert_eq!(drop(old.clone()).await, 1);
+    assert_eq!(drop(old).await, 0);
+    assert_eq!(book.codes().await, ["worse", "bad", "bad", "worst"]);
+    assert_eq!((book.stats().await.dead, other.stats().await.dead), (3, 1));
+    assert_eq!(drop(LetterFilter { before_ms: Some(2_000), ..any.clone() }).await, 2, "of every stream");
+    assert_eq!(drop(any).await, 2);
+    assert!(book.letters().await.is_empty());
+}
+
+/// A letter is gone; the record at the destination is not, and neither are the doubts about it.
+/// C37.
+pub async fn what_is_known_outlives_them(ground: &dyn Ground) {
+    let book = begin(ground).await;
+    book.write("a", "1").await;
+    book.append(vec![("a", state("2")), ("b", state("1"))]).await;
+    for entry in book.claim(10).await {
+        book.settle(entry.seq, dead("open", true)).await;
+    }
+    let known = (book.row("a").await, book.row("b").await);
+    assert_eq!(book.store.drop_dead_letters(&book.lease, &LetterFilter::default()).await.unwrap(), 2);
+    assert_eq!((book.row("a").await, book.row("b").await), known);
+    let report = book.append(vec![("a", state("1")), ("b", DraftBody::Delete)]).await;
+    assert_eq!(report.tally, Tally { read: 2, ..Tally::default() }, "both make entries");
+    assert!(book.claim(10).await.iter().all(|entry| entry.unknown));
+}
+
+/// The records of letters are read again on request; who asks twice gets no more than who asks once.
+/// C35.
+pub async fn a_record_read_again_twice_is_queued_once(ground: &dyn Ground) {
+    let book = begin(ground).await;
+    book.append(vec![("a", state("1"))]).await;
+    book.finish(dead("no", false)).await;
+    let again = Book { replay: true, ..book.clone() };
+    again.append(vec![("a", state("1"))]).await;
+    let report = again.append(vec![("a", state("1"))]).await;
+    assert_eq!(report.tally, Tally { read: 1, superseded: 1, ..Tally::default() });
+    assert_eq!(book.codes().await, ["no"], "it is closed by the end, not by the asking");
+    let entry = book.claim_one().await;
+    assert_eq!((entry.attempt, entry.unknown), (1, false), "with no past");
+    book.settle(entry.seq, done(Effect::Inserted)).await;
+    assert!(book.letters().await.is_empty());
+    assert_eq!(book.stats().await.depth(), 0);
 }

@@ -1,13 +1,14 @@
 //! The record index: what a repeated snapshot met, and what it missed.
 
 use record::Key;
-use sync_core::traits::Effect;
+use sync_core::traits::{DraftBody, Effect};
 
 use super::begin;
 use crate::Ground;
-use crate::book::{Book, done, key, retry, state};
+use crate::book::{Book, done, key, rejected, retry, state};
 
 /// Also when the entry that wrote it was older than the snapshot and was settled after its beginning.
+/// C39.
 pub async fn a_snapshot_leaves_the_vanished_unseen(ground: &dyn Ground) {
     let mut book = begin(ground).await;
     book.write("met", "1").await;
@@ -42,7 +43,22 @@ pub async fn an_entry_met_while_it_waits_is_seen(ground: &dyn Ground) {
     assert_eq!(book.unseen(2).await, Vec::<String>::new());
 }
 
+/// A record that the filter leaves out, or that cannot be mapped, is there all the same: it has not vanished.
+/// C38.
+pub async fn what_is_filtered_out_is_met_too(ground: &dyn Ground) {
+    let mut book = begin(ground).await;
+    for name in ["filtered", "ignored", "rejected", "unmet"] {
+        book.write(name, "1").await;
+    }
+    (book.generation, book.mark_seen) = (2, Some(2));
+    let met = [("filtered", DraftBody::Filtered), ("ignored", DraftBody::Ignored), ("rejected", rejected("bad"))];
+    book.append(met.into_iter().collect()).await;
+    assert_eq!(book.unseen(2).await, ["unmet"]);
+    assert_eq!(book.store.bound_count(&book.stream).await.unwrap(), 4);
+}
+
 /// In the order of keys, each once.
+/// C39.
 pub async fn unseen_keys_come_in_pages(ground: &dyn Ground) {
     let book = begin(ground).await;
     let names: Vec<String> = (0..25).map(|number| format!("k{number:02}")).collect();
@@ -51,7 +67,7 @@ pub async fn unseen_keys_come_in_pages(ground: &dyn Ground) {
         book.settle(entry.seq, done(Effect::Inserted)).await;
     }
     let (mut all, mut after) = (Vec::new(), None::<Key>);
-    loop {
+    for _ in 0..10 {
         let page = book.store.unseen(&book.stream, 2, after.as_ref(), 7).await.unwrap();
         if all.len() == 14 {
             // What is written meanwhile, before the place reached, does not disturb the rest.

@@ -1,24 +1,30 @@
-//! What every store owes the engine, case by case. [`store_suite!`](crate::store_suite) makes a test of each.
+//! What every store, source and destination owes the engine, case by case. The macros of the suites make a test of each.
 
 pub mod append;
+mod case;
 pub mod claim;
+pub mod classes;
+pub mod coalescing;
 pub mod dead_letters;
+pub mod expiry;
 pub mod index;
 pub mod lease;
+pub mod life;
+pub mod parents;
 pub mod plan;
 pub mod settle;
+pub mod values;
 pub mod verification;
+pub mod versions;
+pub mod whole;
+
+pub use case::{Case, Ending, run, tell};
 
 use crate::Ground;
 use crate::book::Book;
 
-/// Runs a case on a runtime of its own.
-///
-/// # Panics
-/// When the case fails.
-pub fn run(case: impl AsyncFn(&dyn Ground), ground: &dyn Ground) {
-    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap().block_on(case(ground));
-}
+/// Every case for stores.
+pub const STORE: &[Case<dyn Ground>] = crate::store_cases! { case_list [] };
 
 /// A case begins with an empty store and a lease.
 async fn begin(ground: &dyn Ground) -> Book {

@@ -8,6 +8,7 @@ use crate::Ground;
 use crate::book::{Book, dead, digest, done, payload, rejection, retry, state};
 
 /// An answer that was lost may be repeated.
+/// C26.
 pub async fn twice_is_once(ground: &dyn Ground) {
     let book = begin(ground).await;
     book.append(vec![("a", state("1")), ("b", state("1"))]).await;
@@ -24,6 +25,7 @@ pub async fn twice_is_once(ground: &dyn Ground) {
 }
 
 /// A settlement names its stream.
+/// C27.
 pub async fn an_entry_of_another_stream_is_passed_over(ground: &dyn Ground) {
     let book = begin(ground).await;
     book.append(vec![("a", state("1"))]).await;
@@ -36,7 +38,23 @@ pub async fn an_entry_of_another_stream_is_passed_over(ground: &dyn Ground) {
     assert_eq!(book.stats().await.in_flight, 1);
 }
 
+/// What the run before claimed is nobody's until it is inherited.
+/// C27.
+pub async fn what_another_lease_claimed_is_passed_over(ground: &dyn Ground) {
+    let book = begin(ground).await;
+    book.append(vec![("a", state("1"))]).await;
+    let entry = book.claim_one().await;
+    let book = Book::of(book.store.clone()).await;
+    for verdict in [done(Effect::Inserted), retry(0), dead("no", false)] {
+        let report = book.settle(entry.seq, verdict).await;
+        assert_eq!((report.passed_over, report.tally), (1, Tally::default()));
+    }
+    assert_eq!((book.stats().await.in_flight, book.row("a").await), (1, None));
+    assert!(book.claim(10).await.is_empty());
+}
+
 /// Bound with its digest and version after a write, and gone after a delete.
+/// C38.
 pub async fn the_index_follows_what_was_written(ground: &dyn Ground) {
     let book = begin(ground).await;
     assert_eq!(book.row("a").await, None);

@@ -1,0 +1,157 @@
+//! Parents before children.
+
+use std::collections::BTreeMap;
+
+use sync_core::Tally;
+use sync_core::traits::{Draft, DraftBody, Effect, Parent};
+
+use super::begin;
+use crate::Ground;
+use crate::book::{Book, dead, done, key, rejection, retry, state};
+
+/// Waits are counted, hold up nobody else, and are not due.
+/// C29.
+pub async fn a_child_waits_for_its_parent(ground: &dyn Ground) {
+    let book = begin(ground).await;
+    book.append_child("child", "1", &[(&book, "parent")]).await;
+    let stats = book.stats().await;
+    assert_eq!((stats.queued, stats.waiting, stats.next_due_ms), (1, 1, None));
+    book.append(vec![("parent", state("1"))]).await;
+    assert!(book.stats().await.next_due_ms.is_some());
+    let parent = book.claim_one().await;
+    assert_eq!(parent.key, key("parent"));
+    let report = book.settle(parent.seq, retry(0)).await;
+    assert!(report.released.is_empty() && book.claim_one().await.key == key("parent"), "not before it is there");
+    let report = book.settle(parent.seq, done(Effect::Inserted)).await;
+    assert_eq!(report.released, BTreeMap::from([(book.stream.clone(), Tally::default())]));
+    assert_eq!(book.stats().await.waiting, 0);
+    assert_eq!(book.claimed(10).await, ["child"]);
+    book.append_child("later", "1", &[(&book, "parent")]).await;
+    assert_eq!(book.claimed(10).await, ["later"], "a parent that is there is not waited for");
+    book.append(vec![("parent", state("2"))]).await;
+    let report = book.finish_report(done(Effect::Updated)).await;
+    assert!(report.released.is_empty(), "nobody waits for a record that was there before");
+}
+
+/// A child of two parents, in whatever order they come.
+/// C29.
+pub async fn the_last_parent_releases(ground: &dyn Ground) {
+    let book = begin(ground).await;
+    book.append_child("child", "1", &[(&book, "a"), (&book, "b")]).await;
+    book.append_child("other", "1", &[(&book, "b"), (&book, "a")]).await;
+    book.append(vec![("a", state("1"))]).await;
+    book.finish(done(Effect::Inserted)).await;
+    assert_eq!(book.stats().await.waiting, 2);
+    assert!(book.claim(10).await.is_empty(), "one of two is not enough");
+    book.append(vec![("b", state("1"))]).await;
+    book.finish(done(Effect::Inserted)).await;
+    assert_eq!(book.claimed(10).await, ["child", "other"]);
+}
+
+/// A parent of which nobody knows whether it is there is not there, and neither is one that was refused or deleted.
+/// C29.
+pub async fn a_parent_in_doubt_is_waited_for(ground: &dyn Ground) {
+    let book = begin(ground).await;
+    book.append(vec![("doubt", state("1")), ("refused", state("1")), ("gone", state("1"))]).await;
+    let entries = book.claim(10).await;
+    for (entry, verdict) in entries.iter().zip([dead("open", true), dead("no", false), done(Effect::Inserted)]) {
+        book.settle(entry.seq, verdict).await;
+    }
+    book.append(vec![("gone", DraftBody::Delete)]).await;
+    book.finish(done(Effect::Deleted)).await;
+    for (child, parent) in [("a", "doubt"), ("b", "refused"), ("c", "gone")] {
+        book.append_child(child, "1", &[(&book, parent)]).await;
+    }
+    assert_eq!(book.stats().await.waiting, 3);
+    book.append(vec![("doubt", state("1"))]).await;
+    book.finish(done(Effect::Updated)).await;
+    assert_eq!(book.claimed(10).await, ["a"]);
+}
+
+/// A parent may be of another stream; its end releases them in one step, and says in which streams.
+/// C29.
+pub async fn children_in_every_stream_are_released_at_once(ground: &dyn Ground) {
+    let book = begin(ground).await;
+    let (one, two) = (book.on("workflow/one"), book.on("workflow/two"));
+    one.append_child("child", "1", &[(&book, "parent")]).await;
+    two.append_child("child", "1", &[(&book, "parent")]).await;
+    two.append_child("namesake", "1", &[(&one, "parent")]).await;
+    book.append(vec![("parent", state("1"))]).await;
+    assert_eq!((one.claim(10).await.len(), two.claim(10).await.len()), (0, 0));
+    let report = book.finish_report(done(Effect::Inserted)).await;
+    let streams = [one.stream.clone(), two.stream.clone()];
+    assert_eq!(report.released, BTreeMap::from(streams.map(|stream| (stream, Tally::default()))));
+    assert_eq!((one.claimed(10).await, two.claimed(10).await), (vec!["child".into()], vec!["child".into()]));
+    assert_eq!(two.stats().await.waiting, 1, "a record of that name in another stream is another record");
+}
+
+/// The link was removed or changed: what the record waited for before is of no interest any more.
+/// C32.
+pub async fn a_newer_state_waits_for_its_own_parents(ground: &dyn Ground) {
+    let book = begin(ground).await;
+    book.append_child("freed", "1", &[(&book, "a")]).await;
+    book.append_child("moved", "1", &[(&book, "a")]).await;
+    book.append(vec![("freed", state("2"))]).await;
+    book.append_child("moved", "2", &[(&book, "b")]).await;
+    assert_eq!(book.claimed(10).await, ["freed"]);
+    book.append(vec![("a", state("1")), ("b", state("1"))]).await;
+    let entries = book.claim(10).await;
+    book.settle(entries[0].seq, done(Effect::Inserted)).await;
+    assert_eq!(book.stats().await.waiting, 1);
+    book.settle(entries[1].seq, done(Effect::Inserted)).await;
+    assert_eq!(book.claimed(10).await, ["moved"]);
+}
+
+/// Those appended before a time, and no others: dead letters with the reason, counted.
+/// C34.
+pub async fn those_who_waited_too_long_are_given_up(ground: &dyn Ground) {
+    let mut book = begin(ground).await;
+    book.append_child("old", "1", &[(&book, "nobody")]).await;
+    book.append(vec![("free", state("1"))]).await;
+    book.now_ms = 2_000;
+    book.append_child("young", "1", &[(&book, "nobody")]).await;
+    let give_up = async |book: &Book, before_ms: i64| {
+        let (lease, stream) = (&book.lease, &book.stream);
+        book.store.give_up_waiting(lease, stream, before_ms, &rejection("no-parent"), book.now_ms).await.unwrap()
+    };
+    assert_eq!(give_up(&book, 1_000).await, 0, "not those of the very time");
+    assert_eq!(give_up(&book, 2_000).await, 1);
+    let letters = book.letters().await;
+    assert_eq!(letters.len(), 1);
+    assert_eq!((&letters[0].key, letters[0].at_ms, letters[0].attempts), (&key("old"), 2_000, 0));
+    assert_eq!(letters[0].rejection, rejection("no-parent"));
+    let totals = book.store.load(&book.stream).await.unwrap().unwrap().totals;
+    assert_eq!((totals.read, totals.dead, totals.unsettled()), (3, 1, 2));
+    assert_eq!((book.stats().await.waiting, book.stats().await.dead), (1, 1));
+    assert_eq!(book.claimed(10).await, ["free"]);
+}
+
+/// Once more, counted as read once more; the letter is closed by its end. One whose record was read again meanwhile is not.
+/// C29.
+pub async fn an_orphan_is_queued_again_when_its_parent_comes(ground: &dyn Ground) {
+    let mut book = begin(ground).await;
+    let other = book.on("workflow/other");
+    let two = [(&book, "a"), (&book, "b")].map(|(at, name)| Parent { stream: at.stream.clone(), key: key(name) });
+    other.append_drafts(vec![Draft { parents: two.to_vec(), ..other.draft(key("two"), state("1")) }]).await;
+    other.append_child("orphan", "1", &[(&book, "a")]).await;
+    other.append_child("read-again", "1", &[(&book, "a")]).await;
+    book.now_ms = 5_000;
+    let given_up =
+        book.store.give_up_waiting(&book.lease, &other.stream, 5_000, &rejection("no-parent"), 5_000).await.unwrap();
+    assert_eq!(given_up, 3);
+    other.append(vec![("read-again", DraftBody::Filtered)]).await;
+    book.append(vec![("a", state("1"))]).await;
+    let report = book.finish_report(done(Effect::Inserted)).await;
+    let counted = Tally { read: 1, ..Tally::default() };
+    assert_eq!(report.released, BTreeMap::from([(other.stream.clone(), counted)]));
+    assert_eq!(other.codes().await.len(), 2, "the letter is there until the end");
+    let orphan = other.claim_one().await;
+    assert_eq!((&orphan.key, orphan.attempt), (&key("orphan"), 1));
+    other.settle(orphan.seq, done(Effect::Inserted)).await;
+    assert_eq!(other.letters().await.len(), 1, "the other still lacks a parent");
+    let totals = other.store.load(&other.stream).await.unwrap().unwrap().totals;
+    assert_eq!((totals.read, totals.dead, totals.unsettled()), (5, 3, 0));
+    book.append(vec![("b", state("1"))]).await;
+    book.finish(done(Effect::Inserted)).await;
+    assert_eq!(other.claimed(10).await, ["two"]);
+}
