@@ -30,7 +30,9 @@
 
 mod book;
 mod cases;
+pub mod certify;
 pub mod conformance;
+pub mod defective;
 #[cfg(unix)]
 pub mod fault_proxy;
 mod ground;

@@ -163,12 +163,12 @@ pub async fn of_two_racers_one_wins(ground: &dyn Ground) -> Ending {
 /// C08.
 pub async fn the_check_and_the_write_are_one_step(ground: &dyn Ground) {
     let mut book = begin(ground).await;
-    for round in 0..25 {
+    for round in 0..10 {
         let old = book.clone();
         let (told, begun) = tokio::sync::oneshot::channel();
         let writer = tokio::spawn(async move {
             let (mut version, mut told) = (old.version().await, Some(told));
-            for _ in 0..1_000_000 {
+            for _ in 0..5_000 {
                 if old.try_append(vec![], version, "p").await.is_err() {
                     break;
                 }
