@@ -6,8 +6,8 @@ use std::fmt;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::Once;
 
-use crate::Ground;
-use crate::conformance::{Case, Ending, STORE};
+use crate::conformance::{Case, DESTINATION, Ending, SOURCE, STORE};
+use crate::{DestinationGround, Ground, SourceGround};
 
 /// What came of a suite.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -44,6 +44,16 @@ impl fmt::Display for Certificate {
 /// Runs every case for stores, each on a fresh ground.
 pub fn store<G: Ground + 'static>(ground: impl Fn() -> G) -> Certificate {
     certify(STORE, |case| (case.run)(&ground()))
+}
+
+/// Runs every case for sources, each on a fresh ground.
+pub fn source<G: SourceGround + 'static>(ground: impl Fn() -> G) -> Certificate {
+    certify(SOURCE, |case| (case.run)(&ground()))
+}
+
+/// Runs every case for destinations, each on a fresh ground.
+pub fn destination<G: DestinationGround + 'static>(ground: impl Fn() -> G) -> Certificate {
+    certify(DESTINATION, |case| (case.run)(&ground()))
 }
 
 fn certify<G: ?Sized>(cases: &[Case<G>], run: impl Fn(&Case<G>) -> Ending) -> Certificate {

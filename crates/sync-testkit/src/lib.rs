@@ -33,6 +33,7 @@ mod cases;
 pub mod certify;
 pub mod conformance;
 pub mod defective;
+mod endpoints;
 #[cfg(unix)]
 pub mod fault_proxy;
 mod ground;
@@ -40,4 +41,5 @@ pub mod model;
 #[cfg(feature = "model")]
 pub mod protocol;
 
+pub use endpoints::{DestinationGround, SourceGround};
 pub use ground::Ground;

@@ -180,6 +180,7 @@ pub async fn one_of_a_key_among_many_claimers(ground: &dyn Ground) {
         sum += end.unwrap_or_else(|found| panic!("{found}"));
     }
     assert_eq!((sum, book.stats().await.depth()), (120, 0), "three states of forty records, each once");
+    assert_eq!(book.store.bound_count(&book.stream).await.unwrap(), 40);
 }
 
 const STATES: [&str; 3] = ["1", "2", "3"];
@@ -200,6 +201,8 @@ async fn claim_and_end(book: &Book, busy: &Mutex<BTreeSet<Key>>, max: usize) -> 
             let next = entry.version.unwrap() + 1;
             if let Some(text) = usize::try_from(next - 1_000).ok().and_then(|number| STATES.get(number)) {
                 append_somehow(&Book { now_ms: next, ..book.clone() }, &entry.key, text).await;
+                // Others have time to claim it, if they can.
+                (0..20).for_each(|_| std::thread::yield_now());
             }
             busy.lock().unwrap().remove(&entry.key);
             book.settle(entry.seq, done(Effect::Updated)).await;

@@ -6,6 +6,7 @@ pub mod claim;
 pub mod classes;
 pub mod coalescing;
 pub mod dead_letters;
+pub mod destination;
 pub mod expiry;
 pub mod index;
 pub mod lease;
@@ -13,6 +14,7 @@ pub mod life;
 pub mod parents;
 pub mod plan;
 pub mod settle;
+pub mod source;
 pub mod values;
 pub mod verification;
 pub mod versions;
@@ -20,11 +22,15 @@ pub mod whole;
 
 pub use case::{Case, Ending, run, tell};
 
-use crate::Ground;
 use crate::book::Book;
+use crate::{DestinationGround, Ground, SourceGround};
 
 /// Every case for stores.
 pub const STORE: &[Case<dyn Ground>] = crate::store_cases! { case_list [] };
+/// Every case for sources.
+pub const SOURCE: &[Case<dyn SourceGround>] = crate::source_cases! { case_list [] };
+/// Every case for destinations.
+pub const DESTINATION: &[Case<dyn DestinationGround>] = crate::destination_cases! { case_list [] };
 
 /// A case begins with an empty store and a lease.
 async fn begin(ground: &dyn Ground) -> Book {

@@ -37,7 +37,10 @@ impl Machine {
     ) -> Result<AppendReport, StoreError> {
         let stored = now(self.inner.load(&page.stream))?;
         self.bend_advance(&mut advance, &page, stored.as_ref());
+        self.notes.first_call_ms.get_or_insert(page.now_ms);
         if page.drafts.is_empty() && self.has(Defect::EmptyPageSkipped) {
+            self.tick();
+            now(self.inner.mark_seen(&self.stands_for(lease), &page.stream, &[], 0))?;
             let Advance { expected_version, generation, phase, position } = advance;
             let totals = stored.map_or_else(Tally::default, |at| at.totals);
             let (position, version, at_ms) = (Some(position), expected_version + 1, page.now_ms);
@@ -53,7 +56,7 @@ impl Machine {
         let mut report = answer?;
         report.tally.read += ignored;
         report.tally.ignored += ignored;
-        self.notes.rejected += rejected;
+        *self.notes.rejected.entry(page.stream.clone()).or_default() += rejected;
         if self.has(Defect::IgnoredClosesNoLetter) {
             let ignored = |letter: &DeadLetter| {
                 page.drafts.iter().any(|draft| draft.key == letter.key && matches!(draft.body, DraftBody::Ignored))
@@ -222,13 +225,13 @@ impl Machine {
         let digest = digest_of(&draft.body);
         let equal = self.notes.newest.get(&at).is_some_and(|newest| digest_of(&newest.body) == digest);
         if let Some(wait) = wait {
-            let ends = equal && digest.is_some() && self.has(Defect::EqualStateEndsTheWait);
+            let ends = equal && digest.is_some() && !refresh && self.has(Defect::EqualStateEndsTheWait);
             if ends || (refresh && self.has(Defect::RefreshForgetsTheWait)) {
                 self.notes.hurried.insert(at.clone(), wait.due_ms);
             }
         }
         if refresh {
-            self.notes.marked.insert(at.clone());
+            self.notes.refreshed.insert(at.clone());
         }
         let unknown = wait.is_some_and(|wait| wait.unknown) && self.has(Defect::UnknownFreesItsKey);
         let beside = flying && digest.is_some() && self.has(Defect::ClaimsBesideFlying);
@@ -239,7 +242,7 @@ impl Machine {
             self.notes.aliases.insert(alias.clone(), real);
             draft.key = alias;
         }
-        if self.has(Defect::VerificationReplaced) && wait.is_some() && digest.is_some() {
+        if self.has(Defect::VerificationReplaced) && wait.is_some() && self.notes.verified.contains_key(&at) {
             let want = ClaimRequest {
                 stream: stream.clone(),
                 max: usize::MAX,
@@ -274,10 +277,8 @@ impl Machine {
             return Some(met.map(|draft| draft.key.clone()).collect());
         }
         if self.has(Defect::WaitingNotSeen) {
-            let known = |key: &Key| {
-                let at = (page.stream.clone(), key.clone());
-                self.notes.waits.contains_key(&at) && self.notes.newest.contains_key(&at)
-            };
+            let known =
+                |key: &Key| self.notes.flying.values().any(|(id, entry, _)| *id == page.stream && entry.key == *key);
             return Some(keys.filter(|draft| !known(&draft.key)).map(|draft| draft.key.clone()).collect());
         }
         None
@@ -291,9 +292,13 @@ impl Machine {
         }
         for draft in &page.drafts {
             let at = (page.stream.clone(), draft.key.clone());
-            if digest_of(&draft.body).is_none() {
-                self.notes.newest.remove(&at);
-                continue;
+            match &draft.body {
+                DraftBody::Upsert { .. } => {}
+                DraftBody::Rejected(_) => continue,
+                _ => {
+                    self.notes.newest.remove(&at);
+                    continue;
+                }
             }
             let noted = Noted {
                 body: copy_body(&draft.body),

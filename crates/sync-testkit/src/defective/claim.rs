@@ -74,15 +74,18 @@ impl Machine {
         if let Some(due_ms) = hurried.map(|(_, due_ms)| *due_ms).max() {
             return self.raw_claim(lease, &ClaimRequest { now_ms: now_ms.max(due_ms), ..want.clone() });
         }
-        let order: fn(&mut Vec<Entry>, usize) = if self.has(Defect::RetriedGoLast) {
+        let waits = self.notes.waits.keys().any(|(stream, _)| *stream == want.stream);
+        let of_class = |class| self.notes.newest.values().filter(|newest| newest.class == class).count();
+        let (opt_outs, verified) = (of_class(Class::OptOut), !self.notes.verified.is_empty());
+        let order: fn(&mut Vec<Entry>, usize) = if self.has(Defect::RetriedGoLast) && waits {
             |entries, _| entries.sort_by_key(|entry| (entry.class, entry.attempt > 1, entry.seq))
-        } else if self.has(Defect::VerificationsGoLast) {
+        } else if self.has(Defect::VerificationsGoLast) && verified {
             |entries, _| entries.sort_by_key(|entry| entry.verification)
-        } else if self.has(Defect::OptOutsGiveWay) {
+        } else if self.has(Defect::OptOutsGiveWay) && opt_outs >= max {
             |entries, max| give_way(entries, max, |entry| entry.class == Class::OptOut, max / 4)
-        } else if self.has(Defect::HalfNotQuarter) {
+        } else if self.has(Defect::HalfNotQuarter) && opt_outs == 0 {
             |entries, max| give_way(entries, max, |entry| entry.class == Class::Live, max / 2)
-        } else if self.has(Defect::DueFollowsTheCalendar) || self.has(Defect::ReplacedStillWaits) {
+        } else if waits && (self.has(Defect::DueFollowsTheCalendar) || self.has(Defect::ReplacedStillWaits)) {
             return self.claim_what_waits_no_more(lease, want);
         } else {
             return self.raw_claim(lease, want);
@@ -173,8 +176,8 @@ impl Machine {
         let wait = self.notes.waits.remove(&at);
         let row = now(self.inner.get_many(stream, std::slice::from_ref(&entry.key)))?.remove(0);
         let by_row = row.is_some_and(|row| row.digest.is_none()) && !wait.is_some_and(|wait| wait.unknown);
-        let by_refresh = self.notes.marked.contains(&at) && self.has(Defect::RefreshForgetsDoubt);
-        let inherited = self.notes.orphans.is_empty() && self.notes.deleted == 0 && wait.is_none() && row.is_none();
+        let by_refresh = self.notes.refreshed.contains(&at) && self.has(Defect::RefreshForgetsDoubt);
+        let inherited = self.notes.inherited.remove(&at);
         if (by_row && self.has(Defect::DoubtNotTold))
             || by_refresh
             || (inherited && self.has(Defect::InheritedNotInDoubt))

@@ -2,7 +2,8 @@
 
 use std::sync::Mutex;
 
-use super::{ALL, Defect, DefectiveGround};
+use super::list::{DESTINATION_ALL, DestinationDefect, SOURCE_ALL, SourceDefect};
+use super::{ALL, Defect, DefectiveGround, ShelfGround, TableGround};
 use crate::certify;
 
 /// What found a defect.
@@ -28,8 +29,18 @@ pub fn hunt() -> Vec<Kill> {
     of_each(ALL, |defect: Defect| certify::store(|| DefectiveGround::with(defect)).failed)
 }
 
+/// Runs every case for sources against every defect of a source.
+pub fn hunt_sources() -> Vec<Kill> {
+    of_each(SOURCE_ALL, |defect: SourceDefect| certify::source(|| TableGround::with(defect)).failed)
+}
+
+/// Runs every case for destinations against every defect of a destination.
+pub fn hunt_destinations() -> Vec<Kill> {
+    of_each(DESTINATION_ALL, |defect: DestinationDefect| certify::destination(|| ShelfGround::with(defect)).failed)
+}
+
 /// The kills of a list of defects, in its order.
-pub(super) fn of_each<D: Copy + Sync>(
+fn of_each<D: Copy + Sync>(
     all: &'static [(D, &'static str, &'static [&'static str])],
     failed: impl Fn(D) -> Vec<(&'static str, String)> + Sync,
 ) -> Vec<Kill> {
@@ -41,9 +52,7 @@ pub(super) fn of_each<D: Copy + Sync>(
             scope.spawn(|| {
                 loop {
                     let Some((at, (defect, name, planted_for))) = next.lock().unwrap().next() else { return };
-                    #[allow(clippy::disallowed_methods)] let t=std::time::Instant::now();
-                    let f = failed(*defect); eprintln!("{name} {:?}", t.elapsed()); for (c,m) in &f { eprintln!("    {c}: {}", m.replace('\n', " ").chars().take(300).collect::<String>()); }
-                    let killed_by = f.into_iter().map(|(case, _)| case).collect();
+                    let killed_by = failed(*defect).into_iter().map(|(case, _)| case).collect();
                     let kill = Kill { name, planted_for: planted_for.to_vec(), killed_by };
                     kills.lock().unwrap().push((at, kill));
                 }

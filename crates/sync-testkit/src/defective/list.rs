@@ -20,11 +20,20 @@ defects! {
     /// After a lease was given back, numbers begin anew.
     FenceStartsOver "fence-starts-over" => ["lease::the_fence_only_grows"];
     /// Giving back does nothing.
-    ReleaseDoesNothing "release-does-nothing" => ["lease::a_released_lease_is_refused_everywhere"];
+    ReleaseDoesNothing "release-does-nothing" => [
+        "lease::a_released_lease_is_refused_everywhere",
+        "lease::one_owner_at_a_time",
+        "life::two_openers_see_the_same",
+    ];
     /// Giving back an old lease ends the present one.
     ReleaseTakesFromSuccessor "release-takes-from-successor" => ["lease::giving_back_twice_is_harmless"];
     /// A page is stored under an old lease.
-    AppendForgetsFence "append-forgets-fence" => ["lease::an_older_lease_is_refused_everywhere"];
+    AppendForgetsFence "append-forgets-fence" => [
+        "lease::an_older_lease_is_refused_everywhere",
+        "lease::the_check_and_the_write_are_one_step",
+        "life::two_openers_see_the_same",
+        "life::a_restored_copy_revives_no_lease",
+    ];
     /// Entries are claimed under an old lease.
     ClaimForgetsFence "claim-forgets-fence" => ["lease::an_older_lease_is_refused_everywhere"];
     /// Entries are settled under an old lease.
@@ -46,7 +55,12 @@ defects! {
     /// A lease that was taken over is renewed.
     RenewForgetsFence "renew-forgets-fence" => ["lease::an_older_lease_is_refused_everywhere"];
     /// Whoever asks gets the lease.
-    SecondOwnerTakesOver "second-owner-takes-over" => ["lease::one_owner_at_a_time"];
+    SecondOwnerTakesOver "second-owner-takes-over" => [
+        "lease::one_owner_at_a_time",
+        "lease::of_two_racers_one_wins",
+        "expiry::a_lease_ends_by_the_stores_clock",
+        "life::two_openers_see_the_same",
+    ];
     /// Between the look whether a lease is free and its taking, another one takes it.
     LookThenTake "look-then-take" => ["lease::of_two_racers_one_wins"];
     /// The fence is compared, and the write made afterwards.
@@ -54,13 +68,20 @@ defects! {
     /// Leases end by the time that callers tell.
     EndsByTheCalendar "ends-by-the-calendar" => ["expiry::a_lease_ends_by_the_stores_clock"];
     /// A lease holds an instant longer than it says.
-    EndsAnInstantLate "ends-an-instant-late" => ["expiry::a_lease_ends_by_the_stores_clock"];
+    EndsAnInstantLate "ends-an-instant-late" => [
+        "expiry::a_lease_ends_by_the_stores_clock",
+        "expiry::an_ended_lease_is_not_renewed",
+        "expiry::an_ended_lease_is_refused_everywhere",
+    ];
     /// A renewal is answered and not made.
     RenewalForgotten "renewal-forgotten" => ["expiry::a_renewal_prolongs_it"];
     /// A renewal never shortens.
     RenewalNeverShortens "renewal-never-shortens" => ["expiry::a_renewal_prolongs_it"];
     /// A lease that has ended is renewed if nobody has taken over.
-    EndedLeaseRenewed "ended-lease-renewed" => ["expiry::an_ended_lease_is_not_renewed"];
+    EndedLeaseRenewed "ended-lease-renewed" => [
+        "expiry::an_ended_lease_is_not_renewed",
+        "expiry::an_ended_lease_is_refused_everywhere",
+    ];
     /// Under a lease that has ended, entries are settled if nobody has taken over.
     EndedLeaseSettles "ended-lease-settles" => ["expiry::an_ended_lease_is_refused_everywhere"];
 
@@ -71,9 +92,17 @@ defects! {
     /// A page that comes again is stored again, if its position is the present one.
     SamePageAgain "same-page-again" => ["append::the_same_page_is_stored_once"];
     /// A page without a change is answered and not stored.
-    EmptyPageSkipped "empty-page-skipped" => ["append::an_empty_page_moves_the_position"];
+    EmptyPageSkipped "empty-page-skipped" => [
+        "lease::the_check_and_the_write_are_one_step",
+        "append::an_empty_page_moves_the_position",
+    ];
     /// The last page before the end of the process is lost, if nothing of it was claimed.
-    LastPageLost "last-page-lost" => ["append::a_page_is_visible_with_its_position"];
+    LastPageLost "last-page-lost" => [
+        "append::a_page_is_visible_with_its_position",
+        "life::what_was_acknowledged_is_there_again",
+        "life::no_crash_loses_or_repeats",
+        "life::a_restored_copy_revives_no_lease",
+    ];
     /// A key ends at its first zero.
     KeysEndAtZero "keys-end-at-zero" => ["append::keys_of_any_form_are_kept_apart"];
     /// A key ends after 1,023 bytes.
@@ -83,14 +112,28 @@ defects! {
     /// Of a page, 2,048 drafts are stored.
     LargePageCut "large-page-cut" => ["append::a_large_page_is_stored_whole"];
     /// Rejected drafts are not counted as read.
-    RejectedNotRead "rejected-not-read" => ["append::totals_add_up"];
+    RejectedNotRead "rejected-not-read" => [
+        "append::a_page_is_visible_with_its_position",
+        "append::totals_add_up",
+        "append::a_reset_keeps_everything_but_the_position",
+    ];
     /// A reset keeps the position.
     ResetKeepsPosition "reset-keeps-position" => ["append::a_reset_keeps_everything_but_the_position"];
     /// A reset begins the totals anew.
     ResetForgetsTotals "reset-forgets-totals" => ["append::a_reset_keeps_everything_but_the_position"];
 
     /// The state that came first is kept.
-    OldestStateKept "oldest-state-kept" => ["coalescing::a_newer_state_takes_the_place_of_a_waiting_one"];
+    OldestStateKept "oldest-state-kept" => [
+        "append::totals_add_up",
+        "coalescing::a_newer_state_takes_the_place_of_a_waiting_one",
+        "versions::an_older_state_changes_nothing",
+        "versions::an_unchanged_state_brings_its_version",
+        "claim::an_unknown_entry_blocks_its_key_alone",
+        "claim::a_replaced_entry_has_no_past",
+        "parents::a_newer_state_waits_for_its_own_parents",
+        "settle::the_index_follows_what_was_written",
+        "dead_letters::a_newer_end_closes_it",
+    ];
     /// An equal state brings nothing, not even its insert.
     InsertNotRefreshed "insert-not-refreshed" => ["coalescing::an_equal_state_brings_its_insert_up_to_date"];
     /// A state that follows a waiting delete makes the delete superfluous.
@@ -100,15 +143,34 @@ defects! {
     /// A record that is ignored now is created all the same.
     IgnoredStillCreated "ignored-still-created" => ["coalescing::what_was_never_written_is_not_created_when_it_leaves"];
     /// What was filtered out is counted as ignored.
-    FilteredCountedAsIgnored "filtered-counted-as-ignored" => ["coalescing::what_was_never_written_is_not_created_when_it_leaves"];
+    FilteredCountedAsIgnored "filtered-counted-as-ignored" => [
+        "append::totals_add_up",
+        "coalescing::what_was_never_written_is_not_created_when_it_leaves",
+        "plan::a_refresh_takes_their_place",
+    ];
     /// A replay writes what differs.
-    ReplayCompares "replay-compares" => ["coalescing::a_replay_writes_what_is_equal"];
+    ReplayCompares "replay-compares" => [
+        "coalescing::a_replay_writes_what_is_equal",
+        "coalescing::a_replay_survives_a_newer_state",
+        "dead_letters::a_record_read_again_twice_is_queued_once",
+        "life::what_was_acknowledged_is_there_again",
+    ];
     /// A change that takes the place of a replayed state is no replay.
     ReplayForgotten "replay-forgotten" => ["coalescing::a_replay_survives_a_newer_state"];
     /// Versions are not compared.
     StaleAccepted "stale-accepted" => ["versions::an_older_state_changes_nothing"];
     /// An equally old state is stale.
-    EqualVersionStale "equal-version-stale" => ["versions::an_older_state_changes_nothing"];
+    EqualVersionStale "equal-version-stale" => [
+        "coalescing::a_newer_state_takes_the_place_of_a_waiting_one",
+        "versions::an_older_state_changes_nothing",
+        "claim::an_unknown_entry_blocks_its_key_alone",
+        "claim::a_replaced_entry_has_no_past",
+        "classes::a_newer_state_is_as_urgent_as_the_older",
+        "parents::a_newer_state_waits_for_its_own_parents",
+        "settle::the_index_follows_what_was_written",
+        "dead_letters::a_newer_end_closes_it",
+        "plan::a_refresh_takes_their_place",
+    ];
     /// An unchanged state leaves the version as it was.
     UnchangedKeepsVersion "unchanged-keeps-version" => ["versions::an_unchanged_state_brings_its_version"];
     /// The version of what waits is not known.
@@ -117,15 +179,34 @@ defects! {
     VersionOfLetterUnknown "version-of-letter-unknown" => ["versions::the_newest_version_is_known_wherever_it_is"];
 
     /// What was tried before comes after what was not.
-    RetriedGoLast "retried-go-last" => ["claim::the_oldest_come_first"];
+    RetriedGoLast "retried-go-last" => [
+        "claim::the_oldest_come_first",
+        "plan::a_refresh_of_what_may_have_been_written_leaves_a_doubt",
+    ];
     /// Due times are whole seconds.
-    DueInSeconds "due-in-seconds" => ["claim::a_due_time_is_met_to_the_millisecond"];
+    DueInSeconds "due-in-seconds" => [
+        "claim::a_due_time_is_met_to_the_millisecond",
+        "verification::it_waits_and_comes_first",
+        "plan::a_refresh_forgets_no_settle_time",
+        "life::what_was_acknowledged_is_there_again",
+    ];
     /// A calendar that jumps back makes due entries wait again.
     DueFollowsTheCalendar "due-follows-the-calendar" => ["claim::what_was_due_stays_due"];
     /// A state that comes while an older one is in flight is claimed beside it.
-    ClaimsBesideFlying "claims-beside-flying" => ["claim::only_the_oldest_of_a_key_is_claimed"];
+    ClaimsBesideFlying "claims-beside-flying" => [
+        "versions::an_older_state_changes_nothing",
+        "versions::the_newest_version_is_known_wherever_it_is",
+        "claim::only_the_oldest_of_a_key_is_claimed",
+        "claim::one_of_a_key_among_many_claimers",
+        "index::an_entry_met_while_it_waits_is_seen",
+    ];
     /// An unknown entry holds up nothing.
-    UnknownFreesItsKey "unknown-frees-its-key" => ["claim::an_unknown_entry_blocks_its_key_alone"];
+    UnknownFreesItsKey "unknown-frees-its-key" => [
+        "coalescing::a_delete_of_what_may_exist_makes_an_entry",
+        "claim::an_unknown_entry_blocks_its_key_alone",
+        "plan::a_refresh_forgets_no_settle_time",
+        "plan::a_refresh_of_what_may_have_been_written_leaves_a_doubt",
+    ];
     /// An equal state ends the wait for another attempt.
     EqualStateEndsTheWait "equal-state-ends-the-wait" => ["claim::a_retried_entry_keeps_the_order_of_its_key"];
     /// A newer state waits as long as the older one.
@@ -133,18 +214,32 @@ defects! {
     /// A released claim counts as an attempt.
     ReleaseCounts "release-counts" => ["claim::a_release_undoes_the_claim"];
     /// An inherited entry is like new.
-    InheritedNotInDoubt "inherited-not-in-doubt" => ["claim::what_another_lease_claimed_is_inherited_once"];
+    InheritedNotInDoubt "inherited-not-in-doubt" => [
+        "claim::what_another_lease_claimed_is_inherited_once",
+        "life::what_was_acknowledged_is_there_again",
+    ];
     /// An inherited entry is due at once.
-    InheritedAtOnce "inherited-at-once" => ["claim::what_another_lease_claimed_is_inherited_once"];
+    InheritedAtOnce "inherited-at-once" => [
+        "claim::what_another_lease_claimed_is_inherited_once",
+        "life::what_was_acknowledged_is_there_again",
+    ];
     /// What the new lease claimed is inherited too.
     InheritsItsOwn "inherits-its-own" => ["claim::what_another_lease_claimed_is_inherited_once"];
     /// An entry that failed three times holds up everybody.
     PoisonHoldsUpAll "poison-holds-up-all" => ["claim::a_key_that_always_fails_holds_up_no_other"];
 
     /// A backfill is as urgent as a change.
-    BackfillIsLive "backfill-is-live" => ["classes::the_more_urgent_go_first"];
+    BackfillIsLive "backfill-is-live" => [
+        "classes::the_more_urgent_go_first",
+        "classes::a_quarter_goes_to_what_is_left_behind",
+        "classes::nothing_holds_up_an_opt_out",
+        "classes::a_newer_state_is_as_urgent_as_the_older",
+    ];
     /// Nothing is kept for what is left behind.
-    NoQuarter "no-quarter" => ["classes::a_quarter_goes_to_what_is_left_behind"];
+    NoQuarter "no-quarter" => [
+        "classes::a_quarter_goes_to_what_is_left_behind",
+        "classes::nothing_holds_up_an_opt_out",
+    ];
     /// What is left behind gets a half.
     HalfNotQuarter "half-not-quarter" => ["classes::a_quarter_goes_to_what_is_left_behind"];
     /// The quarter is taken from opt-outs too.
@@ -152,26 +247,51 @@ defects! {
     /// An entry is of the class of its newest state.
     ClassOfTheNewest "class-of-the-newest" => ["classes::a_newer_state_is_as_urgent_as_the_older"];
     /// A stream with nothing to do claims from another one.
-    ClaimsFromOthers "claims-from-others" => ["classes::streams_do_not_mix"];
+    ClaimsFromOthers "claims-from-others" => [
+        "classes::streams_do_not_mix",
+        "parents::children_in_every_stream_are_released_at_once",
+    ];
 
     /// Waits are not shown.
-    WaitingNotCounted "waiting-not-counted" => ["parents::a_child_waits_for_its_parent"];
+    WaitingNotCounted "waiting-not-counted" => [
+        "parents::a_child_waits_for_its_parent",
+        "parents::the_last_parent_releases",
+        "parents::a_parent_in_doubt_is_waited_for",
+        "parents::children_in_every_stream_are_released_at_once",
+        "parents::a_newer_state_waits_for_its_own_parents",
+        "parents::those_who_waited_too_long_are_given_up",
+    ];
     /// What waits for a parent is due.
     WaitingIsDue "waiting-is-due" => ["parents::a_child_waits_for_its_parent"];
     /// Of several parents, the first is waited for.
-    FirstParentOnly "first-parent-only" => ["parents::the_last_parent_releases"];
+    FirstParentOnly "first-parent-only" => [
+        "parents::the_last_parent_releases",
+        "parents::an_orphan_is_queued_again_when_its_parent_comes",
+    ];
     /// A parent that may be there is not waited for.
     DoubtfulParentEnough "doubtful-parent-enough" => ["parents::a_parent_in_doubt_is_waited_for"];
     /// Parents of other streams are not waited for.
-    ForeignParentsForgotten "foreign-parents-forgotten" => ["parents::children_in_every_stream_are_released_at_once"];
+    ForeignParentsForgotten "foreign-parents-forgotten" => [
+        "parents::children_in_every_stream_are_released_at_once",
+        "parents::an_orphan_is_queued_again_when_its_parent_comes",
+    ];
     /// Nobody is told in which streams something is ready.
-    ReleasedNotTold "released-not-told" => ["parents::a_child_waits_for_its_parent"];
+    ReleasedNotTold "released-not-told" => [
+        "parents::a_child_waits_for_its_parent",
+        "parents::children_in_every_stream_are_released_at_once",
+        "parents::an_orphan_is_queued_again_when_its_parent_comes",
+        "life::what_was_acknowledged_is_there_again",
+        "whole::an_end_is_stored_whole_or_not_at_all",
+    ];
     /// A newer state waits for the parents of the older one too.
     OldParentsKept "old-parents-kept" => ["parents::a_newer_state_waits_for_its_own_parents"];
     /// What was appended at the very time is given up too.
     GivesUpTooEarly "gives-up-too-early" => ["parents::those_who_waited_too_long_are_given_up"];
     /// What was given up is not counted.
-    GivenUpNotCounted "given-up-not-counted" => ["parents::those_who_waited_too_long_are_given_up"];
+    GivenUpNotCounted "given-up-not-counted" => [
+        "parents::those_who_waited_too_long_are_given_up",
+        "parents::an_orphan_is_queued_again_when_its_parent_comes",
+    ];
     /// What was given up stays so when its parent comes.
     OrphansForgotten "orphans-forgotten" => ["parents::an_orphan_is_queued_again_when_its_parent_comes"];
 
@@ -186,16 +306,30 @@ defects! {
     /// The field of an update that cannot be said is lost.
     FieldOfReasonLost "field-of-reason-lost" => ["settle::an_update_that_cannot_be_said_is_kept"];
     /// A doubt that a dead end leaves is forgotten.
-    DoubtForgotten "doubt-forgotten" => ["settle::a_dead_end_in_doubt_is_remembered"];
+    DoubtForgotten "doubt-forgotten" => [
+        "coalescing::a_delete_of_what_may_exist_makes_an_entry",
+        "settle::a_dead_end_in_doubt_is_remembered",
+        "dead_letters::what_is_known_outlives_them",
+    ];
     /// An entry does not tell of the doubts about its key.
-    DoubtNotTold "doubt-not-told" => ["settle::a_dead_end_in_doubt_is_remembered"];
+    DoubtNotTold "doubt-not-told" => [
+        "settle::a_dead_end_in_doubt_is_remembered",
+        "dead_letters::what_is_known_outlives_them",
+        "plan::a_refresh_of_what_may_have_been_written_leaves_a_doubt",
+    ];
 
     /// Verifications come when there is nothing else to do.
-    VerificationsGoLast "verifications-go-last" => ["verification::it_waits_and_comes_first"];
+    VerificationsGoLast "verifications-go-last" => [
+        "verification::it_waits_and_comes_first",
+        "plan::entries_of_another_plan_are_left_and_listed",
+    ];
     /// A verification repeats the state it was made for.
     VerifiesOldState "verifies-old-state" => ["verification::a_newer_end_brings_it_up_to_date"];
     /// Verifications are counted as backlog.
-    VerificationsAreBacklog "verifications-are-backlog" => ["verification::it_is_no_backlog"];
+    VerificationsAreBacklog "verifications-are-backlog" => [
+        "verification::it_is_no_backlog",
+        "verification::it_is_not_replaced_when_it_waits_again",
+    ];
     /// The end of a verification is counted.
     VerificationCounted "verification-counted" => ["verification::it_is_no_backlog"];
     /// A newer state takes the place of a verification that waits again.
@@ -210,7 +344,11 @@ defects! {
     /// A verification closes the letter of its key.
     VerificationClosesLetter "verification-closes-letter" => ["dead_letters::a_verification_leaves_it"];
     /// The newest letter comes first.
-    LettersNewestFirst "letters-newest-first" => ["dead_letters::they_are_found_by_filter"];
+    LettersNewestFirst "letters-newest-first" => [
+        "dead_letters::they_are_found_by_filter",
+        "dead_letters::only_the_newest_of_a_key_is_kept",
+        "dead_letters::they_are_dropped_by_filter",
+    ];
     /// A letter is dated by the last page.
     LettersDatedByPage "letters-dated-by-page" => ["dead_letters::they_are_found_by_filter"];
     /// A page of letters repeats the last one of the page before.
@@ -226,7 +364,11 @@ defects! {
     /// With a letter goes the doubt about its record.
     DropForgetsDoubt "drop-forgets-doubt" => ["dead_letters::what_is_known_outlives_them"];
     /// What is read again on request is queued beside what waits.
-    RequeuedTwice "requeued-twice" => ["dead_letters::a_record_read_again_twice_is_queued_once"];
+    RequeuedTwice "requeued-twice" => [
+        "coalescing::a_replay_writes_what_is_equal",
+        "coalescing::a_replay_survives_a_newer_state",
+        "dead_letters::a_record_read_again_twice_is_queued_once",
+    ];
 
     /// A record is met by being written.
     WrittenIsSeen "written-is-seen" => ["index::a_snapshot_leaves_the_vanished_unseen"];
@@ -244,11 +386,18 @@ defects! {
     /// Verifications of another plan are not listed.
     OldVerificationsUnlisted "old-verifications-unlisted" => ["plan::entries_of_another_plan_are_left_and_listed"];
     /// A refresh is a page like any other.
-    RefreshIsAPage "refresh-is-a-page" => ["plan::a_refresh_takes_their_place"];
+    RefreshIsAPage "refresh-is-a-page" => [
+        "plan::a_refresh_takes_their_place",
+        "plan::a_refresh_forgets_no_settle_time",
+        "plan::a_refresh_of_what_may_have_been_written_leaves_a_doubt",
+    ];
     /// A refreshed state is due at once.
     RefreshForgetsTheWait "refresh-forgets-the-wait" => ["plan::a_refresh_forgets_no_settle_time"];
     /// A refreshed state tells of no doubt.
-    RefreshForgetsDoubt "refresh-forgets-doubt" => ["plan::a_refresh_of_what_may_have_been_written_leaves_a_doubt"];
+    RefreshForgetsDoubt "refresh-forgets-doubt" => [
+        "plan::a_refresh_forgets_no_settle_time",
+        "plan::a_refresh_of_what_may_have_been_written_leaves_a_doubt",
+    ];
 
     /// A value ends after 65,536 bytes.
     ValuesCut "values-cut" => ["values::a_value_is_kept"];
@@ -259,7 +408,10 @@ defects! {
     /// The newest request comes first.
     RequestsNewestFirst "requests-newest-first" => ["values::requests_wait_in_order"];
     /// What was asked twice is asked once.
-    EqualRequestsMerged "equal-requests-merged" => ["values::requests_wait_in_order"];
+    EqualRequestsMerged "equal-requests-merged" => [
+        "values::requests_wait_in_order",
+        "values::a_request_is_carried_out_once",
+    ];
     /// Finishing a request that is gone removes the oldest.
     FinishTakesTheNext "finish-takes-the-next" => ["values::a_request_is_carried_out_once"];
 
@@ -268,9 +420,12 @@ defects! {
     /// The last request before the end of the process is lost.
     RequestsLost "requests-lost" => ["life::what_was_acknowledged_is_there_again"];
     /// A claim is no log of its intent: after the end of the process it never was.
-    LastClaimLost "last-claim-lost" => ["life::no_crash_loses_or_repeats"];
+    LastClaimLost "last-claim-lost" => [
+        "claim::what_another_lease_claimed_is_inherited_once",
+        "life::no_crash_loses_or_repeats",
+    ];
     /// The last end before the end of the process is lost.
-    LastEndLost "last-end-lost" => ["life::no_crash_loses_or_repeats"];
+    LastEndLost "last-end-lost" => ["life::what_was_acknowledged_is_there_again", "life::no_crash_loses_or_repeats"];
     /// A store of one process admits a second.
     SecondOpenerAdmitted "second-opener-admitted" => ["life::a_second_opener_is_refused"];
     /// A second opener sees what was there a step ago.
@@ -297,4 +452,179 @@ impl Defect {
     pub fn is_of_exclusive(self) -> bool {
         matches!(self, Self::SecondOpenerAdmitted)
     }
+}
+
+defects! {
+    /// Every defect of a source, its name, and the cases that must fail because of it: these and no others.
+    SourceDefect, SOURCE_ALL;
+
+    /// Of a large page, eight rows are read.
+    LargePagesCut "large-pages-cut" => ["source::a_snapshot_meets_every_row"];
+    /// The row at the border of two pages is read in neither.
+    BorderRowSkipped "border-row-skipped" => [
+        "source::a_snapshot_in_small_pages_meets_every_row",
+        "source::a_change_while_a_snapshot_is_read_is_not_lost",
+        "source::a_position_is_read_again",
+        "source::a_position_survives_the_source",
+    ];
+    /// The last row of a table of one page is left out.
+    LastRowSkipped "last-row-skipped" => [
+        "source::a_snapshot_meets_every_row",
+        "source::deletes_are_told",
+        "source::what_was_expired_is_refused",
+        "source::versions_grow",
+    ];
+    /// Changes are told from the end of the snapshot on.
+    SnapshotEndsNow "snapshot-ends-now" => ["source::a_change_while_a_snapshot_is_read_is_not_lost"];
+    /// Changes are told once.
+    PositionReadOnce "position-read-once" => [
+        "source::a_position_is_read_again",
+        "source::an_end_stays_an_end",
+        "source::a_dropped_read_loses_nothing",
+    ];
+    /// Where nothing changed, the next change is passed over.
+    EndMovesOn "end-moves-on" => ["source::an_end_stays_an_end"];
+    /// The last change is told again.
+    LastChangeRepeated "last-change-repeated" => [
+        "source::a_position_is_read_again",
+        "source::an_end_stays_an_end",
+        "source::the_last_state_is_the_last_one_told",
+        "source::deletes_are_told",
+        "source::a_dropped_read_loses_nothing",
+        "source::a_position_survives_the_source",
+        "source::trouble_is_an_error_and_never_an_absence",
+    ];
+    /// The first change of a second page is left out.
+    SecondPageSkipped "second-page-skipped" => [
+        "source::a_change_while_a_snapshot_is_read_is_not_lost",
+        "source::changes_after_the_snapshot_are_met",
+        "source::the_last_state_is_the_last_one_told",
+    ];
+    /// It is not said that more changes are ready.
+    MoreForgotten "more-forgotten" => [
+        "source::a_change_while_a_snapshot_is_read_is_not_lost",
+        "source::changes_after_the_snapshot_are_met",
+        "source::the_last_state_is_the_last_one_told",
+        "source::deletes_are_told",
+    ];
+    /// The newest change comes first.
+    OldestChangeLast "oldest-change-last" => [
+        "source::a_change_while_a_snapshot_is_read_is_not_lost",
+        "source::changes_after_the_snapshot_are_met",
+        "source::the_last_state_is_the_last_one_told",
+        "source::deletes_are_told",
+    ];
+    /// Deletes are promised and not told.
+    DeletesNotTold "deletes-not-told" => [
+        "source::a_change_while_a_snapshot_is_read_is_not_lost",
+        "source::deletes_are_told",
+    ];
+    /// A record that was deleted and made again is told to be gone.
+    RestoredStaysGone "restored-stays-gone" => ["source::deletes_are_told"];
+    /// A read counts when it is asked for, not when it is answered.
+    DroppedReadCounts "dropped-read-counts" => ["source::a_dropped_read_loses_nothing"];
+    /// Positions are known to the process that gave them.
+    PositionsInMemory "positions-in-memory" => ["source::a_position_survives_the_source"];
+    /// An expired position is answered with what is left.
+    ExpiredServed "expired-served" => ["source::what_was_expired_is_refused"];
+    /// Fetched records come in the order of their keys.
+    FetchSorted "fetch-sorted" => ["source::fetch_answers_every_key_in_order"];
+    /// Absent records are left out.
+    FetchOmitsAbsent "fetch-omits-absent" => [
+        "source::fetch_answers_every_key_in_order",
+        "source::an_absent_record_is_a_delete",
+    ];
+    /// A scan ends after eight rows of a large page.
+    ScanCut "scan-cut" => ["source::a_scan_meets_every_row"];
+    /// A scan leaves out a row between two pages.
+    ScanSkipsBorder "scan-skips-border" => [
+        "source::a_scan_in_small_pages_meets_every_row",
+        "source::a_scan_is_as_deep_as_asked",
+    ];
+    /// A scan for versions has none.
+    ScanWithoutVersion "scan-without-version" => ["source::a_scan_is_as_deep_as_asked"];
+    /// A scan that is not there is called unavailable.
+    ScanUnavailable "scan-unavailable" => ["source::a_source_that_cannot_scan_says_so"];
+    /// Fetched versions begin anew from time to time.
+    FetchWithOldVersion "fetch-with-old-version" => ["source::versions_grow"];
+    /// Records of a service that is away are told to be gone.
+    TroubleIsAbsence "trouble-is-absence" => ["source::trouble_is_an_error_and_never_an_absence"];
+}
+
+defects! {
+    /// Every defect of a destination, its name, and the cases that must fail because of it: these and no others.
+    DestinationDefect, DESTINATION_ALL;
+
+    /// A record without text is not created.
+    EmptyNotCreated "empty-not-created" => ["destination::a_create_makes_a_record"];
+    /// A second create makes a second record.
+    SecondCreateDuplicates "second-create-duplicates" => [
+        "destination::a_second_create_finds_it",
+        "destination::a_refusal_leaves_no_trace",
+    ];
+    /// A second create changes the record and says that it exists.
+    SecondCreateOverwrites "second-create-overwrites" => ["destination::a_second_create_finds_it"];
+    /// A create in doubt that finds its key taken is called applied.
+    DoubtIsSuccess "doubt-is-success" => ["destination::a_second_create_finds_it"];
+    /// An update changes every record.
+    UpdateHitsAll "update-hits-all" => [
+        "destination::an_update_changes_the_record",
+        "destination::every_operation_is_answered_in_its_place",
+    ];
+    /// An update of nothing creates.
+    UpdateCreates "update-creates" => [
+        "destination::an_update_of_nothing_finds_nothing",
+        "destination::a_delete_removes_the_record",
+        "destination::every_operation_is_answered_in_its_place",
+    ];
+    /// What was deleted once is not created again.
+    DeletedNeverCreated "deleted-never-created" => [
+        "destination::a_delete_removes_the_record",
+        "destination::a_refusal_leaves_no_trace",
+    ];
+    /// A delete of what was never there is called applied.
+    DeleteOfNothingApplied "delete-of-nothing-applied" => [
+        "destination::a_delete_of_nothing_finds_nothing",
+        "destination::every_operation_is_answered_in_its_place",
+    ];
+    /// A delete that comes again is refused.
+    SecondDeleteRefused "second-delete-refused" => ["destination::a_repeated_write_ends_in_the_same_state"];
+    /// An update that comes again adds to the first.
+    UpdateAppends "update-appends" => ["destination::a_repeated_write_ends_in_the_same_state"];
+    /// Outcomes come in the wrong order.
+    AnswersReversed "answers-reversed" => ["destination::every_operation_is_answered_in_its_place"];
+    /// After a refusal nothing is performed.
+    RefusalStopsTheRest "refusal-stops-the-rest" => ["destination::one_refusal_stops_no_other"];
+    /// A refused create leaves an empty record.
+    RefusedCreateLeavesRecord "refused-create-leaves-record" => [
+        "destination::one_refusal_stops_no_other",
+        "destination::a_refusal_leaves_no_trace",
+    ];
+    /// A refusal has no code.
+    RefusalWithoutCode "refusal-without-code" => ["destination::a_refusal_leaves_no_trace"];
+    /// Keys are compared without their case.
+    KeysFolded "keys-folded" => ["destination::keys_of_any_form_are_kept_apart"];
+    /// Keys are decoded once too often.
+    KeysDecoded "keys-decoded" => ["destination::keys_of_any_form_are_kept_apart"];
+    /// A delete is resolved by what was wished.
+    DeleteResolvedByWish "delete-resolved-by-wish" => ["destination::resolve_tells_what_is_there"];
+    /// A look repairs what it finds.
+    ResolveWrites "resolve-writes" => ["destination::resolve_never_writes"];
+    /// What is answered with an error was sent all the same.
+    WritesWhileDown "writes-while-down" => ["destination::an_error_means_nothing_was_dispatched"];
+    /// Silence is taken for success.
+    SilenceIsSuccess "silence-is-success" => ["destination::an_error_means_nothing_was_dispatched"];
+    /// Where nobody can look, nothing is said to be there.
+    LooksAtNothing "looks-at-nothing" => ["destination::an_error_means_nothing_was_dispatched"];
+    /// A write whose answer is lost is called without effect.
+    LostAnswerRetried "lost-answer-retried" => ["destination::a_lost_answer_is_unknown"];
+    /// Success is reported before it is there.
+    SuccessAhead "success-ahead" => ["destination::a_dropped_call_tells_no_success"];
+    /// A call without operations is refused.
+    EmptyCallRefused "empty-call-refused" => ["destination::no_operation_is_no_trouble"];
+    /// More operations at once are promised than are borne.
+    PromisesTooMuch "promises-too-much" => [
+        "destination::keys_of_any_form_are_kept_apart",
+        "destination::operations_of_many_keys_go_side_by_side",
+    ];
 }

@@ -208,6 +208,11 @@ impl Machine {
         many += ours.len() as u64;
         let unknown = |seq| Settlement { seq, verdict: Verdict::Unknown { due_ms, code: String::new() } };
         self.raw_settle(lease, stream, ours.into_iter().map(unknown).collect(), 0)?;
+        for (id, entry, nonce) in self.notes.flying.values() {
+            if id == stream && *nonce != lease.nonce {
+                self.notes.inherited.insert((id.clone(), entry.key.clone()));
+            }
+        }
         self.notes.flying.retain(|_, (id, ..)| id != stream);
         Ok(many)
     }
@@ -245,7 +250,7 @@ impl Machine {
             filter.ids = begin_so.map(|letter| letter.id).chain([0]).collect();
         }
         for letter in letters {
-            self.notes.marked.insert((letter.stream, letter.key));
+            self.notes.dropped.insert((letter.stream, letter.key));
         }
         self.write("drop_dead_letters", lease, move |store, lease| now(store.drop_dead_letters(lease, &filter)))
     }

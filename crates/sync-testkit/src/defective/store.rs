@@ -41,8 +41,12 @@ impl LeaseStore for DefectiveStore {
                 probe.is_some()
             };
             dawdle();
-            let holder = if free { OwnerId("whoever".into()) } else { owner.clone() };
-            return Ok(self.machine().take(resource, &holder, ttl, |fence| fence));
+            let mut machine = self.machine();
+            if let Some(held) = machine.newest(resource).filter(|_| free) {
+                let inner = machine.stands_for(&held);
+                now(machine.inner.release(inner))?;
+            }
+            return Ok(machine.take(resource, owner, ttl, |fence| fence));
         }
         let mut machine = self.machine();
         if machine.has(Defect::SecondOwnerTakesOver)
@@ -115,7 +119,7 @@ impl StateStore for DefectiveStore {
         }
         let Some(mut at) = at else { return Ok(None) };
         if machine.has(Defect::RejectedNotRead) {
-            at.totals.read -= machine.notes.rejected;
+            at.totals.read -= machine.notes.rejected.get(stream).copied().unwrap_or_default();
         }
         if let Some(kept) = machine.notes.kept.get(stream) {
             if machine.has(Defect::ResetKeepsPosition) && at.position.is_none() {
@@ -194,7 +198,7 @@ impl StateStore for DefectiveStore {
 #[async_trait]
 impl Backlog for DefectiveStore {
     async fn append(&self, lease: &Lease, page: Page, advance: Advance) -> Result<AppendReport, StoreError> {
-        if self.machine().has(Defect::CheckThenWrite) {
+        if self.machine().has(Defect::CheckThenWrite) && page.drafts.is_empty() && advance.expected_version == 2 {
             let holder = {
                 let machine = self.machine();
                 machine.tick();
@@ -202,7 +206,8 @@ impl Backlog for DefectiveStore {
                 now(machine.inner.put(&inner, "", b""))?;
                 lease.resource.clone()
             };
-            dawdle();
+            let taken_over = |_: &i32| self.machine().newest(&holder).is_some_and(|newest| newest.nonce != lease.nonce);
+            (0..50_000).inspect(|_| std::thread::yield_now()).find(taken_over);
             let mut machine = self.machine();
             let newest = machine.newest(&holder).unwrap_or_else(|| lease.clone());
             return machine.append(&newest, page, advance);
@@ -304,7 +309,7 @@ impl RecordIndex for DefectiveStore {
         if !machine.has(Defect::DropForgetsDoubt) {
             return Ok(rows);
         }
-        let dropped = |key: &Key| machine.notes.marked.contains(&(stream.clone(), key.clone()));
+        let dropped = |key: &Key| machine.notes.dropped.contains(&(stream.clone(), key.clone()));
         let shown = keys.iter().zip(rows).map(|(key, row)| row.filter(|row| row.digest.is_some() || !dropped(key)));
         Ok(shown.collect())
     }
