@@ -72,3 +72,30 @@ async fn the_shortest_host_runs_from_a_file() {
     assert_eq!(summary["workflows"][0]["tables"][0]["read"], 20);
     assert_eq!(summary["workflows"][0]["status"], "STOPPED");
 }
+
+/// The numbers of a certificate: passed, skipped, failed.
+fn numbers(said: &str) -> Vec<usize> {
+    let line = said.lines().find(|line| line.contains(" cases passed")).unwrap_or_else(|| panic!("{said}"));
+    line.split(|other: char| !other.is_ascii_digit()).filter_map(|number| number.parse().ok()).collect()
+}
+
+#[test]
+fn a_store_of_ones_own_is_certified() {
+    let output = example("custom_store").output().unwrap();
+    let said = said(&output);
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    assert!(said.contains("audit: pause is put, 10 bytes, fence 1"), "{said}");
+    assert!(said.contains("skipped: life::no_crash_loses_or_repeats: the store promises nothing beyond"), "{said}");
+    let numbers = numbers(&said);
+    assert!(numbers[0] >= 80 && numbers[2] == 0, "{said}");
+    assert_eq!(said.matches("skipped: ").count(), numbers[1], "{said}");
+}
+
+#[test]
+fn a_destination_of_ones_own_is_certified() {
+    let output = example("custom_destination").output().unwrap();
+    let said = said(&output);
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    assert!(said.contains("skipped: destination::a_lost_answer_is_unknown: the ground loses no answer"), "{said}");
+    assert_eq!(numbers(&said), [17, 1, 0], "{said}");
+}

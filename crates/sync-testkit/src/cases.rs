@@ -45,12 +45,12 @@ macro_rules! store_cases {
                 an_upsert_after_a_delete_waits_for_it, a_delete_of_what_may_exist_makes_an_entry,
                 what_was_never_written_is_not_created_when_it_leaves, a_replay_writes_what_is_equal,
                 a_replay_survives_a_newer_state;
-            versions: an_older_state_changes_nothing, an_unchanged_state_brings_its_version,
+            versions: an_older_state_changes_nothing, an_older_state_takes_no_letters_place, an_unchanged_state_brings_its_version,
                 the_newest_version_is_known_wherever_it_is;
             claim: the_oldest_come_first, a_due_time_is_met_to_the_millisecond, what_was_due_stays_due,
                 only_the_oldest_of_a_key_is_claimed, an_unknown_entry_blocks_its_key_alone,
                 a_retried_entry_keeps_the_order_of_its_key, a_replaced_entry_has_no_past,
-                a_release_undoes_the_claim, what_another_lease_claimed_is_inherited_once,
+                a_release_undoes_the_claim, what_another_lease_claimed_is_inherited_once, what_was_unknown_before_waits_anew,
                 a_key_that_always_fails_holds_up_no_other, one_of_a_key_among_many_claimers;
             classes: the_more_urgent_go_first, a_quarter_goes_to_what_is_left_behind, nothing_holds_up_an_opt_out,
                 a_newer_state_is_as_urgent_as_the_older, streams_do_not_mix;
@@ -69,7 +69,7 @@ macro_rules! store_cases {
             index: a_snapshot_leaves_the_vanished_unseen, an_entry_met_while_it_waits_is_seen,
                 what_is_filtered_out_is_met_too, unseen_keys_come_in_pages, an_older_entry_is_known_to_wait;
             plan: entries_of_another_plan_are_left_and_listed, a_refresh_takes_their_place, a_refresh_forgets_no_settle_time,
-                a_refresh_of_what_may_have_been_written_leaves_a_doubt;
+                a_refresh_of_what_may_have_been_written_leaves_a_doubt, a_refresh_takes_the_place_of_an_orphan;
             values: a_value_is_kept, requests_wait_in_order, a_request_is_carried_out_once;
             life: what_was_acknowledged_is_there_again, no_crash_loses_or_repeats, a_second_opener_is_refused,
                 two_openers_see_the_same, a_newer_format_is_refused, a_restored_copy_revives_no_lease,

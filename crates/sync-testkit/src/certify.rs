@@ -73,7 +73,10 @@ thread_local! {
 }
 
 /// Runs something that may panic; a panic of this thread is answered as its message, and not printed.
-pub(crate) fn quietly<T>(run: impl FnOnce() -> T) -> Result<T, String> {
+///
+/// # Errors
+/// The message of the panic.
+pub fn quietly<T>(run: impl FnOnce() -> T) -> Result<T, String> {
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {
         let before = panic::take_hook();

@@ -142,6 +142,26 @@ pub async fn what_another_lease_claimed_is_inherited_once(ground: &dyn Ground) {
     assert!(entries.iter().all(|entry| entry.unknown && entry.attempt == 2));
 }
 
+/// The settle time of what was unknown was counted by a clock that nobody remembers: it waits as long as the rest, and what
+/// waits longer already, or is not unknown, waits as before.
+/// C28.
+pub async fn what_was_unknown_before_waits_anew(ground: &dyn Ground) {
+    let mut book = begin(ground).await;
+    book.append(vec![("soon", state("1")), ("late", state("1")), ("retried", state("1"))]).await;
+    let entries = book.claim(10).await;
+    for (entry, verdict) in entries.iter().zip([unknown(2_000), unknown(9_000), retry(2_000)]) {
+        book.settle(entry.seq, verdict).await;
+    }
+    book.lease = Book::of(book.store.clone()).await.lease;
+    assert_eq!(book.store.inherit(&book.lease, &book.stream, 5_000).await.unwrap(), 0, "nothing was in flight");
+    book.now_ms = 4_999;
+    assert_eq!(book.claimed(10).await, ["retried"]);
+    book.now_ms = 5_000;
+    assert_eq!(book.claimed(10).await, ["soon"]);
+    book.now_ms = 9_000;
+    assert_eq!(book.claimed(10).await, ["late"]);
+}
+
 /// It comes again when its time has come, and between its attempts everybody else goes on.
 /// C33.
 pub async fn a_key_that_always_fails_holds_up_no_other(ground: &dyn Ground) {

@@ -6,13 +6,14 @@ use std::sync::Arc;
 use futures::FutureExt;
 use futures::future::join_all;
 use record::Key;
-use sync_core::traits::{Action, Attempt, Destination, Outcome, Report, WriteOp};
+use sync_core::traits::{Action, Attempt, Class, Destination, Outcome, Report, WriteOp};
 use sync_core::{EndpointError, Seq};
 
 use super::Ending;
 use crate::DestinationGround;
 
-const FIRST: Attempt = Attempt { number: 1, in_doubt: false };
+const FIRST: Attempt = Attempt { number: 1, in_doubt: false, class: Class::Live };
+const DOUBTED: Attempt = Attempt { number: 2, in_doubt: true, class: Class::Live };
 
 fn key(number: u32) -> Key {
     Key::text(format!("k{number}"))
@@ -46,7 +47,7 @@ async fn apply(destination: &dyn Destination, op: WriteOp) -> Outcome {
 
 async fn resolve(destination: &dyn Destination, ops: &[WriteOp]) -> Vec<Outcome> {
     let mut report = Report::new(ops.len());
-    destination.resolve(&Attempt { number: 2, in_doubt: true }, ops, &mut report).await.unwrap();
+    destination.resolve(&DOUBTED, ops, &mut report).await.unwrap();
     report.into_outcomes()
 }
 
@@ -72,9 +73,8 @@ pub async fn a_second_create_finds_it(ground: &dyn DestinationGround) -> Ending 
     apply(&*destination, create(ground, 1, "one")).await;
     assert_eq!(apply(&*destination, create(ground, 1, "two")).await, Outcome::Exists);
     assert_eq!(ground.records(), holding([(1, "one")]));
-    let doubted = Attempt { number: 2, in_doubt: true };
     let mut report = Report::new(1);
-    destination.apply(&doubted, &[create(ground, 1, "two")], &mut report).await.unwrap();
+    destination.apply(&DOUBTED, &[create(ground, 1, "two")], &mut report).await.unwrap();
     assert_eq!(report.into_outcomes(), [Outcome::Exists], "an attempt in doubt is answered as honestly");
     assert_eq!(ground.records(), holding([(1, "one")]));
     Ending::Passed

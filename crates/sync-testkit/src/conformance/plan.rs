@@ -5,7 +5,7 @@ use sync_core::{PlanVersion, Tally};
 
 use super::begin;
 use crate::Ground;
-use crate::book::{Book, digest, done, key, state, unknown};
+use crate::book::{Book, digest, done, key, rejected, rejection, state, unknown};
 
 async fn outdated(book: &Book) -> Vec<String> {
     let keys = book.store.outdated(&book.stream, book.plan, None, 100).await.unwrap();
@@ -85,4 +85,23 @@ pub async fn a_refresh_of_what_may_have_been_written_leaves_a_doubt(ground: &dyn
     }
     assert_eq!(book.row("open").await.unwrap().digest, Some(digest("1")));
     assert_eq!(book.stats().await.verifications, 0);
+}
+
+/// A child that was given up would come back as another plan made it: it is listed, and what is read again takes its place.
+pub async fn a_refresh_takes_the_place_of_an_orphan(ground: &dyn Ground) {
+    let mut book = begin(ground).await;
+    book.append_child("orphan", "1", &[(&book, "parent")]).await;
+    book.append_child("other", "1", &[(&book, "parent")]).await;
+    let (lease, stream) = (book.lease.clone(), book.stream.clone());
+    book.store.give_up_waiting(&lease, &stream, 2_000, &rejection("no-parent"), 2_000).await.unwrap();
+    assert!(outdated(&book).await.is_empty());
+    book.plan = PlanVersion(2);
+    assert_eq!(outdated(&book).await, ["orphan", "other"]);
+    book.refresh = true;
+    book.append(vec![("orphan", rejected("bad")), ("other", DraftBody::Filtered)]).await;
+    assert!(outdated(&book).await.is_empty());
+    book.append(vec![("parent", state("1"))]).await;
+    let report = book.finish_report(done(Effect::Inserted)).await;
+    assert!(report.released.is_empty(), "{report:?}");
+    assert_eq!(book.codes().await, ["bad"]);
 }

@@ -34,6 +34,23 @@ pub async fn an_older_state_changes_nothing(ground: &dyn Ground) {
     assert_eq!(book.row("equal").await.unwrap().digest, Some(digest("2")), "the source may say the same version twice");
 }
 
+/// A state that could not be written, or not be mapped, is known all the same.
+/// C32.
+pub async fn an_older_state_takes_no_letters_place(ground: &dyn Ground) {
+    let mut book = begin(ground).await;
+    book.now_ms = 5_000;
+    book.append(vec![("refused", state("1"))]).await;
+    book.finish(dead("no", false)).await;
+    book.append(vec![("bad", rejected("bad"))]).await;
+    let older = Book { now_ms: 4_999, ..book.clone() };
+    let report = older.append(vec![("refused", state("2")), ("bad", state("2"))]).await;
+    assert_eq!(report.tally, Tally { read: 2, superseded: 2, ..Tally::default() });
+    assert_eq!(book.codes().await, ["no", "bad"]);
+    assert!(book.claim(10).await.is_empty());
+    book.append(vec![("refused", state("2"))]).await;
+    assert_eq!(book.claimed(10).await, ["refused"], "the same version may be tried again");
+}
+
 /// What was met unchanged need not be looked at again: but only while nothing is on its way.
 /// C38.
 pub async fn an_unchanged_state_brings_its_version(ground: &dyn Ground) {

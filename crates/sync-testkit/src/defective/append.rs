@@ -145,6 +145,10 @@ impl Machine {
             if self.has(Defect::StaleAccepted) && draft.version.is_some() {
                 draft.version = draft.version.max(known);
             }
+            let letter = self.letters()?.iter().any(|letter| letter.stream == stream && letter.key == draft.key);
+            if self.has(Defect::LetterVersionIgnored) && letter {
+                draft.version = draft.version.max(known);
+            }
             if self.has(Defect::EqualVersionStale) && draft.version == known && digest.is_some() && !replay {
                 let differs = self.notes.newest.get(&at).is_some_and(|newest| digest_of(&newest.body) != digest);
                 draft.version = draft.version.map(|version| version - i64::from(differs));

@@ -158,7 +158,12 @@ defects! {
     /// A change that takes the place of a replayed state is no replay.
     ReplayForgotten "replay-forgotten" => ["coalescing::a_replay_survives_a_newer_state"];
     /// Versions are not compared.
-    StaleAccepted "stale-accepted" => ["versions::an_older_state_changes_nothing"];
+    StaleAccepted "stale-accepted" => [
+        "versions::an_older_state_changes_nothing",
+        "versions::an_older_state_takes_no_letters_place",
+    ];
+    /// The version of a dead letter is not compared.
+    LetterVersionIgnored "letter-version-ignored" => ["versions::an_older_state_takes_no_letters_place"];
     /// An equally old state is stale.
     EqualVersionStale "equal-version-stale" => [
         "coalescing::a_newer_state_takes_the_place_of_a_waiting_one",
@@ -186,6 +191,7 @@ defects! {
     /// Due times are whole seconds.
     DueInSeconds "due-in-seconds" => [
         "claim::a_due_time_is_met_to_the_millisecond",
+        "claim::what_was_unknown_before_waits_anew",
         "verification::it_waits_and_comes_first",
         "plan::a_refresh_forgets_no_settle_time",
         "life::what_was_acknowledged_is_there_again",
@@ -221,8 +227,11 @@ defects! {
     /// An inherited entry is due at once.
     InheritedAtOnce "inherited-at-once" => [
         "claim::what_another_lease_claimed_is_inherited_once",
+        "claim::what_was_unknown_before_waits_anew",
         "life::what_was_acknowledged_is_there_again",
     ];
+    /// What was unknown before a takeover is due when it was.
+    UnknownKeepsItsTime "unknown-keeps-its-time" => ["claim::what_was_unknown_before_waits_anew"];
     /// What the new lease claimed is inherited too.
     InheritsItsOwn "inherits-its-own" => ["claim::what_another_lease_claimed_is_inherited_once"];
     /// An entry that failed three times holds up everybody.
@@ -345,6 +354,7 @@ defects! {
     VerificationClosesLetter "verification-closes-letter" => ["dead_letters::a_verification_leaves_it"];
     /// The newest letter comes first.
     LettersNewestFirst "letters-newest-first" => [
+        "versions::an_older_state_takes_no_letters_place",
         "dead_letters::they_are_found_by_filter",
         "dead_letters::only_the_newest_of_a_key_is_kept",
         "dead_letters::they_are_dropped_by_filter",
@@ -385,6 +395,8 @@ defects! {
     OtherPlansClaimed "other-plans-claimed" => ["plan::entries_of_another_plan_are_left_and_listed"];
     /// Verifications of another plan are not listed.
     OldVerificationsUnlisted "old-verifications-unlisted" => ["plan::entries_of_another_plan_are_left_and_listed"];
+    /// Children that were given up are not listed with what another plan made.
+    OldOrphansUnlisted "old-orphans-unlisted" => ["plan::a_refresh_takes_the_place_of_an_orphan"];
     /// A refresh is a page like any other.
     RefreshIsAPage "refresh-is-a-page" => [
         "plan::a_refresh_takes_their_place",

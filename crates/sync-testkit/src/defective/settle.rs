@@ -202,6 +202,13 @@ impl Machine {
         let due_ms = if self.has(Defect::InheritedAtOnce) { 0 } else { due_ms };
         let id = stream.clone();
         let mut many = self.write("inherit", lease, move |store, lease| now(store.inherit(lease, &id, due_ms)))?;
+        if self.has(Defect::UnknownKeepsItsTime) && many == 0 {
+            let waits = self.notes.waits.iter().filter(|((id, _), wait)| id == stream && wait.unknown);
+            let early: Vec<_> = waits.map(|(at, wait)| (at.clone(), wait.due_ms)).collect();
+            self.notes
+                .hurried
+                .extend(early.into_iter().filter(|(_, early_ms)| *early_ms < due_ms).map(|(at, _)| (at, due_ms)));
+        }
         let own = self.has(Defect::InheritsItsOwn);
         let ours = self.notes.flying.iter().filter(|(_, (id, _, nonce))| own && id == stream && *nonce == lease.nonce);
         let ours: Vec<Seq> = ours.map(|(seq, _)| *seq).collect();

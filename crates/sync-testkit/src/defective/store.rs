@@ -268,6 +268,9 @@ impl Backlog for DefectiveStore {
         if machine.has(Defect::OldVerificationsUnlisted) {
             keys.retain(|key| !machine.notes.verified.contains_key(&(stream.clone(), key.clone())));
         }
+        if machine.has(Defect::OldOrphansUnlisted) {
+            keys.retain(|key| !machine.notes.orphans.contains_key(&(stream.clone(), key.clone())));
+        }
         Ok(keys)
     }
 
