@@ -74,7 +74,7 @@ pub fn histories(most: usize) -> impl Strategy<Value = Vec<Step>> {
         1 => any::<bool>().prop_map(Step::Renew),
         1 => (0..2_u8).prop_map(Step::Reset),
         2 => any::<bool>().prop_map(Step::Replan),
-        1 => (0..2_u8, -200..2_000_i16).prop_map(|(stream, ago)| Step::GiveUp(stream, ago)),
+        1 => (0..2_u8, prop_oneof![Just(0_i16), -200..2_000_i16]).prop_map(|(stream, ago)| Step::GiveUp(stream, ago)),
         1 => any::<u8>().prop_map(Step::Drop),
     ];
     vec(step, 1..most)
@@ -248,7 +248,7 @@ impl Run {
         match which % 5 {
             0 => LetterFilter { stream: Some(StreamId::new(STREAMS[usize::from(which / 5) % 2])), ..any },
             1 => LetterFilter { code: Some("bad".into()), ..any },
-            2 => LetterFilter { before_ms: Some(self.book.now_ms - i64::from(which)), ..any },
+            2 => LetterFilter { before_ms: Some(self.book.now_ms - i64::from(which / 5 % 4) * 100), ..any },
             3 => LetterFilter { ids: (1..20).map(|id| id + u64::from(which / 5)).collect(), ..any },
             _ => LetterFilter { code: Some("no".into()), before_ms: Some(self.book.now_ms), ..any },
         }

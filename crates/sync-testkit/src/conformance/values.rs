@@ -11,7 +11,6 @@ fn replay(book: &Book) -> Request {
 }
 
 /// As it was put, whatever its bytes and length, under its own name.
-/// C38.
 pub async fn a_value_is_kept(ground: &dyn Ground) {
     let book = begin(ground).await;
     let (store, lease) = (&book.store, &book.lease);
@@ -28,7 +27,6 @@ pub async fn a_value_is_kept(ground: &dyn Ground) {
 }
 
 /// Anybody may ask, also who holds no lease; what was asked twice is asked twice.
-/// C38.
 pub async fn requests_wait_in_order(ground: &dyn Ground) {
     let book = begin(ground).await;
     let filter = LetterFilter { code: Some("bad".into()), ids: vec![3, 1], before_ms: Some(-1), stream: None };
