@@ -73,13 +73,16 @@ pub(super) fn is_fenced<T>(answer: &Result<T, StoreError>) -> bool {
     answer.as_ref().is_err_and(|error| error.kind() == StoreErrorKind::Fenced)
 }
 
+/// Makes a write again; answers the lease if it was the taking of one.
+type Again = Arc<dyn Fn(&MemoryStore, &Lease) -> Option<Lease> + Send + Sync>;
+
 /// A write as the disk remembers it: it can be made again, under the lease that stands for the one told.
 #[derive(Clone)]
 struct Written {
     at: Duration,
     what: &'static str,
     lease: Lease,
-    again: Arc<dyn Fn(&MemoryStore, &Lease) -> Option<Lease> + Send + Sync>,
+    again: Again,
 }
 
 /// What happens to the disk.
