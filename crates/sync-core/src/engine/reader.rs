@@ -392,7 +392,10 @@ impl ReaderMachine {
         let poll_due = self.polled_at.is_none_or(|at| now.now.saturating_sub(at) >= self.config.poll_every);
         // Changes go first, but a feed that is due again at once leaves a pass every second turn.
         let turn = !poll_due || self.turn;
-        if phase == Some(Phase::Incremental) && at_end && turn && self.pass_step(now, out) {
+        // What changed while a snapshot was read is most likely what the feed tells of next: a scan need not find it first.
+        let ready =
+            !self.config.scan || self.pass_number().is_some() || tail.is_some_and(|at| at.phase == Phase::Incremental);
+        if phase == Some(Phase::Incremental) && at_end && ready && turn && self.pass_step(now, out) {
             self.turn = false;
             return;
         }

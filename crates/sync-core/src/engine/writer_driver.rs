@@ -411,9 +411,10 @@ impl Writer {
         }
     }
 
-    fn settled(&self, index: usize, report: SettleReport, dead: Vec<Rejection>, unknown: Vec<String>) {
-        let Some(stream) = self.run.spec.streams.get(index).map(|stream| &stream.id) else { return };
-        let board = &self.run.board;
+    fn settled(&mut self, index: usize, report: SettleReport, dead: Vec<Rejection>, unknown: Vec<String>) {
+        let run = self.run.clone();
+        let Some(stream) = run.spec.streams.get(index).map(|stream| &stream.id) else { return };
+        let board = &run.board;
         board.count(index, report.tally);
         for (id, tally) in report.released {
             if let Some(place) = board.place(&id) {
@@ -421,7 +422,8 @@ impl Writer {
                 // Some wait no longer; how many is known at the next look.
                 board.set_waiting(place, 0);
                 board.emit(&SyncEvent::Released { stream: id });
-                board.wake.notify_one();
+                // At once: what was known of that lane no longer holds, and a run must not end for it.
+                self.feed(place);
             }
         }
         board.emit(&SyncEvent::Settled { stream: stream.clone(), tally: report.tally, backlog: board.depth(index) });

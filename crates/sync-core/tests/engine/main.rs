@@ -7,10 +7,15 @@
     reason = "the parties of a test may break it; the lints spare test functions alone"
 )]
 
+mod classes;
 mod crashes;
 mod flows;
+mod leases;
 mod lifecycle;
+mod parents;
 mod parties;
+mod passes;
+mod requests;
 mod tripwire;
 mod troubles;
 mod world;

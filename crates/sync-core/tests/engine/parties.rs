@@ -8,10 +8,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use record::{Change, ChangeBody, FieldName, Key, Record, Value};
 use sync_core::traits::{
-    Action, Attempt, BatchLimit, ChangeBatch, Decision, Destination, DestinationCaps, Outcome, Phase, Rejection,
-    Report, Source, SourceCaps, Transform, WriteOp,
+    Action, Attempt, BatchLimit, ChangeBatch, Decision, Destination, DestinationCaps, Outcome, Parent, Phase,
+    Rejection, Report, ScanDepth, ScanPage, ScannedRow, Source, SourceCaps, Transform, Update, WriteOp,
 };
-use sync_core::{Digest, EndpointError, EndpointErrorKind, Payload, PlanVersion, Position};
+use sync_core::{Digest, EndpointError, EndpointErrorKind, Payload, PlanVersion, Position, StreamId};
 use timing::{Clock, ManualClock};
 
 use crate::tripwire::Tripwire;
@@ -23,6 +23,15 @@ pub(crate) fn key(name: &str) -> Key {
 fn error(kind: EndpointErrorKind, retry_after: Option<Duration>) -> EndpointError {
     EndpointError::new(kind, "service-trouble", "The service has trouble.", "Mend the service.")
         .with_retry_after(retry_after)
+}
+
+/// What happens to a row of the source.
+#[derive(Debug, Clone)]
+pub(crate) enum Edit {
+    Put(&'static str, &'static str),
+    Delete(&'static str),
+    /// The feed tells once more of a state that it told of long ago.
+    Resend(&'static str, i64, &'static str),
 }
 
 #[derive(Debug, Default)]
@@ -38,6 +47,56 @@ pub(crate) struct SourceState {
     pub(crate) fetched: usize,
     /// Snapshots stop before this key until it is lifted.
     pub(crate) gate: bool,
+    /// The source can be scanned.
+    pub(crate) scan: bool,
+    /// The token at the end of a snapshot does not cover changes made while it was read.
+    pub(crate) late_token: bool,
+    pub(crate) retention: Option<Duration>,
+    /// What happens right after the answer to the read, or scan, of this number.
+    pub(crate) after_read: HashMap<usize, Vec<Edit>>,
+    pub(crate) after_scan: HashMap<usize, Vec<Edit>>,
+    pub(crate) scan_troubles: VecDeque<(EndpointErrorKind, Option<Duration>)>,
+    /// Scans, with the depth of each.
+    pub(crate) scans: Vec<ScanDepth>,
+    /// Every question in order.
+    pub(crate) asked: Vec<&'static str>,
+    /// So many scans are answered; the next waits until this is lifted.
+    pub(crate) scan_gate: Option<usize>,
+    resent: Vec<Change>,
+    /// The feed tells of no change up to this version.
+    silent: i64,
+}
+
+impl SourceState {
+    fn edit(&mut self, edit: Edit) {
+        match edit {
+            Edit::Put(name, text) => self.put(name, text),
+            Edit::Delete(name) => self.delete(name),
+            Edit::Resend(name, version, text) => self.resent.push(upsert(&key(name), version, text)),
+        }
+    }
+
+    fn put(&mut self, name: &str, text: &str) {
+        self.version += 1;
+        let version = self.version;
+        self.rows.insert(key(name), (version, text.to_owned()));
+        self.deletes.retain(|(_, deleted)| *deleted != key(name));
+    }
+
+    fn delete(&mut self, name: &str) {
+        self.version += 1;
+        let version = self.version;
+        self.rows.remove(&key(name));
+        self.deletes.push((version, key(name)));
+    }
+
+    fn gated(&self) -> bool {
+        self.scan_gate.is_some_and(|answered| self.scans.len() >= answered)
+    }
+
+    pub(crate) fn version_of(&self, name: &str) -> i64 {
+        self.rows[&key(name)].0
+    }
 }
 
 #[derive(Debug)]
@@ -61,19 +120,21 @@ impl FakeSource {
     }
 
     pub(crate) fn put(&self, name: &str, text: &str) {
-        let mut state = self.state();
-        state.version += 1;
-        let version = state.version;
-        state.rows.insert(key(name), (version, text.to_owned()));
-        state.deletes.retain(|(_, deleted)| *deleted != key(name));
+        self.state().put(name, text);
     }
 
     pub(crate) fn delete(&self, name: &str) {
+        self.state().delete(name);
+    }
+
+    pub(crate) fn edit(&self, edit: Edit) {
+        self.state().edit(edit);
+    }
+
+    /// The feed never tells of what happened so far.
+    pub(crate) fn forget_changes(&self) {
         let mut state = self.state();
-        state.version += 1;
-        let version = state.version;
-        state.rows.remove(&key(name));
-        state.deletes.push((version, key(name)));
+        state.silent = state.version;
     }
 
     /// Every position given so far is no longer served, and deletes are forgotten with them.
@@ -104,7 +165,8 @@ fn upsert(key: &Key, version: i64, text: &str) -> Change {
 #[async_trait]
 impl Source for FakeSource {
     fn capabilities(&self) -> SourceCaps {
-        SourceCaps { deletes: true, ..SourceCaps::default() }
+        let state = self.state();
+        SourceCaps { deletes: true, scan: state.scan, retention: state.retention }
     }
 
     async fn read(&self, after: Option<&Position>, limit: BatchLimit) -> Result<ChangeBatch, EndpointError> {
@@ -115,6 +177,7 @@ impl Source for FakeSource {
         let batch = {
             let mut state = self.state();
             state.reads += 1;
+            state.asked.push("read");
             if let Some((kind, retry_after)) = state.troubles.pop_front() {
                 return Err(error(kind, retry_after));
             }
@@ -130,7 +193,8 @@ impl Source for FakeSource {
                 let page: Vec<_> = left.by_ref().take(rows).map(|(key, (at, text))| upsert(key, *at, text)).collect();
                 let more = left.next().is_some();
                 let last = page.last().map(|change| change.key.to_text()).unwrap_or_default();
-                let next = if more { format!("s:{last}:{since}") } else { format!("d:{since}") };
+                let covered = if state.late_token { state.version } else { since };
+                let next = if more { format!("s:{last}:{since}") } else { format!("d:{covered}") };
                 (Phase::Snapshot, page, more, next)
             } else {
                 let mut changed: Vec<(i64, Change)> =
@@ -141,23 +205,68 @@ impl Source for FakeSource {
                         .iter()
                         .map(|(at, key)| (*at, Change { key: key.clone(), version: None, body: ChangeBody::Delete })),
                 );
-                changed.retain(|(at, _)| *at > since);
+                changed.retain(|(at, _)| *at > since.max(state.silent));
                 changed.sort_by_key(|(at, _)| *at);
                 let more = changed.len() > rows;
                 changed.truncate(rows);
                 let next = changed.last().map_or(since, |(at, _)| *at);
-                (Phase::Incremental, changed.into_iter().map(|(_, change)| change).collect(), more, format!("d:{next}"))
+                let mut changes: Vec<Change> = changed.into_iter().map(|(_, change)| change).collect();
+                changes.append(&mut state.resent);
+                (Phase::Incremental, changes, more, format!("d:{next}"))
             };
             state.rows_read += changes.len();
+            let number = state.reads;
+            for edit in state.after_read.remove(&number).unwrap_or_default() {
+                state.edit(edit);
+            }
             ChangeBatch { changes, next: Position::new(next), phase, more }
         };
         self.wire.pass().await;
         Ok(batch)
     }
 
+    async fn scan(
+        &self,
+        after: Option<&Position>,
+        limit: BatchLimit,
+        depth: ScanDepth,
+    ) -> Result<ScanPage, EndpointError> {
+        self.wire.pass().await;
+        while self.state().gated() {
+            tokio::task::yield_now().await;
+        }
+        let page = {
+            let mut state = self.state();
+            assert!(state.scan, "it said that it cannot");
+            state.scans.push(depth);
+            state.asked.push("scan");
+            if let Some((kind, retry_after)) = state.scan_troubles.pop_front() {
+                return Err(error(kind, retry_after));
+            }
+            let from = after.map(|at| key(at.as_str()));
+            let mut left = state.rows.iter().filter(|(key, _)| from.as_ref().is_none_or(|from| *key > from));
+            let row = |(key, (version, text)): (&Key, &(i64, String))| ScannedRow {
+                key: key.clone(),
+                version: Some(*version),
+                change: (depth == ScanDepth::Rows).then(|| upsert(key, *version, text)),
+            };
+            let rows: Vec<_> = left.by_ref().take(limit.rows as usize).map(row).collect();
+            let more = left.next().is_some();
+            let next = rows.last().filter(|_| more).map(|row| Position::new(row.key.to_text()));
+            let number = state.scans.len();
+            for edit in state.after_scan.remove(&number).unwrap_or_default() {
+                state.edit(edit);
+            }
+            ScanPage { rows, next }
+        };
+        self.wire.pass().await;
+        Ok(page)
+    }
+
     async fn fetch(&self, keys: &[Key]) -> Result<Vec<Change>, EndpointError> {
         self.wire.pass().await;
         let mut state = self.state();
+        state.asked.push("fetch");
         state.fetched += keys.len();
         Ok(keys
             .iter()
@@ -169,11 +278,13 @@ impl Source for FakeSource {
     }
 }
 
-/// Writes the text, and the plan where it is marked.
+/// Writes the text, and the plan where it is marked. The words after ` < ` name parents as `stream#key`.
 #[derive(Debug)]
 pub(crate) struct TextTransform {
     pub(crate) plan: u64,
     pub(crate) marked: bool,
+    /// A replay writes one thing more.
+    pub(crate) again: bool,
 }
 
 impl Transform for TextTransform {
@@ -194,6 +305,27 @@ impl Transform for TextTransform {
         let mut digest = [0; 16];
         digest[..8].copy_from_slice(&hasher.finish().to_be_bytes());
         Ok(Decision::Upsert { insert: body.clone(), update: body.into(), digest: Digest(digest) })
+    }
+
+    fn decide_replay(&self, change: &Change) -> Result<Decision, Rejection> {
+        let mut decision = self.decide(change)?;
+        if let Decision::Upsert { update: Update::Body(body), .. } = &mut decision
+            && self.again
+        {
+            *body = Payload([&body.0[..], b" again"].concat().into());
+        }
+        Ok(decision)
+    }
+
+    fn parents(&self, change: &Change) -> Vec<Parent> {
+        let ChangeBody::Upsert(record) = &change.body else { return Vec::new() };
+        let Some(Value::Text(text)) = record.get("text") else { return Vec::new() };
+        let named = text.split_once(" < ").map_or("", |(_, named)| named);
+        let parent = |name: &str| {
+            let (stream, name) = name.split_once('#').unwrap();
+            Parent { stream: StreamId::new(stream), key: key(name) }
+        };
+        named.split_whitespace().map(parent).collect()
     }
 
     fn version(&self) -> PlanVersion {

@@ -1,7 +1,7 @@
 //! A store whose calls can be cut off before and after any of them, as by the end of the process.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -54,6 +54,8 @@ pub(crate) struct WiredStore {
     pub(crate) wire: Arc<Tripwire>,
     /// Appends fail with this, as on a full disk.
     pub(crate) broken: Option<StoreErrorKind>,
+    /// Shows the lease that was given last.
+    pub(crate) lease: Arc<Mutex<Option<Lease>>>,
 }
 
 impl WiredStore {
@@ -81,7 +83,11 @@ impl Store for WiredStore {
 #[async_trait]
 impl LeaseStore for WiredStore {
     async fn acquire(&self, resource: &str, owner: &OwnerId, ttl: Duration) -> Result<Option<Lease>, StoreError> {
-        self.around(self.inner.acquire(resource, owner, ttl)).await
+        let lease = self.around(self.inner.acquire(resource, owner, ttl)).await?;
+        if lease.is_some() {
+            self.lease.lock().unwrap().clone_from(&lease);
+        }
+        Ok(lease)
     }
     async fn renew(&self, lease: &Lease, ttl: Duration) -> Result<Lease, StoreError> {
         // What comes by the clock alone is not counted: a long wait would make a point of every second.

@@ -62,7 +62,7 @@ async fn a_run_that_lost_its_lease_steps_down() {
     world.fill(2);
     let handle = world.workflow().start(RunMode::Continuous);
     until(|| handle.tallies()[0].1.inserted == 2).await;
-    let owner = OwnerId(format!("process {}", std::process::id()).into());
+    let owner = OwnerId(world.owner.into());
     let newer = world.store.acquire("test", &owner, Duration::from_secs(30)).await.unwrap().unwrap();
     world.source.put("k009", "later");
     let report = end_of(handle).await;

@@ -4,11 +4,15 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use sync_core::store::MemoryStore;
-use sync_core::traits::{Backlog, BacklogStats, Class, DeadLetter, DeadLetterQuery, Observer, StateStore, SyncEvent};
-use sync_core::{
-    EngineOptions, RunMode, RunReport, StoreErrorKind, StreamConfig, StreamId, Tally, Workflow, WorkflowHandle,
+use sync_core::traits::{
+    Advance, Backlog, BacklogStats, Class, DeadLetter, DeadLetterQuery, Lease, Observer, OwnerId, Page, ReplayStart,
+    Request, StateStore, SyncEvent,
 };
-use timing::{FixedEntropy, ManualClock};
+use sync_core::{
+    EngineOptions, PlanVersion, RunMode, RunReport, StoreErrorKind, StreamConfig, StreamId, Tally, Workflow,
+    WorkflowHandle,
+};
+use timing::{Clock, FixedEntropy, ManualClock};
 
 use crate::parties::{FakeDestination, FakeSource, TextTransform};
 use crate::tripwire::{Tripwire, WiredStore};
@@ -44,6 +48,13 @@ pub(crate) struct World {
     pub(crate) apply_deletes: bool,
     pub(crate) plan: u64,
     pub(crate) marked: bool,
+    /// A replay writes one thing more.
+    pub(crate) again: bool,
+    pub(crate) owner: &'static str,
+    /// The lease of the run that is on.
+    pub(crate) lease: Arc<Mutex<Option<Lease>>>,
+    pub(crate) class: Class,
+    pub(crate) poll_every: Duration,
 }
 
 pub(crate) fn stream() -> StreamId {
@@ -54,7 +65,7 @@ impl World {
     pub(crate) fn new() -> Self {
         let clock = ManualClock::auto_advancing();
         Self {
-            store: MemoryStore::new(),
+            store: MemoryStore::with_clock(clock.shared()),
             source: Arc::new(FakeSource::new()),
             destination: Arc::new(FakeDestination::new(clock.clone())),
             events: Arc::default(),
@@ -64,6 +75,11 @@ impl World {
             apply_deletes: true,
             plan: 1,
             marked: false,
+            again: false,
+            owner: "first",
+            lease: Arc::default(),
+            class: Class::Live,
+            poll_every: Duration::from_secs(30),
             clock,
         }
     }
@@ -91,11 +107,11 @@ impl World {
         StreamConfig {
             id: stream(),
             rank: 0,
-            class: Class::Live,
+            class: self.class,
             source: self.source.clone(),
-            transform: Arc::new(TextTransform { plan: self.plan, marked: self.marked }),
+            transform: Arc::new(TextTransform { plan: self.plan, marked: self.marked, again: self.again }),
             destination: self.destination.clone(),
-            poll_every: Duration::from_secs(30),
+            poll_every: self.poll_every,
             apply_deletes: self.apply_deletes,
             page_rows: 3,
         }
@@ -106,9 +122,15 @@ impl World {
     }
 
     pub(crate) fn workflow_of(&self, streams: Vec<StreamConfig>) -> Workflow {
-        let store = WiredStore { inner: self.store.clone(), wire: self.wire.clone(), broken: self.broken };
+        let store = WiredStore {
+            inner: self.store.clone(),
+            wire: self.wire.clone(),
+            broken: self.broken,
+            lease: self.lease.clone(),
+        };
         let builder = Workflow::builder("test")
             .store(Arc::new(store))
+            .owner(OwnerId(self.owner.into()))
             .clock(self.clock.shared())
             .entropy(FixedEntropy::shared(0.5))
             .observer(self.events.clone())
@@ -130,6 +152,38 @@ impl World {
 
     pub(crate) async fn totals(&self) -> Tally {
         self.store.load(&stream()).await.unwrap().unwrap().totals
+    }
+
+    /// Time passes, and everybody gets a turn meanwhile.
+    pub(crate) async fn let_pass(&self, time: Duration) {
+        let until = timing::Clock::monotonic(&self.clock) + time;
+        while timing::Clock::monotonic(&self.clock) < until {
+            self.clock.sleep(Duration::from_secs(1)).await;
+        }
+    }
+
+    /// Leaves a request in the store.
+    pub(crate) async fn request(&self, request: &Request) -> u64 {
+        self.workflow().request(request).await.unwrap()
+    }
+
+    /// The checkpoint moves under the lease of the run that is on, as nobody should do.
+    pub(crate) async fn disturb(&self) {
+        let at = self.store.load(&stream()).await.unwrap().unwrap();
+        let lease = self.lease.lock().unwrap().clone().expect("a run holds the lease");
+        let page = Page {
+            stream: stream(),
+            plan: PlanVersion(self.plan),
+            class: Class::Live,
+            replay: false,
+            drafts: Vec::new(),
+            mark_seen: None,
+            refresh: false,
+            now_ms: at.at_ms,
+        };
+        let (generation, phase) = (at.generation, at.phase);
+        let advance = Advance { expected_version: at.version, generation, phase, position: at.position.unwrap() };
+        self.store.append(&lease, page, advance).await.unwrap();
     }
 
     /// Both sides hold the same, once each.
@@ -164,4 +218,9 @@ pub(crate) fn sum(tally: Tally) -> u64 {
         + tally.superseded
         + tally.ignored
         + tally.dead
+}
+
+/// All records of the stream are to be written again, at once.
+pub(crate) fn replay_now() -> Request {
+    Request::Replay { stream: stream(), when: ReplayStart::Now }
 }
