@@ -55,10 +55,10 @@ async fn a_replay_writes_every_record_again_once_with_the_bodies_of_a_replay() {
 async fn changes_during_a_replay_are_written_and_nothing_older_overtakes_them() {
     let world = scanning(12);
     world.run().await;
-    world.source.state().scan_gate = Some(world.source.state().scans.len() + 2);
+    let gate = world.source.state().scans.len() + 2;
+    world.source.state().scan_gate = Some(gate);
     world.request(&replay_now()).await;
     let handle = world.workflow().start(RunMode::UntilIdle);
-    let gate = world.source.state().scan_gate.unwrap();
     until(|| world.source.state().scans.len() == gate).await;
     for (name, text) in [("k000", "changed behind"), ("k011", "changed ahead"), ("m", "new")] {
         world.source.put(name, text);
