@@ -352,3 +352,33 @@ async fn a_file_of_somebody_else() {
 async fn flipped_bytes_of_the_log() {
     flips(Kept::new().await, "sync.db-wal", 0x5eed_0005, 60).await;
 }
+
+/// The lock beside the file tells that there was a store.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn truncated_to_nothing() {
+    let kept = Kept::new().await.checkpointed();
+    let emptied = |length: usize| {
+        damage(format!("cut to {length}"), move |files| files.get_mut("sync.db").unwrap().truncate(length))
+    };
+    survives(&kept, [0, 1].map(emptied)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn flipped_bytes_of_the_file_1() {
+    flips(Kept::new().await.checkpointed(), "sync.db", 0x5eed_0001, 60).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn flipped_bytes_of_the_file_2() {
+    flips(Kept::new().await.checkpointed(), "sync.db", 0x5eed_0002, 60).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn flipped_bytes_of_the_file_3() {
+    flips(Kept::new().await.checkpointed(), "sync.db", 0x5eed_0003, 60).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn flipped_bytes_of_the_file_4() {
+    flips(Kept::new().await.checkpointed(), "sync.db", 0x5eed_0004, 60).await;
+}
