@@ -62,7 +62,8 @@ macro_rules! store_cases {
                 a_dead_end_in_doubt_is_remembered;
             verification: it_waits_and_comes_first, a_newer_end_brings_it_up_to_date, it_is_no_backlog,
                 it_is_not_replaced_when_it_waits_again;
-            dead_letters: a_rejection_survives_the_end_of_an_older_state, a_newer_end_closes_it,
+            dead_letters: a_rejection_survives_the_end_of_an_older_state,
+                a_state_given_up_survives_the_end_of_an_older_one, a_newer_end_closes_it,
                 a_state_that_needs_no_write_closes_it, a_verification_leaves_it, they_are_found_by_filter,
                 only_the_newest_of_a_key_is_kept, they_are_dropped_by_filter, what_is_known_outlives_them,
                 a_record_read_again_twice_is_queued_once;

@@ -5,7 +5,7 @@ use sync_core::traits::{DeadLetterQuery, DraftBody, Effect, LetterFilter, Verdic
 
 use super::begin;
 use crate::Ground;
-use crate::book::{Book, dead, done, key, rejected, state};
+use crate::book::{Book, dead, done, key, rejected, rejection, state};
 
 /// A state that cannot be mapped is not forgotten because an older one was written.
 pub async fn a_rejection_survives_the_end_of_an_older_state(ground: &dyn Ground) {
@@ -16,6 +16,22 @@ pub async fn a_rejection_survives_the_end_of_an_older_state(ground: &dyn Ground)
     book.settle(entries[0].seq, done(Effect::Inserted)).await;
     book.finish(done(Effect::Inserted)).await;
     assert_eq!(book.codes().await, ["bad", "bad"]);
+}
+
+/// A newer state was given up because its parent did not come, while an older one was still in flight.
+pub async fn a_state_given_up_survives_the_end_of_an_older_one(ground: &dyn Ground) {
+    let book = begin(ground).await;
+    book.append(vec![("done", state("1")), ("dead", state("1"))]).await;
+    let entries = book.claim(10).await;
+    for name in ["done", "dead"] {
+        book.append_child(name, "2", &[(&book, "nobody")]).await;
+    }
+    let (lease, stream) = (&book.lease, &book.stream);
+    let given_up = book.store.give_up_waiting(lease, stream, 2_000, &rejection("no-parent"), 2_000).await.unwrap();
+    assert_eq!(given_up, 2);
+    book.settle(entries[0].seq, done(Effect::Inserted)).await;
+    book.settle(entries[1].seq, dead("no", false)).await;
+    assert_eq!(book.codes().await, ["no-parent", "no-parent"]);
 }
 
 /// The end of a newer state closes the letter, whether it made an entry of its own or took the place of one.

@@ -204,6 +204,7 @@ defects! {
         "versions::the_newest_version_is_known_wherever_it_is",
         "claim::only_the_oldest_of_a_key_is_claimed",
         "claim::one_of_a_key_among_many_claimers",
+        "dead_letters::a_state_given_up_survives_the_end_of_an_older_one",
         "index::an_entry_met_while_it_waits_is_seen",
     ];
     /// An unknown entry holds up nothing.
@@ -300,6 +301,7 @@ defects! {
     GivenUpNotCounted "given-up-not-counted" => [
         "parents::those_who_waited_too_long_are_given_up",
         "parents::an_orphan_is_queued_again_when_its_parent_comes",
+        "dead_letters::a_state_given_up_survives_the_end_of_an_older_one",
     ];
     /// What was given up stays so when its parent comes.
     OrphansForgotten "orphans-forgotten" => ["parents::an_orphan_is_queued_again_when_its_parent_comes"];
@@ -345,7 +347,10 @@ defects! {
     VerificationReplaced "verification-replaced" => ["verification::it_is_not_replaced_when_it_waits_again"];
 
     /// Whatever entry of a key is written closes its letter.
-    AnyEndClosesLetters "any-end-closes-letters" => ["dead_letters::a_rejection_survives_the_end_of_an_older_state"];
+    AnyEndClosesLetters "any-end-closes-letters" => [
+        "dead_letters::a_rejection_survives_the_end_of_an_older_state",
+        "dead_letters::a_state_given_up_survives_the_end_of_an_older_one",
+    ];
     /// A state that took the place of another one closes no letter.
     ReplacedClosesNoLetter "replaced-closes-no-letter" => ["dead_letters::a_newer_end_closes_it"];
     /// A state that is ignored closes no letter.
@@ -364,7 +369,10 @@ defects! {
     /// A page of letters repeats the last one of the page before.
     LettersRepeated "letters-repeated" => ["dead_letters::they_are_found_by_filter"];
     /// The last reason is shown, whichever state it was about.
-    LateReasonShown "late-reason-shown" => ["dead_letters::only_the_newest_of_a_key_is_kept"];
+    LateReasonShown "late-reason-shown" => [
+        "dead_letters::a_state_given_up_survives_the_end_of_an_older_one",
+        "dead_letters::only_the_newest_of_a_key_is_kept",
+    ];
     /// Letters of the very time are dropped too.
     DropsTooYoung "drops-too-young" => ["dead_letters::they_are_dropped_by_filter"];
     /// Letters of every stream are dropped.

@@ -138,6 +138,7 @@ impl Machine {
 
     /// Makes everything again that the disk remembers. With a defect elsewhere that would change nothing, and is left.
     fn reopen(&mut self) {
+        self.notes.taken.clear();
         self.lose();
         let durability = [
             Defect::LastPageLost,
@@ -220,11 +221,17 @@ impl Machine {
         fence: impl FnOnce(u64) -> u64,
     ) -> Option<Lease> {
         self.tick();
-        let (owner, ttl) =
-            if self.exclusive { (OwnerId("this process".into()), Duration::MAX) } else { (owner.clone(), ttl) };
+        if self.exclusive
+            && let Some(left) = self.newest(resource).filter(|left| !self.notes.taken.contains(&left.nonce))
+        {
+            // Whoever held it was of another process, which is gone.
+            let _ = self.write_anyway("release", &left, |store, lease| now(store.release(lease.clone())));
+        }
+        let (owner, ttl) = (owner.clone(), if self.exclusive { Duration::MAX } else { ttl });
         let lease = now(self.inner.acquire(resource, &owner, ttl)).unwrap()?;
         let told = Lease { fence: fence(lease.fence), ttl: lease.ttl.filter(|_| !self.exclusive), ..lease.clone() };
         self.names.insert(told.nonce, (told.fence, lease));
+        self.notes.taken.insert(told.nonce);
         let resource: Arc<str> = resource.into();
         self.journal.push(Written {
             at: self.clock.monotonic(),

@@ -29,6 +29,8 @@ pub(super) struct Wait {
 #[derive(Debug, Default)]
 pub(super) struct Notes {
     pub(super) released: HashSet<u64>,
+    /// Leases that this opening took, by their nonces.
+    pub(super) taken: HashSet<u64>,
     pub(super) fences_before: u64,
     pub(super) first_call_ms: Option<i64>,
     /// What waits unclaimed.
