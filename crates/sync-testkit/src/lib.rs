@@ -3,8 +3,9 @@
 //! [`store_suite!`], [`source_suite!`] and [`destination_suite!`] run every case of [`conformance`] as a test of its own;
 //! [`certify`] runs them in a program. [`defective`] holds stores, sources and destinations with a planted defect each, with which
 //! the suites are tested. [`model`] compares a store with [`MemoryStore`](sync_core::store::MemoryStore), which is the model, over
-//! random sequences of everything an engine does. With the feature `model`, which is a default, `protocol` is the checked model of writes of unknown outcome, and takes a store through its every step.
-//! [`fault_proxy`] breaks connections between a program and a service.
+//! random sequences of everything an engine does. With the feature `model`, which is a default, `protocol` is the checked model
+//! of writes of unknown outcome, and takes a store through its every step. [`fault_proxy`] breaks connections between a program
+//! and a service.
 //!
 //! ```
 //! use std::sync::Arc;
