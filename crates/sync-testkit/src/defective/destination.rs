@@ -10,7 +10,7 @@ use record::Key;
 use sync_core::traits::{Action, Attempt, Destination, DestinationCaps, Outcome, Rejection, Report, WriteOp};
 use sync_core::{EndpointError, EndpointErrorKind, Payload};
 
-use super::list::DestinationDefect as Defect;
+use super::endpoint_list::DestinationDefect as Defect;
 use crate::DestinationGround;
 
 const REFUSED: &str = "refuse me";

@@ -2,7 +2,7 @@
 
 use std::sync::Mutex;
 
-use super::list::{DESTINATION_ALL, DestinationDefect, SOURCE_ALL, SourceDefect};
+use super::endpoint_list::{DESTINATION_ALL, DestinationDefect, SOURCE_ALL, SourceDefect};
 use super::{ALL, Defect, DefectiveGround, ShelfGround, TableGround};
 use crate::certify;
 

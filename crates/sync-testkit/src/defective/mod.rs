@@ -5,6 +5,7 @@
 mod append;
 mod claim;
 mod destination;
+mod endpoint_list;
 mod ground;
 mod hunt;
 mod list;
@@ -15,8 +16,9 @@ mod source;
 mod store;
 
 pub use destination::ShelfGround;
+pub use endpoint_list::{DESTINATION_ALL, DestinationDefect, SOURCE_ALL, SourceDefect};
 pub use ground::DefectiveGround;
 pub use hunt::{Kill, hunt, hunt_destinations, hunt_sources};
-pub use list::{ALL, DESTINATION_ALL, Defect, DestinationDefect, SOURCE_ALL, SourceDefect};
+pub use list::{ALL, Defect};
 pub use machine::DefectiveStore;
 pub use source::TableGround;

@@ -9,7 +9,7 @@ use record::{Change, ChangeBody, FieldName, Key, Record, Value};
 use sync_core::traits::{BatchLimit, ChangeBatch, Phase, ScanDepth, ScanPage, ScannedRow, Source, SourceCaps};
 use sync_core::{EndpointError, EndpointErrorKind, Position};
 
-use super::list::SourceDefect as Defect;
+use super::endpoint_list::SourceDefect as Defect;
 use crate::SourceGround;
 
 const FIELD: &str = "text";
