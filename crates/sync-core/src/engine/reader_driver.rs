@@ -200,6 +200,7 @@ fn perform(
             ReaderAction::Fetch { keys, absent } => Ok(fetch(&stream, &keys, absent).await),
             ReaderAction::Wait(delay) => {
                 tokio::select! {
+                    biased;
                     () = run.spec.clock.sleep(delay) => {}
                     () = run.board.ordered(index) => {}
                 }
@@ -219,6 +220,7 @@ fn perform(
                         }
                     };
                     tokio::select! {
+                        biased;
                         // The board outlives this task, so the wait cannot fail.
                         _ = depth.wait_for(|depth| depth.pressing() <= low) => {}
                         () = long_enough => {}

@@ -254,6 +254,8 @@ impl EntryMachine {
         if exists && only_creates && own {
             return self.done_with(at, policy, Effect::Inserted);
         }
+        // What is there has our key, whatever becomes of this entry: a proxy may have delivered our create twice.
+        self.found = exists && !self.entry.bound;
         self.write(exists)
     }
 
