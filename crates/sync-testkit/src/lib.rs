@@ -33,14 +33,29 @@ mod book;
 mod cases;
 pub mod certify;
 pub mod conformance;
+pub mod crash;
 pub mod defective;
 mod endpoints;
 #[cfg(unix)]
 pub mod fault_proxy;
+pub mod faults;
 mod ground;
+pub mod invariants;
 pub mod model;
+pub mod parties;
 #[cfg(feature = "model")]
 pub mod protocol;
+pub mod rare;
+#[cfg(feature = "program")]
+pub mod report;
+pub mod sim;
+#[cfg(feature = "sqlite")]
+mod sqlite_ground;
+pub mod workload;
+pub mod wrapped;
+
+#[cfg(feature = "sqlite")]
+pub use sqlite_ground::SqliteGround;
 
 pub use endpoints::{DestinationGround, SourceGround};
 pub use ground::Ground;
