@@ -201,7 +201,7 @@ async fn claim_time(store: Arc<dyn Store>, backlog: usize) -> Outcome<f64> {
         for draft in drafts.iter_mut().step_by(3) {
             draft.parents = vec![Parent { stream: StreamId::new("bench/parents"), key: draft.key.clone() }];
         }
-        let class = if from / (PAGE / 5) % 2 == 0 { Class::Backfill } else { Class::Live };
+        let class = if (from / (PAGE / 5)).is_multiple_of(2) { Class::Backfill } else { Class::Live };
         bench.append(class, drafts).await?;
     }
     let mut times = Vec::new();

@@ -235,7 +235,7 @@ fn no_regress(name: &str, sent: &[(usize, &Sent)], numbers: &[u64], history: &Ta
         }
         let before =
             history.effects.iter().filter(|effect| effect.result == Effect::Applied && effect.at <= request.at);
-        let last = before.filter_map(|effect| sent.iter().find(|(at, _)| *at == effect.request)).last();
+        let last = before.filter_map(|effect| sent.iter().find(|(at, _)| *at == effect.request)).next_back();
         if last.is_none_or(|(_, last)| last.number != Some(number)) {
             let text = format!(
                 "{name}: {number} was sent at {:?}; the source said {numbers:?}, and {place} of them were past",

@@ -110,7 +110,6 @@ impl Plan {
             // A request may take a third of it.
             lease_ttl: *chance.pick(&[seconds(30), seconds(90)]),
             stop_deadline: *chance.pick(&[Duration::ZERO, seconds(1), seconds(30)]),
-            ..EngineOptions::default()
         };
         Shape {
             tables: usize::try_from(chance.between(1, 3)).unwrap_or(1),
