@@ -222,6 +222,8 @@ impl<'d> Settling<'d> {
         }
         if in_doubt {
             doubt(self.db, self.stream, &key, generation)?;
+            // What waits to be written once more is older than what may be there now.
+            self.db.execute("DELETE FROM verification WHERE stream = ?1 AND key = ?2", params![self.stream, key])?;
         }
         self.report.tally.dead += u64::from(!verification);
         Ok(true)

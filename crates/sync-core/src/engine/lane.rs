@@ -51,6 +51,8 @@ pub(crate) struct Lane {
     /// Until when the outcome of an entry is not to be asked for, on the monotonic clock: the calendar of the due time may
     /// jump, and a settle time that is cut short may miss a late effect.
     settling_until: HashMap<Seq, Duration>,
+    /// The same for outcomes that earlier runs left open.
+    pub(crate) inherited_until: Duration,
 }
 
 /// What is known of an idle lane's backlog.
@@ -100,6 +102,7 @@ impl Lane {
             claimed_at: None,
             histories: HashMap::new(),
             settling_until: HashMap::new(),
+            inherited_until: Duration::ZERO,
         }
     }
 
@@ -189,7 +192,8 @@ impl Lane {
 
     /// How much longer the outcome of an entry is to be left alone; its time is over when this answers `None`.
     pub(crate) fn still_settling(&mut self, seq: Seq, now: Duration) -> Option<Duration> {
-        let left = self.settling_until.get(&seq)?.checked_sub(now).filter(|left| !left.is_zero());
+        let until = self.settling_until.get(&seq).copied().unwrap_or_default().max(self.inherited_until);
+        let left = until.checked_sub(now).filter(|left| !left.is_zero());
         if left.is_none() {
             self.settling_until.remove(&seq);
         }

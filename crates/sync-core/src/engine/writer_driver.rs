@@ -57,6 +57,9 @@ pub(crate) async fn write_streams(run: Arc<Run>, pauses: Vec<Option<Duration>>) 
     for (index, stream) in run.spec.streams.iter().enumerate() {
         let caps = stream.destination.capabilities();
         let mut lane = Lane::new(stream.rank, caps.in_flight);
+        if !caps.unique_key {
+            lane.inherited_until = run.spec.clock.monotonic() + caps.settle;
+        }
         if let Some(until) = pauses.get(index).copied().flatten() {
             // A pause that an earlier run was ordered to make.
             let now = run.spec.clock.monotonic();

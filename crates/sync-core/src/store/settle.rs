@@ -107,6 +107,8 @@ impl Stream {
                 let row = self.queue.remove(seq)?;
                 if in_doubt {
                     self.doubt(&row.key, row.content.generation);
+                    // What waits to be written once more is older than what may be there now.
+                    self.forget_verification(&row.key);
                 }
                 settled.tally.dead += u64::from(!row.verification);
                 self.bury(seq, row, rejection, now_ms, numbers);

@@ -299,7 +299,8 @@ pub enum Verdict {
         /// Why.
         rejection: Rejection,
         /// Whether an attempt may have taken effect all the same. The index then remembers that nobody knows what the
-        /// destination holds: nothing compares equal any more, and a delete makes an entry.
+        /// destination holds: nothing compares equal any more, a delete makes an entry, and a waiting verification of an
+        /// older state is forgotten.
         in_doubt: bool,
     },
 }
