@@ -293,6 +293,7 @@ impl ReaderMachine {
         if self.storing != Storing::Nothing {
             return;
         }
+        self.look_for_replay(now);
         if self.stale {
             if self.reading.is_none() {
                 self.stale = false;
@@ -453,7 +454,7 @@ impl ReaderMachine {
                 self.reset_to = Some(generation);
                 self.note.last = generation;
                 // What an operator asked for and was not read yet is done after the snapshot; it is a closing sweep, too.
-                let after = if self.replaying() { PassKind::Replay } else { PassKind::Closing };
+                let after = if self.replay_scans() { PassKind::Replay } else { PassKind::Closing };
                 self.note.due = self.note.due.max(Some(after));
                 self.note.running = None;
                 self.busy = true;

@@ -115,7 +115,7 @@ fn an_unfinished_search_is_taken_up_by_the_next_run_after_the_changes() {
         rows: 9,
         reread: 1,
     };
-    let note = |scanned| PassNote { last: 4, done_ms: None, due: None, running: Some(running(scanned)) };
+    let note = |scanned| PassNote { last: 4, running: Some(running(scanned)), ..PassNote::default() };
     let at = || Some(checkpoint(6, 2, Phase::Incremental, Some("d9")));
     let (mut machine, first) = loaded(scanning(), at(), note(true));
     assert_eq!(first, ["read d9 10"]);
@@ -301,6 +301,13 @@ fn a_replay_writes_every_record_again_beside_the_changes() {
     machine.step(later, page(0, "d1", Phase::Incremental, false));
     let room = Context { backlog: 25, ..later };
     assert_eq!(show(&machine.step(room, I::Woken)), ["scan s1 10 rows replay"]);
+    // All is read, not all is written: what changes now may take the place of what the replay wrote down.
+    machine.step(room, in_full(2, None));
+    machine.step(room, I::Stored(checkpoint(7, 1, Phase::Incremental, Some("d1"))));
+    machine.step(room, I::Noted);
+    machine.step(room, I::UnsettledBefore(true));
+    let poll = Context { now: Duration::from_secs(60), ..room };
+    assert_eq!(show(&machine.step(poll, I::Woken)), ["read d1 10 replay"]);
 }
 
 #[test]

@@ -119,7 +119,7 @@ pub(crate) fn show(actions: &[A]) -> Vec<String> {
         .collect()
 }
 
-pub(crate) fn show_note(PassNote { last, done_ms, due, running }: &PassNote) -> String {
+pub(crate) fn show_note(PassNote { last, done_ms, due, running, .. }: &PassNote) -> String {
     let due = due.map_or("-", PassKind::as_str);
     let running = running.as_ref().map_or("-".into(), |RunningPass { kind, number, position, scanned, .. }| {
         format!(

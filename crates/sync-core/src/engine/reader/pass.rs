@@ -23,6 +23,10 @@ pub struct PassNote {
     pub due: Option<PassKind>,
     /// One under way.
     pub running: Option<RunningPass>,
+    /// What a replay wrote down may still wait to be written. A change that takes its place meanwhile is decided as in the
+    /// replay, so that nothing of what the operator asked for is lost.
+    #[serde(default)]
+    pub replay_waits: bool,
 }
 
 /// A pass under way.

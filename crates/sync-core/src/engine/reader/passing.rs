@@ -40,7 +40,17 @@ impl ReaderMachine {
     }
 
     pub(super) fn replaying(&self) -> bool {
+        self.note.replay_waits || self.replay_scans()
+    }
+
+    /// Whether a replay still reads.
+    pub(super) fn replay_scans(&self) -> bool {
         self.note.running.as_ref().is_some_and(|running| running.kind == PassKind::Replay && !running.scanned)
+    }
+
+    /// Once nothing waits, nothing of a replay does. The note is kept with the next one: a later run looks again.
+    pub(super) fn look_for_replay(&mut self, now: Context) {
+        self.note.replay_waits &= now.backlog > 0 || self.replay_scans();
     }
 
     /// Whether a pass is to go on before a run may end.
@@ -111,6 +121,7 @@ impl ReaderMachine {
         let number = if self.config.scan { self.note.last.max(generation) + 1 } else { generation };
         self.note.last = self.note.last.max(number);
         self.note.due = None;
+        self.note.replay_waits |= kind == PassKind::Replay;
         self.note.running = Some(RunningPass::new(kind, number, !self.config.scan));
         self.vanish_ready = false;
         self.vanish_asked = false;
