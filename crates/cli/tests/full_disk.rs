@@ -55,7 +55,7 @@ fn assert_said(ended: &Ended, words: &[&str]) {
 async fn a_full_disk_in_the_middle_of_a_run() {
     let world = World::new(2000).await;
     let run = async |step: usize| {
-        let config = world.write("small.toml", &text(&world, &format!("max_pages = {}", 24 + 4 * step)));
+        let config = world.write("small.toml", &text(&world, &format!("max_pages = {}", 40 + 4 * step)));
         world.until_idle(&config).await
     };
     in_the_middle(&world, run, &["full", "store.sqlite", "sync.db", "store.max_pages", "Remedy:"]).await;

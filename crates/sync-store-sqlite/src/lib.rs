@@ -33,6 +33,7 @@ mod query_plans;
 mod swapped;
 
 use std::fs::{File, OpenOptions, TryLockError};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -113,6 +114,7 @@ impl SqliteStore {
         refuse_faulty_library()?;
         let lock = own_file(&lock_path(path)).map_err(|error| unavailable(path).with_source(error))?;
         take(&lock, path)?;
+        refuse_emptied(&lock, path)?;
         own_file(path).map_err(|error| unavailable(path).with_source(error))?;
         // The last connection that closes the file removes the log.
         let (size, left) = (length(path), length(&beside(path, "-wal")));
@@ -121,6 +123,7 @@ impl SqliteStore {
         let reader = Arc::new(Mutex::new(Database::new(read_connection(path)?, seal.clone())));
         let db = Database::new(connection, seal);
         examine::examine(&db, size + left, left == 0)?;
+        mark(&lock).map_err(|error| unavailable(path).with_source(error))?;
         let writer = Some(Writer::start(db)?);
         let (opening, _) = Uuid::new_v4().as_u64_pair();
         Ok(Arc::new(Self { writer, reader, opening: signed(opening | 1), _lock: Some(lock) }))
@@ -236,6 +239,32 @@ fn take(lock: &File, path: &Path) -> Result<(), StoreError> {
         }
     }
     Err(in_use(path))
+}
+
+/// The bytes of a database's header.
+const HEADER: u64 = 100;
+
+/// SQLite takes an empty file for a new database. Beside a lock that was marked, it is one that was emptied: what it knew is lost,
+/// and a new store would not know what to delete. (A file that was removed on purpose is no file.)
+fn refuse_emptied(lock: &File, path: &Path) -> Result<(), StoreError> {
+    let marked = lock.metadata().is_ok_and(|lock| lock.len() > 0);
+    if !marked || !path.exists() || length(path) >= HEADER {
+        return Ok(());
+    }
+    Err(StoreError::new(
+        StoreErrorKind::Corrupt,
+        "The store was emptied.",
+        "Restore it from a backup, or remove it and its .lock to begin anew: everything is then read again.",
+    ))
+}
+
+/// Remembers in the lock that the store beside it was laid out.
+fn mark(mut lock: &File) -> std::io::Result<()> {
+    if lock.metadata()?.len() == 0 {
+        lock.write_all(b"laid out\n")?;
+        lock.sync_all()?;
+    }
+    Ok(())
 }
 
 fn lock_path(path: &Path) -> PathBuf {
