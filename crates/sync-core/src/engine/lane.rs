@@ -3,6 +3,8 @@
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
+use record::Key;
+
 use super::writer::History;
 use crate::Seq;
 use crate::traits::{BacklogStats, Entry, Settlement, Verdict};
@@ -53,6 +55,10 @@ pub(crate) struct Lane {
     settling_until: HashMap<Seq, Duration>,
     /// The same for outcomes that earlier runs left open.
     pub(crate) inherited_until: Duration,
+    /// Until when the record of a key is not to be verified: an attempt at it may still take effect.
+    verifying_until: HashMap<Key, Duration>,
+    /// The same for verifications that earlier runs left.
+    pub(crate) verifies_from: Duration,
 }
 
 /// What is known of an idle lane's backlog.
@@ -103,6 +109,8 @@ impl Lane {
             histories: HashMap::new(),
             settling_until: HashMap::new(),
             inherited_until: Duration::ZERO,
+            verifying_until: HashMap::new(),
+            verifies_from: Duration::ZERO,
         }
     }
 
@@ -190,8 +198,26 @@ impl Lane {
         self.settling_until.insert(seq, until);
     }
 
-    /// How much longer the outcome of an entry is to be left alone; its time is over when this answers `None`.
-    pub(crate) fn still_settling(&mut self, seq: Seq, now: Duration) -> Option<Duration> {
+    /// The record of a key is to be verified once nothing can take effect any more.
+    pub(crate) fn verifies_after(&mut self, key: Key, until: Duration) {
+        self.verifying_until.insert(key, until);
+    }
+
+    /// How much longer a claimed entry is to be left alone, whatever its due time says; its time has come when this answers
+    /// `None`.
+    pub(crate) fn still_settling(&mut self, entry: &Entry, now: Duration) -> Option<Duration> {
+        if entry.verification && !entry.unknown {
+            let until = self.verifying_until.get(&entry.key).copied().unwrap_or_default().max(self.verifies_from);
+            let left = until.checked_sub(now).filter(|left| !left.is_zero());
+            if left.is_none() {
+                self.verifying_until.remove(&entry.key);
+            }
+            return left;
+        }
+        if !entry.unknown {
+            return None;
+        }
+        let seq = entry.seq;
         let until = self.settling_until.get(&seq).copied().unwrap_or_default().max(self.inherited_until);
         let left = until.checked_sub(now).filter(|left| !left.is_zero());
         if left.is_none() {

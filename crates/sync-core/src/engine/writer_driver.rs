@@ -57,6 +57,10 @@ pub(crate) async fn write_streams(run: Arc<Run>, pauses: Vec<Option<Duration>>) 
     for (index, stream) in run.spec.streams.iter().enumerate() {
         let caps = stream.destination.capabilities();
         let mut lane = Lane::new(stream.rank, caps.in_flight);
+        if run.mode == RunMode::Continuous {
+            // A run that ends by itself may be shorter than that, and would never verify what the one before it left.
+            lane.verifies_from = run.spec.clock.monotonic() + caps.settle;
+        }
         if !caps.unique_key {
             lane.inherited_until = run.spec.clock.monotonic() + caps.settle;
         }
@@ -306,6 +310,11 @@ impl Writer {
         {
             lane.settles_until(seq, now + policy.settle);
         }
+        if let (Some(Verdict::Done { verify_at_ms: Some(_), .. }), Some(policy)) =
+            (&end.verdict, self.policies.get(end.lane))
+        {
+            lane.verifies_after(end.entry.key.clone(), now + policy.settle);
+        }
         let worked = matches!(end.verdict, Some(Verdict::Done { .. }));
         match end.verdict {
             Some(verdict) => lane.end(seq, verdict, now),
@@ -372,10 +381,15 @@ impl Writer {
                 let mut ready = Vec::with_capacity(entries.len());
                 let found = entries.len();
                 for entry in entries {
-                    match lane.still_settling(entry.seq, now).filter(|_| entry.unknown) {
+                    match lane.still_settling(&entry, now) {
                         Some(left) => {
                             let due_ms = now_ms.saturating_add(millis(left)).saturating_add(1);
-                            lane.end(entry.seq, Verdict::Unknown { due_ms, code: "settling".to_owned() }, now);
+                            let code = "settling".to_owned();
+                            let verdict = match entry.unknown {
+                                true => Verdict::Unknown { due_ms, code },
+                                false => Verdict::Retry { due_ms, code },
+                            };
+                            lane.end(entry.seq, verdict, now);
                         }
                         None => ready.push(entry),
                     }

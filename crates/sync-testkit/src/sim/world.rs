@@ -8,6 +8,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use record::Key;
+use sync_core::engine::reader::PassNote;
 use sync_core::traits::{
     BacklogStats, Class, DeadLetter, DeadLetterQuery, Observer, OwnerId, PassKind, Store, SyncEvent,
 };
@@ -395,9 +396,22 @@ impl World {
     }
 
     /// Whether nothing is left to be done: nothing unsettled, nothing to be verified, nothing still to take effect.
+    /// Whether a pass over a table is due or under way.
+    async fn passes_are_open(&self) -> bool {
+        for table in 0..self.tables.len() {
+            let note = self.store.get(&PassNote::name(&stream(table))).await.unwrap();
+            let note: PassNote = note.and_then(|note| serde_json::from_slice(&note).ok()).unwrap_or_default();
+            if note.due.is_some() || note.running.is_some() {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Nothing is unsettled, nothing is to be looked at once more, no pass goes on, and no request may still take effect.
     pub async fn is_quiet(&self) -> bool {
         let quiet = self.stats().await.iter().all(|stats| stats.depth() == 0 && stats.verifications == 0);
-        quiet && self.target.is_still()
+        quiet && self.target.is_still() && !self.passes_are_open().await
     }
 
     /// What is not as it is to be, at rest.
