@@ -9,7 +9,7 @@ use record::Key;
 use sync_core::Tally;
 use sync_core::traits::{BacklogStats, DeadLetter};
 
-use crate::parties::{Content, Effect, Held, Kind, Operation, Sent, Table, TargetHistory, TargetShape};
+use crate::parties::{Content, Effect, Effected, Held, Kind, Operation, Sent, Table, TargetHistory, TargetShape};
 
 macro_rules! invariants {
     ($($name:ident $id:literal $what:literal,)+) => {
@@ -227,14 +227,15 @@ pub fn of_history(history: &TargetHistory, shape: &TargetShape, tables: &[Arc<Ta
 /// changes nothing, and may happen at any time.
 fn no_regress(name: &str, sent: &[(usize, &Sent)], numbers: &[u64], history: &TargetHistory) -> Option<Violation> {
     let mut place = 0;
-    for (_, request) in sent {
+    for (index, request) in sent {
         let Some(number) = request.number else { continue };
         if let Some(further) = numbers.iter().skip(place).position(|said| *said == number) {
             place += further;
             continue;
         }
-        let before =
-            history.effects.iter().filter(|effect| effect.result == Effect::Applied && effect.at <= request.at);
+        // Where answers take no time, the next request may have its effect in the same instant: it is no effect before this one.
+        let earlier = |effect: &&Effected| effect.at <= request.at && effect.request < *index;
+        let before = history.effects.iter().filter(|effect| effect.result == Effect::Applied).filter(earlier);
         let last = before.filter_map(|effect| sent.iter().find(|(at, _)| *at == effect.request)).next_back();
         if last.is_none_or(|(_, last)| last.number != Some(number)) {
             let text = format!(

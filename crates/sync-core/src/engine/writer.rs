@@ -109,7 +109,8 @@ pub struct EntryMachine {
     /// Whether an attempt of this entry may have taken effect without our knowing.
     in_doubt: bool,
     resolving: bool,
-    /// A look found the record of a create whose outcome was open. What is there is ours, whatever becomes of this entry.
+    /// A look, or a create that was refused because of it, found the record, and an attempt at it may have taken effect: whatever
+    /// becomes of this entry, the index does not know what the destination holds.
     found: bool,
     /// The destination answered a look.
     answers: bool,
@@ -237,7 +238,8 @@ impl EntryMachine {
         self.resolving = false;
         self.answers = true;
         // Where there is no unique key, the settle time has passed: what was open is known now.
-        self.found = there && self.in_doubt && !self.entry.bound;
+        // A look tells that the record is there, and not what it says.
+        self.found = there && self.in_doubt;
         self.in_doubt &= policy.unique_key;
         self.write(there)
     }

@@ -80,6 +80,8 @@ impl Plan {
         let seconds = Duration::from_secs;
         let settle = *chance.pick(&[seconds(0), seconds(30), seconds(120)]);
         let unique_key = chance.hits(0.5);
+        // Without a unique key, a settle time has to cover at least what a request takes whose process has ended.
+        let settle = if unique_key { settle } else { settle.max(seconds(5)) };
         // Where a second record is refused, nothing rests on what a lookup sees.
         let read_lag = *chance.pick(&[seconds(0), seconds(5), seconds(if unique_key { 600 } else { 10 })]);
         let target = TargetShape {
