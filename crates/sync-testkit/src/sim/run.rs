@@ -147,7 +147,8 @@ impl Simulation {
             }
             2 => {
                 self.world.faults.note(Fault::StopAndStart);
-                if !self.world.target.is_still() {
+                let unanswered = self.world.target.history().sent.iter().any(|sent| sent.ended.is_none());
+                if unanswered || !self.world.target.is_still() {
                     self.world.faults.note(Fault::SlowStop);
                     self.world.rare.took(Path::StoppedInFlight);
                 }
@@ -260,7 +261,8 @@ impl Simulation {
         self.world.shape.options.audit_every = Some(Duration::from_secs(600));
         let letters = self.world.dead_letters().await;
         if let Some(engine) = engine {
-            if !self.world.target.is_still() {
+            let unanswered = self.world.target.history().sent.iter().any(|sent| sent.ended.is_none());
+            if unanswered || !self.world.target.is_still() {
                 // What a stop leaves in doubt is asked for once more.
                 self.interruptions += 1;
             }
@@ -279,7 +281,9 @@ impl Simulation {
             if self.world.spins() {
                 return;
             }
-            if (!mended && differences.is_empty() && self.world.is_quiet().await) || waited >= PATIENCE {
+            // What an ended process left of its lease has to be over before anybody has worked.
+            let leased = waited > self.world.shape.options.lease_ttl;
+            if (!mended && leased && differences.is_empty() && self.world.is_quiet().await) || waited >= PATIENCE {
                 break;
             }
             if engine.is_over() {
@@ -306,6 +310,8 @@ impl Simulation {
     /// Nothing changes any more: a further run finds nothing to write.
     async fn rest(&mut self) {
         let before = self.world.target.requests();
+        // An audit that falls due now may find what waits for one; here nothing is to be found.
+        self.world.shape.options.audit_every = None;
         let engine = self.world.start(RunMode::UntilIdle);
         let report = self.world.end_of(engine, PATIENCE).await;
         match report {

@@ -424,7 +424,7 @@ impl World {
     /// What was broken while it ran, and what the whole history shows.
     pub async fn violations(&self) -> Vec<Violation> {
         let mut found = self.watch.violations();
-        found.extend(invariants::of_history(&self.target.history(), &self.target.shape, &self.tables));
+        found.extend(invariants::of_history(&self.target.history(), &self.target.shape, &self.tables, &self.dropped));
         for (table, (totals, stats)) in self.totals().await.into_iter().zip(self.stats().await).enumerate() {
             found.extend(invariants::conservation(table, &totals, &stats));
         }
