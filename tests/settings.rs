@@ -181,3 +181,20 @@ async fn the_daily_allowance_of_engine_calls_is_never_exceeded() {
     let profiles = stage.records("campaign", "profile").await.len() as u64;
     assert!(profiles > 33 && calls().await == profiles, "and nothing was spent twice");
 }
+
+#[tokio::test]
+async fn metrics_tell_of_both_clients_and_never_of_their_tokens() {
+    let stage = Stage::new(5, "").await;
+    let running = Connector::builder(stage.config("", CONTACTS)).connect().await.unwrap().start(RunMode::UntilIdle);
+    let metrics = running.metrics().await;
+    let names: Vec<&str> = metrics.clients.iter().map(|client| client.client.as_str()).collect();
+    assert_eq!(names, ["dataverse", "campaign"]);
+    for client in &metrics.clients {
+        assert!(client.token_age.is_some(), "{client:?}");
+        assert!(client.lane.unwrap().limit > 0, "{client:?}");
+    }
+    let text = metrics.to_prometheus();
+    assert!(text.contains("client=\"campaign\""), "{text}");
+    assert!(!text.to_lowercase().contains("bearer"));
+    running.join().await;
+}

@@ -288,6 +288,12 @@ impl CampaignClient {
         self.http.stats()
     }
 
+    /// How long ago the access token at hand was asked for; `None` before the first one.
+    #[must_use]
+    pub fn token_age(&self) -> Option<std::time::Duration> {
+        self.http.token_age()
+    }
+
     /// The lane of this identity.
     #[must_use]
     pub fn lane(&self) -> &Lane {

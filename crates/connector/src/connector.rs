@@ -6,6 +6,7 @@ use std::time::Duration;
 use campaign_client::CampaignClient;
 use d365_client::D365Client;
 use mapping::TableSpec;
+use sync_core::telemetry::Metrics;
 use sync_core::traits::{NoObserver, Observer, Store};
 use sync_core::{DeleteBrake, EngineOptions, RunMode, StreamConfig, Workflow, WorkflowHandle, WorkflowStatus};
 use sync_store_sqlite::{EncryptionKey, SqliteOptions, SqliteStore};
@@ -13,6 +14,7 @@ use timing::{SharedClock, SystemClock};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
+use crate::adapters::client_metrics::Clients;
 use crate::adapters::engine_calls::EngineCalls;
 use crate::adapters::gates::{Gates, Lanes};
 use crate::adapters::kept;
@@ -131,7 +133,8 @@ impl ConnectorBuilder {
         warnings.extend(services.warnings);
         warnings.extend(duplicate_risk);
         warnings.extend(table_warnings);
-        let workflow = workflow(&config, store, streams, observer, &clock)?;
+        let clients = Arc::new(Clients { dataverse: dataverse.clone(), campaign: campaign.clone() });
+        let workflow = workflow(&config, store, streams, observer, clients, &clock)?;
         Ok(Connector {
             config,
             workflow,
@@ -207,11 +210,16 @@ fn workflow(
     store: Arc<dyn Store>,
     streams: Vec<StreamParts>,
     observer: Arc<dyn Observer>,
+    clients: Arc<Clients>,
     clock: &SharedClock,
 ) -> Result<Workflow, Error> {
     let options = engine_options(config);
-    let mut workflow =
-        Workflow::builder(ingress::NAME).store(store).clock(clock.clone()).observer(observer).options(options);
+    let mut workflow = Workflow::builder(ingress::NAME)
+        .store(store)
+        .clock(clock.clone())
+        .observer(observer)
+        .metric_source(clients)
+        .options(options);
     for stream in streams {
         workflow = workflow.stream(StreamConfig {
             class: sync_core::traits::Class::Live,
@@ -259,6 +267,11 @@ impl Running {
     /// The status at this moment.
     pub fn status(&self) -> WorkflowStatus {
         self.handle.status()
+    }
+
+    /// Counts, ages and rates of the workflow and of both clients at this moment, also in the text format of Prometheus.
+    pub async fn metrics(&self) -> Metrics {
+        self.handle.metrics().await
     }
 
     /// Waits for the end and tells what was done.

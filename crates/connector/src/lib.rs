@@ -27,7 +27,7 @@ pub use connector::{Connector, ConnectorBuilder, Running, Stopper};
 pub use error::{Error, ErrorKind, Problem};
 pub use mapping::TableSpec;
 pub use summary::{RunSummary, StatusView, TableSummary, Traffic, WorkflowSummary};
-pub use sync_core::telemetry::hide_panic_messages;
+pub use sync_core::telemetry::{Metrics, hide_panic_messages};
 pub use sync_core::traits::{Observer, SyncEvent};
 pub use sync_core::{RunMode, StatusReason, StreamId, Tally, WorkflowState, WorkflowStatus};
 pub use workflows::ingress::tables_of;

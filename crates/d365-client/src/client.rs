@@ -228,6 +228,12 @@ impl D365Client {
         self.parts.http.stats()
     }
 
+    /// How long ago the access token at hand was asked for; `None` before the first one.
+    #[must_use]
+    pub fn token_age(&self) -> Option<std::time::Duration> {
+        self.parts.http.token_age()
+    }
+
     pub(crate) fn page_size(&self) -> u32 {
         self.parts.page_size
     }

@@ -109,6 +109,12 @@ impl Client {
         self.parts.counters.snapshot(lane.in_flight, lane.paused_until)
     }
 
+    /// How long ago the access token at hand was asked for; `None` before the first one.
+    #[must_use]
+    pub fn token_age(&self) -> Option<Duration> {
+        self.parts.authenticator.as_ref()?.age()
+    }
+
     /// Accepts a link of the server if one of the origins does.
     ///
     /// # Errors

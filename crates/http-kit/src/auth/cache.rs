@@ -220,4 +220,9 @@ impl Authenticator for TokenCache {
         state.token = None;
         true
     }
+
+    fn age(&self) -> Option<Duration> {
+        let asked_at = self.shared.state().token.as_ref()?.asked_at;
+        Some(self.shared.clock.monotonic().saturating_sub(asked_at))
+    }
 }

@@ -45,6 +45,11 @@ pub trait Authenticator: Debug + Send + Sync {
     /// request sent again would carry others: `false` for credentials that never change, or that are so new that
     /// still newer ones would be refused as well.
     fn invalidate(&self, grant: Grant) -> bool;
+
+    /// How long ago the credentials at hand were asked for; `None` where there are none, or none that age.
+    fn age(&self) -> Option<Duration> {
+        None
+    }
 }
 
 /// A bearer token and its lifetime.

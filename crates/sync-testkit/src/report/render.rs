@@ -156,9 +156,11 @@ pub fn render_kills(kills: &[Kill]) -> String {
         "## Planted defects\n\nStores, sources and destinations with one subtle defect each: {} of them. The suites have to find every one.\n\n",
         kills.len()
     );
+    text.push_str("```text\n");
     for kill in kills.iter().filter(|kill| !kill.survived()) {
-        let _ = writeln!(text, "- {}: killed by {}", kill.name, kill.killed_by.join(", "));
+        let _ = writeln!(text, "{}: killed by {}", kill.name, kill.killed_by.join(", "));
     }
+    text.push_str("```\n");
     let survivors: Vec<&str> = kills.iter().filter(|kill| kill.survived()).map(|kill| kill.name).collect();
     let _ = writeln!(text, "\nSurvived: {}", survivors.len());
     survivors.iter().for_each(|name| {
