@@ -7,7 +7,7 @@ use record::Key;
 
 use super::writer::History;
 use crate::Seq;
-use crate::traits::{BacklogStats, Entry, Settlement, Verdict};
+use crate::traits::{BacklogStats, Class, Entry, Settlement, Verdict};
 
 /// A claim is to last for about so long.
 const CLAIM_LASTS: Duration = Duration::from_millis(100);
@@ -55,6 +55,8 @@ pub(crate) struct Lane {
     settling_until: HashMap<Seq, Duration>,
     /// The same for outcomes that earlier runs left open.
     pub(crate) inherited_until: Duration,
+    /// What was claimed last was a replay alone: records that are there are written again, and no child waits for that.
+    pub(crate) rewrites: bool,
     /// Until when the record of a key is not to be verified: an attempt at it may still take effect.
     verifying_until: HashMap<Key, Duration>,
     /// The same for verifications that earlier runs left.
@@ -109,6 +111,7 @@ impl Lane {
             histories: HashMap::new(),
             settling_until: HashMap::new(),
             inherited_until: Duration::ZERO,
+            rewrites: false,
             verifying_until: HashMap::new(),
             verifies_from: Duration::ZERO,
         }
@@ -250,6 +253,9 @@ impl Lane {
             .clamp(least.min(most), most);
         }
         self.fruitless = if found == 0 { self.fruitless.saturating_add(1) } else { 0 };
+        if !entries.is_empty() {
+            self.rewrites = entries.iter().all(|entry| entry.class == Class::Replay);
+        }
         self.buffer.extend(entries);
     }
 
@@ -276,12 +282,8 @@ impl Lane {
 pub(crate) fn next_claim(lanes: &[Lane], now: Duration, in_first_snapshot: impl Fn(usize) -> bool) -> Option<usize> {
     let parent_busy = |rank: u32| {
         lanes.iter().enumerate().any(|(index, lane)| {
-            lane.rank < rank
-                && (lane.hungry
-                    || lane.claiming
-                    || !lane.buffer.is_empty()
-                    || lane.in_flight > 0
-                    || in_first_snapshot(index))
+            let busy = lane.hungry || lane.claiming || !lane.buffer.is_empty() || lane.in_flight > 0;
+            lane.rank < rank && ((busy && !lane.rewrites) || in_first_snapshot(index))
         })
     };
     lanes

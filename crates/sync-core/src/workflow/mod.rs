@@ -21,7 +21,7 @@ pub struct StreamConfig {
     /// Its name, unique within the store.
     pub id: StreamId,
     /// Parents have lower ranks: entries are claimed only when no due entry of a lower rank is left, and while a stream of
-    /// a lower rank is in its first snapshot, those of higher ranks wait.
+    /// a lower rank is in its first snapshot, those of higher ranks wait. A replay holds nobody up.
     pub rank: u32,
     /// How urgent its changes are. What is read of the whole table at once is less urgent in any case.
     pub class: Class,

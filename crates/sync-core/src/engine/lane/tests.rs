@@ -33,6 +33,20 @@ fn parents_claim_before_children() {
 }
 
 #[test]
+fn a_replay_of_the_parents_holds_no_child_up() {
+    let mut lanes = lanes();
+    lanes[0].hungry = true;
+    let replayed = Entry { class: Class::Replay, ..entry() };
+    lanes[1].claimed(1, 1, vec![replayed.clone()], 512, NOW);
+    assert!(lanes[1].hungry && !lanes[1].buffer.is_empty());
+    lanes[1].claiming = true;
+    assert_eq!(claims(&lanes), Some(0), "what is written again is there");
+    lanes[1].claimed(2, 2, vec![replayed, entry()], 512, NOW);
+    lanes[1].claiming = true;
+    assert_eq!(claims(&lanes), None, "a change of a parent goes first");
+}
+
+#[test]
 fn a_paused_lane_claims_nothing_until_the_pause_is_over() {
     let mut lane = Lane::new(0, 4);
     lane.paused_until = Some(NOW + Duration::from_secs(1));
