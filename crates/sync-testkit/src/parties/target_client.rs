@@ -222,7 +222,11 @@ impl Destination for TableTarget {
                 return Err(down("connect-refused", None));
             }
             self.target.clock().sleep(self.faults.chance().span(Duration::ZERO, self.target.shape.latency)).await;
-            let blind = self.target.is_fresh(self.table, &op.key) && self.faults.fires(Fault::ReadLag);
+            // A lag is no accident: while it lasts, every lookup is blind.
+            let blind = self.target.is_fresh(self.table, &op.key);
+            if blind {
+                self.faults.note(Fault::ReadLag);
+            }
             let found = self.target.look(self.table, &op.key, blind);
             if at.in_doubt {
                 self.rare.took(if found { Path::UnknownFound } else { Path::UnknownAbsent });

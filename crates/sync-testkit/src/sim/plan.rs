@@ -82,13 +82,16 @@ impl Plan {
         let unique_key = chance.hits(0.5);
         // Without a unique key, a settle time has to cover at least what a request takes whose process has ended.
         let settle = if unique_key { settle } else { settle.max(seconds(5)) };
+        // A request is on its way for so long at most, also when its process has ended: the settle time covers that, what comes
+        // late, and what lookups lag behind, together.
+        let on_its_way = seconds(2);
         // Where a second record is refused, nothing rests on what a lookup sees.
         let read_lag = *chance.pick(&[seconds(0), seconds(5), seconds(if unique_key { 600 } else { 10 })]);
         let target = TargetShape {
             unique_key,
             settle,
-            late: settle.saturating_sub(read_lag),
-            read_lag: if unique_key { read_lag } else { read_lag.min(settle) },
+            late: settle.saturating_sub(read_lag).saturating_sub(on_its_way),
+            read_lag: if unique_key { read_lag } else { read_lag.min(settle.saturating_sub(on_its_way)) },
             latency: *chance.pick(&[Duration::ZERO, Duration::from_millis(30), seconds(2)]),
             timeout: *chance.pick(&[seconds(1), seconds(10)]),
             in_flight: usize::try_from(chance.between(1, 4)).unwrap_or(1),
