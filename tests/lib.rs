@@ -13,25 +13,27 @@ use serde_json::Value;
 use tempfile::TempDir;
 use timing::{Clock, SystemClock};
 
-/// The machine's clock with a calendar that is ahead.
+/// The machine's clock with a calendar that is ahead, or with a faster time.
 #[derive(Debug)]
 struct Ahead {
     clock: SystemClock,
     ahead: Duration,
+    /// Seconds that pass in one.
+    times: u32,
 }
 
 #[async_trait::async_trait]
 impl Clock for Ahead {
     fn now(&self) -> DateTime<Utc> {
-        self.clock.now() + self.ahead
+        self.clock.now() + self.ahead + self.clock.monotonic() * (self.times - 1)
     }
 
     fn monotonic(&self) -> Duration {
-        self.clock.monotonic()
+        self.clock.monotonic() * self.times
     }
 
     async fn sleep(&self, duration: Duration) {
-        self.clock.sleep(duration).await;
+        self.clock.sleep(duration / self.times).await;
     }
 }
 
@@ -104,7 +106,16 @@ impl Stage {
 
     /// The same by a clock that is ahead.
     pub async fn run_later(&self, config: Config, ahead: Duration) -> RunSummary {
-        let clock = Arc::new(Ahead { clock: SystemClock::new(), ahead });
+        self.run_by(config, Ahead { clock: SystemClock::new(), ahead, times: 1 }).await
+    }
+
+    /// The same by a clock on which so many seconds pass in one: waits of minutes take seconds.
+    pub async fn run_faster(&self, config: Config, times: u32) -> RunSummary {
+        self.run_by(config, Ahead { clock: SystemClock::new(), ahead: Duration::ZERO, times }).await
+    }
+
+    async fn run_by(&self, config: Config, clock: Ahead) -> RunSummary {
+        let clock = Arc::new(clock);
         let running = Connector::builder(config).clock(clock).connect().await.unwrap().start(RunMode::UntilIdle);
         // A run that never comes to rest is a failure to be told, not a test that hangs.
         let ended = tokio::time::timeout(std::time::Duration::from_secs(60), running.join()).await;

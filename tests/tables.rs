@@ -132,14 +132,15 @@ async fn children_are_written_after_their_parents_and_seen() {
 #[tokio::test]
 async fn an_outage_that_speaks_in_words_costs_no_record() {
     let stage = Stage::new(40, "").await;
-    // Ten failures open the lane's breaker; after that one request at a time finds out, 5 and 10 s later.
+    // Ten failures open the lane's breaker; after that one request at a time finds out, a minute apart at last: half an hour.
     let words = json!([{
-        "side": "campaign", "method": "POST", "nth": 5, "times": 12, "fault": "status", "status": 500,
+        "side": "campaign", "method": "POST", "nth": 5, "times": 40, "fault": "status", "status": 500,
         "body": "The service is temporarily unavailable, please try again later.",
     }]);
     stage.post("/faults", &words).await;
     let contacts_alone = CONTACTS_AND_CREW.rsplit("[[table]]").next().unwrap();
-    let summary = stage.run("", &format!("[[table]]{contacts_alone}")).await;
+    let config = stage.config("", &format!("[[table]]{contacts_alone}"));
+    let summary = stage.run_faster(config, 100).await;
     assert_eq!(summary.workflows[0].status.reason, None);
     assert_eq!(summary.total().dead, 0);
     let contacts = stage.records("dataverse", "contact").await.len();

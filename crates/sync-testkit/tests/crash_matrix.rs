@@ -23,7 +23,7 @@ fn clean<G: Ground>(phase: Phase, ground: impl Fn() -> G) {
         let matrix = crash::run_phase(phase, unique_key, &ground);
         let shown: Vec<String> = matrix.broken.iter().map(|(case, violation)| format!("{case}: {violation}")).collect();
         assert!(shown.is_empty(), "{} of {} runs: {shown:#?}", shown.len(), matrix.total());
-        assert!(matrix.total() >= 50, "{phase:?}: only {} runs", matrix.total());
+        assert!(matrix.total() >= 60, "{phase:?}: only {} runs", matrix.total());
     }
 }
 
