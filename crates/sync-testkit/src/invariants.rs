@@ -110,10 +110,7 @@ pub fn at_rest(
             let content = present.and_then(|(_, content)| content);
             let name = format!("{number}/{}", key.to_text());
             if let Some(letter) = letter {
-                // A record that was never written and is deleted while no feed tells of it leaves its letter behind: the search
-                // for vanished records goes over what was written. It is said among the residual risks.
-                let untold = content.is_none() && (held.is_empty() || table.deleted_untold(&key));
-                if !untold && !justified(letter, content.as_ref()) {
+                if !justified(letter, content.as_ref()) {
                     let text =
                         format!("{name} is a dead letter ({}) although it says {content:?}", letter.rejection.code);
                     broken(Invariant::DeadLetters, text);

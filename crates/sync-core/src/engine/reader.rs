@@ -1,6 +1,7 @@
 //! The reader of one stream as a pure machine: inputs in, actions out, no clock, no store, no waiting.
 
 pub(crate) mod guardian;
+mod letters;
 mod pass;
 mod passing;
 mod protocol;
@@ -11,6 +12,7 @@ mod vanished;
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use self::letters::LetterCheck;
 use self::pass::ScanStep;
 use self::passing::Requeue;
 use self::refresh::Refresh;
@@ -39,6 +41,7 @@ enum Storing {
     Nothing,
     Page,
     VanishedPage,
+    LetterPage,
     RefreshPage,
     RequeuePage,
     ScanPage { replay: bool },
@@ -71,6 +74,7 @@ pub struct ReaderMachine {
     /// A page of a scan whose rows are being appended.
     in_hand: Option<ScannedPage>,
     vanished: Option<Vanished>,
+    letter_check: Option<LetterCheck>,
     /// Nothing older than the pass was unsettled when the store was asked last.
     vanish_ready: bool,
     /// The store was asked that since the last poll.
@@ -116,6 +120,7 @@ impl ReaderMachine {
             scan: None,
             in_hand: None,
             vanished: None,
+            letter_check: None,
             vanish_ready: false,
             vanish_asked: false,
             braked: false,
@@ -221,12 +226,14 @@ impl ReaderMachine {
                 self.parked = unsettled && self.config.until_idle && now.backlog > 0 && now.pressing() == 0;
             }
             ReaderInput::Outdated(_) => self.refresh_input(input, out),
-            ReaderInput::Letters(_) => self.requeue_input(input, out),
+            ReaderInput::Letters(_) if self.requeue.is_some() => self.requeue_input(input, out),
+            ReaderInput::Letters(_) => self.letter_input(input, out),
             ReaderInput::Scanned(_) | ReaderInput::Known(_) | ReaderInput::Marked => self.scan_input(input, out),
             ReaderInput::ScanFailed(trouble) => self.scan_failed(trouble),
             ReaderInput::Fetched(_) if self.refresh.is_some() => self.refresh_input(input, out),
             ReaderInput::Fetched(_) if self.requeue.is_some() => self.requeue_input(input, out),
             ReaderInput::Fetched(_) if self.fetching_for_scan() => self.scan_input(input, out),
+            ReaderInput::Fetched(_) if self.letter_check.is_some() => self.letter_input(input, out),
             ReaderInput::Bound(_) | ReaderInput::Unseen(_) | ReaderInput::Fetched(_) => self.vanished_input(input, out),
             ReaderInput::Orders(orders) => {
                 self.busy = false;
@@ -265,6 +272,11 @@ impl ReaderMachine {
                     stream: self.config.stream.clone(),
                     generation: checkpoint.generation,
                 }));
+            }
+            Storing::LetterPage => {
+                if let Some(check) = self.letter_check.as_mut() {
+                    check.appended();
+                }
             }
             Storing::VanishedPage => self.vanished = self.vanished.take().map(Vanished::appended),
             Storing::RequeuePage => self.requeued(out),
@@ -320,11 +332,23 @@ impl ReaderMachine {
             self.refresh_step(out);
             return;
         }
+        if self.feed_first(now) {
+            let after = self.checkpoint.as_ref().and_then(|at| at.position.clone());
+            self.read(after, out);
+            return;
+        }
         if self.requeue.is_some() {
+            self.turn = false;
             self.requeue_step(out);
             return;
         }
+        if self.letter_check.is_some() {
+            self.turn = false;
+            self.letter_step(now, out);
+            return;
+        }
         if self.vanished.is_some() {
+            self.turn = false;
             self.vanished_step(now, out);
             return;
         }
@@ -335,11 +359,33 @@ impl ReaderMachine {
         self.next_read(now, out);
     }
 
+    /// Whether changes are read before what goes on beside them: at the end of a chunk, or when the source has trouble to tell about
+    /// single records, so that no such trouble keeps the changes of all others waiting. Every second turn at most: a feed that is due
+    /// again at once would never come to an end.
+    fn feed_first(&self, now: Context) -> bool {
+        let border = match (&self.requeue, &self.letter_check, &self.vanished) {
+            (Some(requeue), _, _) => requeue.at_border(),
+            (None, Some(check), _) => check.at_border(),
+            (None, None, Some(search)) => search.at_border(),
+            (None, None, None) => return false,
+        };
+        let live = self.checkpoint.as_ref().is_some_and(|at| at.phase == Phase::Incremental);
+        live && !self.turn
+            && (border || self.failures > 0)
+            && self.poll_due(now)
+            && now.pressing() <= self.config.high_water
+    }
+
+    fn poll_due(&self, now: Context) -> bool {
+        self.polled_at.is_none_or(|at| now.now.saturating_sub(at) >= self.config.poll_every)
+    }
+
     /// What was going on beside reading begins anew, from what is noted of it.
     fn forget_steps(&mut self) {
         self.scan = None;
         self.in_hand = None;
         self.vanished = None;
+        self.letter_check = None;
         self.refresh = None;
         if let Some(requeue) = self.requeue.take() {
             self.orders.push_front(requeue.into_order());
@@ -355,7 +401,7 @@ impl ReaderMachine {
         let moved = self.checkpoint.as_ref().is_none_or(|at| at.position.as_ref() != Some(&page.next));
         if !moved && page.drafts.is_empty() && !snapshot {
             // Nothing changed, not even the position: nothing to write.
-            self.next_read(now, out);
+            self.pump(now, out);
             return;
         }
         let note_first = snapshot && page.more && self.closing_unnoted();
@@ -390,7 +436,7 @@ impl ReaderMachine {
         }
         let tail = self.tail;
         let at_end = tail.is_some_and(|tail| !tail.more);
-        let poll_due = self.polled_at.is_none_or(|at| now.now.saturating_sub(at) >= self.config.poll_every);
+        let poll_due = self.poll_due(now);
         // Changes go first, but a feed that is due again at once leaves a pass every second turn.
         let turn = !poll_due || self.turn;
         // What changed while a snapshot was read is most likely what the feed tells of next: a scan need not find it first.

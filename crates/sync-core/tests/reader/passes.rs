@@ -6,7 +6,7 @@ use record::Key;
 use sync_core::engine::reader::{
     Context, Order, OrderKind, PassNote, ReaderConfig, ReaderInput as I, ReaderMachine, RunningPass, ScannedPage,
 };
-use sync_core::traits::{LetterFilter, PassKind, Phase};
+use sync_core::traits::{Draft, DraftBody, LetterFilter, PassKind, Phase};
 use sync_core::{EndpointErrorKind, Position};
 
 use crate::support::{IDLE, checkpoint, config, drafts, loaded, page, show, trouble};
@@ -47,7 +47,8 @@ fn an_expired_position_leads_to_a_snapshot_and_vanished_records_are_confirmed() 
     assert_eq!(show(&actions), ["trouble none", "append 2 to d9 v6 g2 Incremental seen Some(2)"]);
     let actions = machine.step(IDLE, I::Stored(checkpoint(7, 2, Phase::Incremental, Some("d9"))));
     assert_eq!(show(&actions), ["unseen 2 true 2"]);
-    let ended = show(&machine.step(IDLE, keys(&[])));
+    assert_eq!(show(&machine.step(IDLE, keys(&[]))), ["letters None 2"]);
+    let ended = show(&machine.step(IDLE, I::Letters(vec![])));
     assert_eq!(ended, ["passed closing 0/0/2", "note last 2 done Some(0) due - running -"]);
     assert_eq!(show(&machine.step(IDLE, I::Noted)), ["read d9 10"]);
 }
@@ -70,7 +71,8 @@ fn nothing_vanished_means_nothing_to_confirm() {
     let (mut machine, _) = resnapshot(true, 0);
     machine.step(IDLE, I::Noted);
     machine.step(IDLE, I::Bound(10));
-    let ended = show(&machine.step(IDLE, keys(&[])));
+    assert_eq!(show(&machine.step(IDLE, keys(&[]))), ["letters None 2"]);
+    let ended = show(&machine.step(IDLE, I::Letters(vec![])));
     assert_eq!(ended, ["passed closing 0/0/0", "note last 2 done Some(0) due - running -"]);
 }
 
@@ -180,7 +182,8 @@ fn a_snapshot_of_several_pages_is_closed_by_a_sweep() {
     assert_eq!(show(&actions), ["note last 2 done None due - running closing 2 at start!"]);
     assert_eq!(show(&machine.step(IDLE, I::Noted)), ["count"]);
     assert_eq!(show(&machine.step(IDLE, I::Bound(10))), ["unseen 2 false 2"]);
-    let ended = show(&machine.step(IDLE, keys(&[])));
+    assert_eq!(show(&machine.step(IDLE, keys(&[]))), ["letters None 2"]);
+    let ended = show(&machine.step(IDLE, I::Letters(vec![])));
     assert_eq!(ended, ["passed closing 4/1/0", "note last 2 done Some(0) due - running -"]);
     let actions = machine.step(IDLE, I::Noted);
     assert_eq!(show(&actions), ["read d0 10"], "in step once the changes after it are read");
@@ -325,4 +328,40 @@ fn a_requeue_reads_each_record_again_once() {
     machine.step(IDLE, I::Fetched(drafts(1)));
     let actions = machine.step(IDLE, I::Stored(checkpoint(7, 1, Phase::Incremental, Some("d1"))));
     assert_eq!(show(&actions), ["event", "finish order 9"]);
+}
+
+#[test]
+fn a_pass_closes_the_letters_of_records_that_are_gone() {
+    let (mut machine, _) = resnapshot(true, 0);
+    machine.step(IDLE, I::Noted);
+    machine.step(IDLE, I::Bound(10));
+    assert_eq!(show(&machine.step(IDLE, keys(&[]))), ["letters None 2"]);
+    let letters = |ids: &[u64]| I::Letters(ids.iter().map(|id| (*id, Key::text(id.to_string()))).collect());
+    assert_eq!(show(&machine.step(IDLE, letters(&[3, 5]))), ["fetch 2"]);
+    let gone = Draft { body: DraftBody::Delete, ..drafts(1).remove(0) };
+    let actions = machine.step(IDLE, I::Fetched(vec![gone, drafts(1).remove(0)]));
+    assert_eq!(show(&actions), ["append 1 to d9 v6 g2 Incremental seen None"], "the other one is known to be refused");
+    let actions = machine.step(IDLE, I::Stored(checkpoint(7, 2, Phase::Incremental, Some("d9"))));
+    assert_eq!(show(&actions), ["letters Some(5) 2"]);
+    assert_eq!(show(&machine.step(IDLE, letters(&[7]))), ["fetch 1"]);
+    let ended = show(&machine.step(IDLE, I::Fetched(drafts(1))));
+    assert_eq!(ended, ["passed closing 0/0/0", "note last 2 done Some(0) due - running -"]);
+}
+
+#[test]
+fn changes_are_read_between_the_chunks_of_a_search_and_while_single_records_make_trouble() {
+    let (mut machine, _) = resnapshot(true, 0);
+    machine.step(IDLE, I::Noted);
+    machine.step(IDLE, I::Bound(10));
+    let due = Context { now: Duration::from_secs(30), ..IDLE };
+    assert_eq!(show(&machine.step(due, keys(&["a", "b"]))), ["read d9 10"], "a poll is due");
+    let actions = machine.step(due, page(0, "d9", Phase::Incremental, false));
+    assert_eq!(show(&actions), ["unseen 2 true 2"], "and the search goes on where it was");
+    machine.step(due, keys(&[]));
+    assert_eq!(show(&machine.step(due, keys(&["a", "b"]))), ["fetch 2"]);
+    machine.step(due, I::FetchFailed(trouble(EndpointErrorKind::Unavailable, None)));
+    let later = Context { now: Duration::from_secs(60), ..IDLE };
+    assert_eq!(show(&machine.step(later, I::Woken)), ["read d9 10"], "no single record keeps all others waiting");
+    let actions = show(&machine.step(later, page(0, "d9", Phase::Incremental, false)));
+    assert_eq!(actions, ["trouble none", "fetch 2"]);
 }

@@ -229,7 +229,6 @@ impl TableSource {
                 let now = self.table.version();
                 if now > since {
                     self.faults.note(Fault::TokenAfterPaging);
-                    self.table.leave_out(now);
                 }
                 now
             }

@@ -30,8 +30,6 @@ struct State {
     version: i64,
     /// Positions made before this version are no longer served, and deletions from before it are not told of.
     oldest: i64,
-    /// Tokens left out changes up to this version.
-    left_out: i64,
 }
 
 impl Default for Table {
@@ -93,25 +91,6 @@ impl Table {
         let mut state = self.state();
         state.version += 1;
         state.oldest = state.version;
-    }
-
-    /// A token leaves out what changed up to this version while the table was paged through.
-    pub(super) fn leave_out(&self, upto: i64) {
-        let mut state = self.state();
-        state.left_out = state.left_out.max(upto);
-    }
-
-    /// Whether a row is absent, and no feed need have told of its deletion.
-    pub fn deleted_untold(&self, key: &Key) -> bool {
-        let state = self.state();
-        let last = state.rows.get(key).and_then(|pasts| pasts.last());
-        let untold = state.oldest.max(state.left_out);
-        last.is_some_and(|past| past.content.is_none() && past.version <= untold)
-    }
-
-    /// The newest version.
-    pub fn version(&self) -> i64 {
-        self.state().version
     }
 
     /// The oldest version whose positions are served.

@@ -21,8 +21,8 @@ const RESIDUAL: &str = "\
   records of one key can come of it; a change of theirs stays until the next change at the source or the next replay.
 - **R4, a calendar that jumps between two runs.** Within a run, settle times are counted by a clock that no calendar moves. What a run left to be looked at
   once more is due by the calendar for the next one; where that run ends by itself, a jump ahead in between can make the look too early.
-- **R5, letters without a record.** A dead letter of a record that was never written stays when the record is deleted while no feed tells of it. A requeue
-  closes it. And with a letter that an operator drops, its version is forgotten: a source that sends an older state of that record again is believed.
+- **R5, a dropped letter.** With a dead letter that an operator drops, its version is forgotten: a source that sends an older state of that record again is
+  believed.
 ";
 
 /// The whole report, as Markdown.

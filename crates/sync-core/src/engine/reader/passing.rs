@@ -27,6 +27,11 @@ pub(super) struct Requeue {
 }
 
 impl Requeue {
+    /// Whether no chunk is in hand, so that the feed may be read first.
+    pub(super) fn at_border(&self) -> bool {
+        self.letters.is_empty()
+    }
+
     /// It is carried out from the beginning once more; a record that was queued by it is found equal.
     pub(super) fn into_order(self) -> Order {
         Order { id: self.id, what: OrderKind::Requeue(self.filter) }

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use super::letters::LetterCheck;
 use super::refresh::{self, Refresh};
 use super::{Context, ReaderAction, ReaderInput, ReaderMachine, Storing, vanished};
 use crate::traits::{Advance, Checkpoint, Class, Draft, SyncEvent};
@@ -79,9 +80,9 @@ impl ReaderMachine {
         match search.next(self.config.chunk) {
             vanished::Next::Do(action) => out.push(action),
             vanished::Next::Done => {
-                let missing = search.confirmed();
+                self.letter_check = Some(LetterCheck::new(search.confirmed()));
                 self.vanished = None;
-                self.end_pass(now, missing, out);
+                self.letter_step(now, out);
             }
             vanished::Next::Brake { candidates, allowed } => {
                 self.vanished = None;
@@ -96,6 +97,39 @@ impl ReaderMachine {
                 // Nothing is to be waited for: the run goes on at once.
                 out.push(ReaderAction::Wait(Duration::ZERO));
             }
+        }
+    }
+
+    pub(super) fn letter_step(&mut self, now: Context, out: &mut Vec<ReaderAction>) {
+        let Some(check) = self.letter_check.as_ref() else { return };
+        match check.next(self.config.chunk) {
+            Some(action) => {
+                self.busy = true;
+                out.push(action);
+            }
+            None => {
+                let missing = check.missing;
+                self.letter_check = None;
+                self.end_pass(now, missing, out);
+            }
+        }
+    }
+
+    pub(super) fn letter_input(&mut self, input: ReaderInput, out: &mut Vec<ReaderAction>) {
+        self.busy = false;
+        self.over(out);
+        let chunk = self.config.chunk;
+        match (self.letter_check.as_mut(), input) {
+            (Some(check), ReaderInput::Letters(letters)) => check.listed(letters, chunk),
+            (Some(check), ReaderInput::Fetched(drafts)) => {
+                let gone = LetterCheck::gone(drafts);
+                if gone.is_empty() {
+                    check.appended();
+                } else {
+                    self.append_beside(gone, Storing::LetterPage, Class::Backfill, out);
+                }
+            }
+            _ => {}
         }
     }
 

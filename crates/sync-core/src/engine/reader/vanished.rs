@@ -71,6 +71,11 @@ impl Vanished {
         self
     }
 
+    /// Whether no chunk is in hand, so that the feed may be read first.
+    pub(super) fn at_border(&self) -> bool {
+        !matches!(self.stage, Stage::Confirming { .. })
+    }
+
     /// Records that were looked at one by one.
     pub(super) fn confirmed(&self) -> u64 {
         self.confirmed
