@@ -291,6 +291,13 @@ fn a_verification_writes_once_more() {
     assert_eq!(run(again, true, vec![Missing, Applied]), ["update update", "create insert", "Inserted"]);
     let gone = Entry { verification: true, bound: false, written: None, ..delete() };
     assert_eq!(run(gone, true, vec![Missing]), ["delete", "Ignored"]);
+    let rejection = Rejection { code: "no".into(), field: None, explanation: "No.".into() };
+    let refused = run(Entry { verification: true, ..bound(NEW) }, true, vec![Outcome::Rejected(rejection)]);
+    assert_eq!(
+        refused,
+        ["update update", "dead no in doubt"],
+        "an older state may be there: nothing compares equal any more"
+    );
 }
 
 #[test]

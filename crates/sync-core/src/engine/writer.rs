@@ -337,7 +337,8 @@ impl EntryMachine {
     }
 
     fn dead_verdict(&self, rejection: Rejection) -> Verdict {
-        Verdict::Dead { rejection, in_doubt: self.in_doubt || self.found }
+        // A state that was to be written once more may have been overwritten by an older one: it compares equal no more.
+        Verdict::Dead { rejection, in_doubt: self.in_doubt || self.found || self.entry.verification }
     }
 
     fn ending(&self, verdict: Option<Verdict>) -> Ending {

@@ -93,6 +93,11 @@ impl Table {
         state.oldest = state.version;
     }
 
+    /// The newest version.
+    pub fn version(&self) -> i64 {
+        self.state().version
+    }
+
     /// The oldest version whose positions are served.
     pub fn oldest(&self) -> i64 {
         self.state().oldest

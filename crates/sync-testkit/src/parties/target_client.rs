@@ -85,7 +85,10 @@ impl TableTarget {
             return Fate { trouble: Some("server-error"), ..plain };
         }
         if fires(Fault::NoAnswer) {
-            let effect = chance.hits(0.5).then(|| chance.span(Duration::ZERO, shape.timeout));
+            // Its caller may be cut off at once by a stop: from then on, the settle time has to cover what is left.
+            let latest = shape.timeout.min(shape.settle.saturating_sub(shape.read_lag));
+            let latest = if shape.unique_key { shape.timeout } else { latest };
+            let effect = chance.hits(0.5).then(|| chance.span(Duration::ZERO, latest));
             return Fate { effect, times: 1, answer: shape.timeout, trouble: Some("timeout") };
         }
         if shape.late > shape.timeout && fires(Fault::LateExecution) {
@@ -133,15 +136,16 @@ impl TableTarget {
             clock.sleep(latency).await;
             open.answered = true;
             target.ended(request, true);
+            let ended = clock.monotonic();
+            self.process.pass().await;
             if let Err(refusal) = &answer
                 && let Some(after) = refusal.retry_after()
             {
-                let now = clock.monotonic();
-                let pause = Ordered { process: self.process.number, table: self.table, at: now, until: now + after };
-                target.ordered(pause);
+                // From when the process takes the answer: it may have been stopped meanwhile.
+                let (process, table, at) = (self.process.number, self.table, clock.monotonic());
+                target.ordered(Ordered { process, table, at, until: ended + after });
                 self.rare.took(Path::Paused);
             }
-            self.process.pass().await;
             return answer;
         }
         if self.faults.fires(Fault::DeletedBehind) {
