@@ -77,6 +77,14 @@ impl At {
     }
 }
 
+/// The version up to which a reader at this position was told everything; `None` in the middle of paging.
+pub fn told_upto(position: &Position) -> Option<i64> {
+    match At::read(position)? {
+        At::Token { since } => Some(since),
+        At::Snapshot { .. } | At::Changes { .. } => None,
+    }
+}
+
 fn write_key(key: Option<&Key>) -> String {
     use std::fmt::Write;
     key.map_or_else(String::new, |key| {

@@ -13,7 +13,7 @@ mod trace;
 pub use chance::Chance;
 pub use clock::VirtualClock;
 pub use content::{CANARY, Content, Kind, Mapping};
-pub use feed::{TableSource, TokenMode};
+pub use feed::{TableSource, TokenMode, told_upto};
 pub use process::Process;
 pub use table::{Past, Table};
 pub use target::{Effect, Effected, Held, Lookup, Operation, Ordered, Sent, Target, TargetHistory, TargetShape};

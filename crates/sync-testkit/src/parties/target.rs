@@ -27,6 +27,13 @@ pub struct TargetShape {
     pub in_flight: usize,
 }
 
+impl TargetShape {
+    /// What the settle time has to cover of a lookup's lag: nothing rests on lookups where a second record is refused.
+    fn lag(&self) -> Duration {
+        if self.unique_key { Duration::ZERO } else { self.read_lag }
+    }
+}
+
 impl Default for TargetShape {
     fn default() -> Self {
         Self {
@@ -247,6 +254,21 @@ impl Target {
     pub(super) fn cancel(&self, request: usize) {
         self.run_due();
         self.state().due.retain(|_, due| *due != request);
+    }
+
+    /// Nobody waits for the request any more: from here on, the settle time covers all of it, and what a lookup lags behind.
+    pub(super) fn hasten(&self, request: usize) {
+        self.run_due();
+        let latest = self.clock.monotonic() + self.shape.settle.saturating_sub(self.shape.lag());
+        let mut state = self.state();
+        let later: Vec<(Duration, usize)> =
+            state.due.iter().filter(|(at, due)| at.0 > latest && **due == request).map(|(at, _)| *at).collect();
+        for at in later {
+            state.due.remove(&at);
+            state.due.insert((latest, at.1), request);
+        }
+        drop(state);
+        self.run_due();
     }
 
     /// The caller has its answer, or is gone.

@@ -51,7 +51,9 @@ struct Open<'a> {
 impl Drop for Open<'_> {
     fn drop(&mut self) {
         if !self.answered {
-            if !self.survives {
+            if self.survives {
+                self.target.hasten(self.request);
+            } else {
                 self.target.cancel(self.request);
             }
             self.target.ended(self.request, false);
@@ -85,10 +87,7 @@ impl TableTarget {
             return Fate { trouble: Some("server-error"), ..plain };
         }
         if fires(Fault::NoAnswer) {
-            // Its caller may be cut off at once by a stop: from then on, the settle time has to cover what is left.
-            let latest = shape.timeout.min(shape.settle.saturating_sub(shape.read_lag));
-            let latest = if shape.unique_key { shape.timeout } else { latest };
-            let effect = chance.hits(0.5).then(|| chance.span(Duration::ZERO, latest));
+            let effect = chance.hits(0.5).then(|| chance.span(Duration::ZERO, shape.timeout));
             return Fate { effect, times: 1, answer: shape.timeout, trouble: Some("timeout") };
         }
         if shape.late > shape.timeout && fires(Fault::LateExecution) {

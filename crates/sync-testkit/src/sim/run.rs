@@ -261,12 +261,11 @@ impl Simulation {
         self.world.shape.options.audit_every = Some(Duration::from_secs(600));
         let letters = self.world.dead_letters().await;
         if let Some(engine) = engine {
-            let unanswered = self.world.target.history().sent.iter().any(|sent| sent.ended.is_none());
-            if unanswered || !self.world.target.is_still() {
+            self.world.stop(engine, Duration::from_secs(3600)).await;
+            if self.world.target.history().sent.iter().any(|sent| !sent.known) {
                 // What a stop leaves in doubt is asked for once more.
                 self.interruptions += 1;
             }
-            self.world.stop(engine, Duration::from_secs(3600)).await;
         }
         let mut engine = self.world.start(RunMode::Continuous);
         let mut waited = Duration::ZERO;

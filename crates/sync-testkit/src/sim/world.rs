@@ -22,7 +22,7 @@ use crate::faults::Faults;
 use crate::invariants::{self, Invariant, Violation};
 use crate::parties::{
     CANARY, Chance, Mapping, Process, Table, TableSource, TableTarget, Target, TargetShape, TokenMode, Trace,
-    VirtualClock,
+    VirtualClock, told_upto,
 };
 use crate::rare::{Path, Rare};
 use crate::wrapped::WrappedStore;
@@ -395,7 +395,6 @@ impl World {
         letters.into_iter().map(|letter| (table(&letter.stream), letter)).collect()
     }
 
-    /// Whether nothing is left to be done: nothing unsettled, nothing to be verified, nothing still to take effect.
     /// Whether a pass over a table is due or under way.
     async fn passes_are_open(&self) -> bool {
         for table in 0..self.tables.len() {
@@ -408,8 +407,23 @@ impl World {
         false
     }
 
-    /// Nothing is unsettled, nothing is to be looked at once more, no pass goes on, and no request may still take effect.
+    /// Whether every feed has told everything.
+    async fn all_is_told(&self) -> bool {
+        for (number, table) in self.tables.iter().enumerate() {
+            let position = self.store.load(&stream(number)).await.unwrap().and_then(|at| at.position);
+            if position.and_then(|position| told_upto(&position)) != Some(table.version()) {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Everything is read, nothing is unsettled, nothing is to be looked at once more, no pass goes on, and no request may still
+    /// take effect.
     pub async fn is_quiet(&self) -> bool {
+        if !self.all_is_told().await {
+            return false;
+        }
         let quiet = self.stats().await.iter().all(|stats| stats.depth() == 0 && stats.verifications == 0);
         quiet && self.target.is_still() && !self.passes_are_open().await
     }
