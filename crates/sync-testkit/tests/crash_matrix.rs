@@ -23,7 +23,25 @@ fn clean<G: Ground>(phase: Phase, ground: impl Fn() -> G) {
         let matrix = crash::run_phase(phase, unique_key, &ground);
         let shown: Vec<String> = matrix.broken.iter().map(|(case, violation)| format!("{case}: {violation}")).collect();
         assert!(shown.is_empty(), "{} of {} runs: {shown:#?}", shown.len(), matrix.total());
-        assert!(matrix.total() >= 60, "{phase:?}: only {} runs", matrix.total());
+        // How often a point is passed depends on the store; which points a phase comes to does not.
+        let (points, reached) = (points_of(phase), matrix.runs.len());
+        assert!(
+            reached >= points,
+            "{phase:?}: only {reached} of {points} points were reached, in {} runs",
+            matrix.total()
+        );
+    }
+}
+
+/// The different points that a phase comes to on either store and with either kind of key.
+fn points_of(phase: Phase) -> usize {
+    match phase {
+        Phase::Snapshot => 38,
+        Phase::Live => 25,
+        Phase::Replay => 39,
+        Phase::Sweep => 41,
+        Phase::Stop => 25,
+        Phase::OtherPlan => 30,
     }
 }
 
