@@ -197,6 +197,31 @@ fn place(file: &[u8], at: usize) -> String {
     found.unwrap_or_else(|error| format!("no page of a table ({error})"))
 }
 
+/// The columns of entries that differ between two files.
+fn changed(one: &[u8], other: &[u8]) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    let rows = |name: &str, file: &[u8]| -> rusqlite::Result<Vec<Vec<(String, rusqlite::types::Value)>>> {
+        let copy = folder.path().join(name);
+        std::fs::write(&copy, file).unwrap();
+        let connection = rusqlite::Connection::open(copy)?;
+        let mut statement = connection.prepare("SELECT * FROM entry NOT INDEXED ORDER BY seq")?;
+        let names: Vec<String> = statement.column_names().into_iter().map(str::to_owned).collect();
+        let row = |row: &rusqlite::Row<'_>| -> rusqlite::Result<Vec<_>> {
+            names.iter().enumerate().map(|(index, name)| Ok((name.clone(), row.get(index)?))).collect()
+        };
+        statement.query_map([], row)?.collect()
+    };
+    match (rows("one.db", one), rows("other.db", other)) {
+        (Ok(one), Ok(other)) => {
+            let pairs = one.iter().flatten().zip(other.iter().flatten()).filter(|(one, other)| one != other);
+            let shown: Vec<String> =
+                pairs.map(|(one, other)| format!("{}: {:?} -> {:?}", one.0, one.1, other.1)).collect();
+            shown.join(", ")
+        }
+        (Err(error), _) | (_, Err(error)) => format!("{error}"),
+    }
+}
+
 /// Equal but for what Campaign sets by itself.
 fn same(one: &Value, other: &Value) -> bool {
     settable(one) == settable(other)
@@ -221,12 +246,15 @@ async fn flips(kept: Kept, file: &'static str, seed: u64, count: usize) {
         let mask = 1 + random.below(255) as u8;
         let mut damaged = whole.clone();
         damaged[at] ^= mask;
-        std::fs::write(kept.world.path(file), damaged).unwrap();
+        std::fs::write(kept.world.path(file), &damaged).unwrap();
         match kept.run().await {
             Outcome::Right => right += 1,
             Outcome::Refused => refused += 1,
             Outcome::Wrong(how) => {
-                let place = if file == "sync.db" { place(&whole, at) } else { String::new() };
+                let place = match file {
+                    "sync.db" => format!("{} ({})", place(&whole, at), changed(&whole, &damaged)),
+                    _ => String::new(),
+                };
                 wrong.push(format!("{file} at {at} ^ {mask:#x}, {place}: {how}"));
             }
         }

@@ -252,7 +252,7 @@ impl<'d> Appending<'d> {
 
     fn insert(&mut self, seq: i64, key: &[u8], draft: &Draft, blocked: bool) -> Result<(), StoreError> {
         let waiting = self.keep_parents(seq, draft)?;
-        let body = Columns::of(self.db, self.stream, key, seq, draft)?;
+        let body = Columns::of(self.db, self.stream, key, seq, self.plan, draft)?;
         self.insert
             .execute(params![
                 seq,
@@ -283,7 +283,7 @@ impl<'d> Appending<'d> {
     fn replace(&mut self, seq: i64, key: &[u8], draft: &Draft, in_doubt: bool) -> Result<(), StoreError> {
         self.forget_parents(seq)?;
         let waiting = self.keep_parents(seq, draft)?;
-        let body = Columns::of(self.db, self.stream, key, seq, draft)?;
+        let body = Columns::of(self.db, self.stream, key, seq, self.plan, draft)?;
         self.db
             .execute(
                 "UPDATE entry SET kind = ?2, due_ms = due_ms * ?14, waiting = ?3, attempt = 0, class = min(class, ?4),
@@ -312,7 +312,7 @@ impl<'d> Appending<'d> {
 
     /// Gives an entry the draft's content; it stays where it is otherwise.
     fn refresh(&self, seq: i64, key: &[u8], draft: &Draft) -> Result<(), StoreError> {
-        let body = Columns::of(self.db, self.stream, key, seq, draft)?;
+        let body = Columns::of(self.db, self.stream, key, seq, self.plan, draft)?;
         self.db
             .execute(
                 "UPDATE entry SET kind = ?2, class = min(class, ?3), replay = max(replay, ?4), version = ?5, plan = ?6,

@@ -86,7 +86,7 @@ fn entry(db: &Database, stream: i64, row: &Row<'_>) -> Result<Entry, StoreError>
         plan: PlanVersion(unsigned(get(row, 7)?)),
         bound: known.is_some_and(|known| known.bound),
         written,
-        body: Stored::read(row, 13, stream, bytes)?.open(&db.seal)?,
+        body: Stored::read(row, 13, stream, bytes, get(row, 7)?)?.open(&db.seal)?,
     })
 }
 

@@ -34,13 +34,13 @@ fn sound(db: &Database, pragma: &str) -> Result<(), StoreError> {
 
 fn sums(db: &Database) -> Result<(), StoreError> {
     for sql in [
-        "SELECT stream, key, version, kind, born, sum, digest, insert_body, update_body FROM entry",
-        "SELECT stream, key, version, kind, born, sum, digest, insert_body, update_body FROM verification",
-        "SELECT stream, key, version, kind, born, sum, digest, insert_body, update_body FROM dead WHERE waiting > 0",
+        "SELECT stream, key, version, kind, born, sum, digest, insert_body, update_body, plan FROM entry",
+        "SELECT stream, key, version, kind, born, sum, digest, insert_body, update_body, plan FROM verification",
+        "SELECT stream, key, version, kind, born, sum, digest, insert_body, update_body, plan FROM dead WHERE waiting > 0",
     ] {
         db.all(sql, [], |row| {
             let key = blob(row, 1)?.ok_or_else(damaged)?;
-            Stored::read(row, 2, get(row, 0)?, key).map(drop)
+            Stored::read(row, 2, get(row, 0)?, key, get(row, 9)?).map(drop)
         })?;
     }
     db.all("SELECT stream, key, bound, digest, version, seen, sum FROM idx", [], |row| {

@@ -78,17 +78,24 @@ pub(crate) struct Columns<'b> {
 
 impl<'b> Columns<'b> {
     /// The columns of a draft of this key that is stored in the entry of number `born`.
-    pub(crate) fn of(db: &Database, stream: i64, key: &[u8], born: i64, draft: &'b Draft) -> Result<Self, StoreError> {
+    pub(crate) fn of(
+        db: &Database,
+        stream: i64,
+        key: &[u8],
+        born: i64,
+        plan: i64,
+        draft: &'b Draft,
+    ) -> Result<Self, StoreError> {
         let DraftBody::Upsert { insert, update, digest } = &draft.body else {
             let of = BodyOf { stream, key, kind: DELETE, born, digest: &[] };
-            let sum = sum::of_body(of, draft.version, None, None);
+            let sum = sum::of_body(of, plan, draft.version, None, None);
             return Ok(Self { kind: DELETE, digest: None, insert: None, update: None, sum });
         };
         let (kind, update) = update_columns(update);
         let of = BodyOf { stream, key, kind, born, digest: &digest.0 };
         let insert = db.seal.close(Place::Body { of, column: INSERT }, insert.0.as_ref().into())?;
         let update = db.seal.close(Place::Body { of, column: UPDATE }, update)?;
-        let sum = sum::of_body(of, draft.version, Some(&insert), Some(&update));
+        let sum = sum::of_body(of, plan, draft.version, Some(&insert), Some(&update));
         Ok(Self { kind, digest: Some(&digest.0), insert: Some(insert), update: Some(update), sum })
     }
 }
@@ -132,11 +139,11 @@ pub(crate) struct Stored<'r> {
 
 impl<'r> Stored<'r> {
     /// From the columns version, kind, born, sum, digest, insert_body, update_body beginning at `at`.
-    pub(crate) fn read(row: &'r Row<'_>, at: usize, stream: i64, key: &'r [u8]) -> Result<Self, StoreError> {
+    pub(crate) fn read(row: &'r Row<'_>, at: usize, stream: i64, key: &'r [u8], plan: i64) -> Result<Self, StoreError> {
         let [kind, born, stored] = [get(row, at + 1)?, get(row, at + 2)?, get(row, at + 3)?];
         let [digest, insert, update] = [blob(row, at + 4)?, blob(row, at + 5)?, blob(row, at + 6)?];
         let of = BodyOf { stream, key, kind, born, digest: digest.unwrap_or_default() };
-        sum::check(sum::of_body(of, get(row, at)?, insert, update), stored)?;
+        sum::check(sum::of_body(of, plan, get(row, at)?, insert, update), stored)?;
         Ok(Self { of, digest, insert, update })
     }
 

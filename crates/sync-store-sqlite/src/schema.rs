@@ -10,7 +10,7 @@ use crate::{EncryptionKey, SqliteOptions};
 /// "SYNC": marks the file as ours.
 const APPLICATION_ID: i64 = 0x5359_4E43;
 /// The newest layout that this program knows.
-const VERSION: i64 = 3;
+const VERSION: i64 = 4;
 
 pub(crate) const LAYOUT: &str = "
 -- How a store with a key knows that key.

@@ -33,8 +33,15 @@ impl Sum {
 }
 
 /// The sum of what an entry is to write. Columns that change while it waits are not part of it.
-pub(crate) fn of_body(of: BodyOf<'_>, version: Option<i64>, insert: Option<&[u8]>, update: Option<&[u8]>) -> i64 {
-    let sum = Sum(1).number(of.stream).number(of.kind).number(of.born).part(of.key).part(of.digest).maybe(version);
+pub(crate) fn of_body(
+    of: BodyOf<'_>,
+    plan: i64,
+    version: Option<i64>,
+    insert: Option<&[u8]>,
+    update: Option<&[u8]>,
+) -> i64 {
+    let sum = Sum(1).number(of.stream).number(of.kind).number(of.born).number(plan).part(of.key).part(of.digest);
+    let sum = sum.maybe(version);
     sum.part(insert.unwrap_or_default()).part(update.unwrap_or_default()).end()
 }
 

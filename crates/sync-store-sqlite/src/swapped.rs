@@ -92,18 +92,18 @@ async fn bodies_of_another_record_are_never_written() {
     // Both get the bodies and the digest of the other, and the sums that belong to them.
     let connection = Connection::open(&path).unwrap();
     let mut statement =
-        connection.prepare("SELECT seq, stream, key, born, digest, insert_body, update_body FROM entry").unwrap();
-    type Stored = (i64, i64, Vec<u8>, i64, Vec<u8>, Vec<u8>, Vec<u8>);
+        connection.prepare("SELECT seq, stream, key, born, digest, insert_body, update_body, plan FROM entry").unwrap();
+    type Stored = (i64, i64, Vec<u8>, i64, Vec<u8>, Vec<u8>, Vec<u8>, i64);
     let rows: Vec<Stored> = statement
         .query_map([], |row| {
-            Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?, row.get(5)?, row.get(6)?))
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?, row.get(5)?, row.get(6)?, row.get(7)?))
         })
         .and_then(Iterator::collect)
         .unwrap();
     assert_eq!(rows.len(), 2);
-    for ((seq, stream, key, born, ..), (.., digest, insert, update)) in rows.iter().zip(rows.iter().rev()) {
+    for ((seq, stream, key, born, ..), (.., digest, insert, update, plan)) in rows.iter().zip(rows.iter().rev()) {
         let of = BodyOf { stream: *stream, key, kind: 0, born: *born, digest };
-        let sum = sum::of_body(of, None, Some(insert), Some(update));
+        let sum = sum::of_body(of, *plan, None, Some(insert), Some(update));
         let sql = "UPDATE entry SET digest = ?2, insert_body = ?3, update_body = ?4, sum = ?5 WHERE seq = ?1";
         connection.execute(sql, params![seq, digest, insert, update, sum]).unwrap();
     }
