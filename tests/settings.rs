@@ -162,14 +162,14 @@ async fn the_daily_allowance_of_engine_calls_is_never_exceeded() {
     for limit in [20, 20, 33] {
         let running = Connector::builder(config(limit)).connect().await.unwrap().start(RunMode::Continuous);
         let spent = async || loop {
-            let reason = running.status().reason;
+            let reason = running.status("ingress").unwrap().reason;
             if reason.is_some_and(|reason| reason.code == "engine-calls-spent") && calls().await >= u64::from(limit) {
                 return;
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         };
         tokio::time::timeout(Duration::from_secs(30), spent()).await.unwrap();
-        let status = running.status();
+        let status = running.status("ingress").unwrap();
         assert_eq!(status.state, WorkflowState::Running);
         assert!(status.reason.unwrap().remedy.contains("campaign.engine_calls_per_day"));
         running.stopper().stop();
@@ -186,7 +186,7 @@ async fn the_daily_allowance_of_engine_calls_is_never_exceeded() {
 async fn metrics_tell_of_both_clients_and_never_of_their_tokens() {
     let stage = Stage::new(5, "").await;
     let running = Connector::builder(stage.config("", CONTACTS)).connect().await.unwrap().start(RunMode::UntilIdle);
-    let metrics = running.metrics().await;
+    let metrics = running.metrics("ingress").await.unwrap();
     let names: Vec<&str> = metrics.clients.iter().map(|client| client.client.as_str()).collect();
     assert_eq!(names, ["dataverse", "campaign"]);
     for client in &metrics.clients {

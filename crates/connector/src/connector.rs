@@ -1,18 +1,6 @@
 //! The connector that a host builds, starts, watches and stops.
 
 use std::sync::Arc;
-use std::time::Duration;
-
-use campaign_client::CampaignClient;
-use d365_client::D365Client;
-use mapping::TableSpec;
-use sync_core::telemetry::Metrics;
-use sync_core::traits::{NoObserver, Observer, Store};
-use sync_core::{DeleteBrake, EngineOptions, RunMode, StreamConfig, Workflow, WorkflowHandle, WorkflowStatus};
-use sync_store_sqlite::{EncryptionKey, SqliteOptions, SqliteStore};
-use timing::{SharedClock, SystemClock};
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::AbortOnDropHandle;
 
 use crate::adapters::client_metrics::Clients;
 use crate::adapters::engine_calls::EngineCalls;
@@ -22,10 +10,17 @@ use crate::config::Config;
 use crate::connect::{self, Services};
 use crate::control::store_error;
 use crate::error::{Error, ErrorKind, Problem};
-use crate::reason;
-use crate::summary::{RunSummary, TableSummary, Traffic, WorkflowSummary};
+use crate::running::Running;
+use crate::summary::Traffic;
 use crate::wire::Wire;
 use crate::workflows::ingress::{self, StreamParts};
+use campaign_client::CampaignClient;
+use d365_client::D365Client;
+use mapping::TableSpec;
+use sync_core::traits::{NoObserver, Observer, Store};
+use sync_core::{DeleteBrake, EngineOptions, RunMode, StreamConfig, StreamId, Workflow};
+use sync_store_sqlite::{EncryptionKey, SqliteOptions, SqliteStore};
+use timing::{SharedClock, SystemClock};
 
 /// Builds a [`Connector`].
 #[derive(Debug)]
@@ -39,39 +34,36 @@ pub struct ConnectorBuilder {
 /// Both sides known, every mapping compiled, the store opened: ready to start.
 #[derive(Debug)]
 pub struct Connector {
-    config: Config,
-    workflow: Workflow,
-    dataverse: D365Client,
-    campaign: CampaignClient,
-    dataverse_wire: Arc<Wire>,
-    campaign_wire: Arc<Wire>,
-    allowance: Option<Arc<EngineCalls>>,
+    pub(crate) config: Config,
+    pub(crate) members: Vec<Member>,
+    pub(crate) dataverse: D365Client,
+    pub(crate) campaign: CampaignClient,
+    pub(crate) dataverse_wire: Arc<Wire>,
+    pub(crate) campaign_wire: Arc<Wire>,
+    pub(crate) allowance: Option<Arc<EngineCalls>>,
     /// Until it is started.
-    gates: Option<Gates>,
-    clock: SharedClock,
+    pub(crate) gates: Option<Gates>,
+    pub(crate) clock: SharedClock,
     /// Requests of both clients until here: definitions and discovery.
-    set_up: Traffic,
+    pub(crate) set_up: Traffic,
     warnings: Vec<String>,
 }
 
-/// A started connector. Dropping it stops the workflows; what is in flight is settled by the next run.
+/// One workflow, and what its streams are called.
 #[derive(Debug)]
-pub struct Running {
-    handle: WorkflowHandle,
-    connector: Connector,
-    started: Duration,
-    gates: Option<AbortOnDropHandle<()>>,
+pub(crate) struct Member {
+    pub(crate) workflow: Workflow,
+    pub(crate) streams: Vec<StreamLabel>,
 }
 
-/// Stops a running connector from elsewhere.
-#[derive(Debug, Clone)]
-pub struct Stopper(CancellationToken);
-
-impl Stopper {
-    /// Asks for a stop in good order: nothing new is sent, what is in flight is finished and settled.
-    pub fn stop(&self) {
-        self.0.cancel();
-    }
+/// What an operator calls a stream.
+#[derive(Debug)]
+pub(crate) struct StreamLabel {
+    pub(crate) id: StreamId,
+    /// The Dynamics 365 side.
+    pub(crate) table: String,
+    /// The Campaign side.
+    pub(crate) resource: String,
 }
 
 impl ConnectorBuilder {
@@ -134,10 +126,10 @@ impl ConnectorBuilder {
         warnings.extend(duplicate_risk);
         warnings.extend(table_warnings);
         let clients = Arc::new(Clients { dataverse: dataverse.clone(), campaign: campaign.clone() });
-        let workflow = workflow(&config, store, streams, observer, clients, &clock)?;
+        let members = vec![ingress(&config, store, streams, observer, clients, &clock)?];
         Ok(Connector {
             config,
-            workflow,
+            members,
             dataverse,
             campaign,
             dataverse_wire,
@@ -205,15 +197,20 @@ fn engine_options(config: &Config) -> EngineOptions {
     }
 }
 
-fn workflow(
+fn ingress(
     config: &Config,
     store: Arc<dyn Store>,
     streams: Vec<StreamParts>,
     observer: Arc<dyn Observer>,
     clients: Arc<Clients>,
     clock: &SharedClock,
-) -> Result<Workflow, Error> {
+) -> Result<Member, Error> {
     let options = engine_options(config);
+    let label = |spec: &TableSpec| StreamLabel {
+        id: ingress::stream_id(spec),
+        table: spec.table.clone(),
+        resource: spec.resource.clone(),
+    };
     let mut workflow = Workflow::builder(ingress::NAME)
         .store(store)
         .clock(clock.clone())
@@ -233,10 +230,11 @@ fn workflow(
             page_rows: config.dataverse.page_size,
         });
     }
-    workflow.build().map_err(|error| {
+    let workflow = workflow.build().map_err(|error| {
         let problem = Problem::new("table", format!("{error}."), "Map at least one table, and each only once.");
         Error::one(ErrorKind::Configuration, problem).with_source(error)
-    })
+    })?;
+    Ok(Member { workflow, streams: config.tables.iter().map(label).collect() })
 }
 
 impl Connector {
@@ -250,82 +248,41 @@ impl Connector {
         &self.warnings
     }
 
-    /// Starts the workflows.
-    pub fn start(mut self, mode: RunMode) -> Running {
-        let started = self.clock.monotonic();
-        let gates = self.gates.take().map(|gates| AbortOnDropHandle::new(tokio::spawn(gates.keep())));
-        Running { handle: self.workflow.start(mode), connector: self, started, gates }
-    }
-}
-
-impl Running {
-    /// Stops it from elsewhere.
-    pub fn stopper(&self) -> Stopper {
-        Stopper(self.handle.stopper())
+    /// The workflows that are configured, in the order in which they are started.
+    pub fn workflows(&self) -> impl Iterator<Item = &str> {
+        self.members.iter().map(|member| member.workflow.name())
     }
 
-    /// The status at this moment.
-    pub fn status(&self) -> WorkflowStatus {
-        self.handle.status()
+    /// Starts every workflow.
+    pub fn start(self, mode: RunMode) -> Running {
+        let names: Vec<String> = self.workflows().map(str::to_owned).collect();
+        Running::begin(self, &names, mode)
     }
 
-    /// Counts, ages and rates of the workflow and of both clients at this moment, also in the text format of Prometheus.
-    pub async fn metrics(&self) -> Metrics {
-        self.handle.metrics().await
-    }
-
-    /// Waits for the end and tells what was done.
+    /// Starts some of the workflows; the others can be started later.
     ///
-    /// # Cancellation safety
-    /// Dropping the future stops the workflows like dropping [`Running`] does.
-    pub async fn join(self) -> RunSummary {
-        let Self { handle, connector, started, gates } = self;
-        let report = handle.join().await;
-        if let Some(gates) = gates {
-            gates.abort();
-            // It ends in the middle of its wait. Afterwards nobody holds the store but the connector.
-            let _ = gates.await;
+    /// # Errors
+    /// When a name is not that of a configured workflow; nothing is started then.
+    pub fn start_only(self, names: &[String], mode: RunMode) -> Result<Running, Error> {
+        let unknown = names.iter().find(|name| !self.workflows().any(|known| known == *name));
+        if let Some(unknown) = unknown {
+            let known: Vec<&str> = self.workflows().collect();
+            let problem = Problem::new(
+                "workflow",
+                format!("The workflow {unknown} is not configured."),
+                format!("Configured are: {}.", known.join(", ")),
+            );
+            return Err(Error::one(ErrorKind::Configuration, problem));
         }
-        if let Some(allowance) = &connector.allowance {
-            allowance.close().await;
-        }
-        let sent = Traffic { dataverse: connector.dataverse.stats().sent, campaign: connector.campaign.stats().sent };
-        let set_up = connector.set_up;
-        let tables = connector.config.tables.iter().map(|spec| {
-            let id = ingress::stream_id(spec);
-            let tally = report.streams.iter().find(|stream| stream.id == id).map(|stream| stream.tally);
-            TableSummary {
-                table: spec.table.clone(),
-                resource: spec.resource.clone(),
-                tally: tally.unwrap_or_default(),
-            }
-        });
-        let mut status = report.status;
-        status.reason = status.reason.map(|reason| reason::in_words_of(&connector.config, reason));
-        let elapsed = connector.clock.monotonic().saturating_sub(started);
-        RunSummary {
-            workflows: vec![WorkflowSummary {
-                workflow: ingress::NAME.to_owned(),
-                status: status.into(),
-                tables: tables.collect(),
-            }],
-            requests: Traffic {
-                dataverse: sent.dataverse - set_up.dataverse,
-                campaign: sent.campaign - set_up.campaign,
-            },
-            // Tokens are asked for throughout a run, and are set-up all the same.
-            setup_requests: Traffic {
-                dataverse: set_up.dataverse + connector.dataverse_wire.token_requests(),
-                campaign: set_up.campaign + connector.campaign_wire.token_requests(),
-            },
-            elapsed_ms: u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX),
-        }
+        Ok(Running::begin(self, names, mode))
     }
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test that cannot go on ends there")]
+
+    use std::time::Duration;
 
     use super::*;
 

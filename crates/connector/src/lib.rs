@@ -14,6 +14,7 @@ pub mod control;
 mod error;
 mod plain_http;
 mod reason;
+mod running;
 mod summary;
 pub mod template;
 mod trouble;
@@ -21,11 +22,14 @@ mod wire;
 mod workflows;
 
 pub use config::{
-    CampaignConfig, Config, DataverseConfig, DeleteBrake, SecretRef, StoreConfig, Sweep, SyncConfig, TlsConfig,
+    Activities, ActivityNames, CampaignConfig, Config, DataverseConfig, DeleteBrake, Direction, EventSource,
+    EventsConfig, OptOutConfig, OptOutPair, OptOutSource, SecretRef, SftpConfig, StoreConfig, Sweep, SyncConfig,
+    TlsConfig,
 };
-pub use connector::{Connector, ConnectorBuilder, Running, Stopper};
+pub use connector::{Connector, ConnectorBuilder};
 pub use error::{Error, ErrorKind, Problem};
 pub use mapping::TableSpec;
+pub use running::{Running, Stopper};
 pub use summary::{RunSummary, StatusView, TableSummary, Traffic, WorkflowSummary};
 pub use sync_core::telemetry::{Metrics, hide_panic_messages};
 pub use sync_core::traits::{Observer, SyncEvent};

@@ -23,9 +23,6 @@ pub(crate) struct Run {
 }
 
 pub(crate) async fn run(arguments: Run, format: Format) -> Exit {
-    if let Some(later) = arguments.workflow.iter().find(|name| *name != "ingress") {
-        return Exit::with_message(Exit::USAGE, &format!("The workflow {later} is not available yet."));
-    }
     let mut signals = match Signals::listen() {
         Ok(signals) => signals,
         Err(error) => return Exit::failed(&format!("Signals cannot be received: {error}.")),
@@ -47,7 +44,15 @@ pub(crate) async fn run(arguments: Run, format: Format) -> Exit {
         progress.note(warning);
     }
     let mode = if arguments.until_idle { RunMode::UntilIdle } else { RunMode::Continuous };
-    let running = connector.start(mode);
+    let started = if arguments.workflow.is_empty() {
+        Ok(connector.start(mode))
+    } else {
+        connector.start_only(&arguments.workflow, mode)
+    };
+    let running = match started {
+        Ok(running) => running,
+        Err(error) => return Exit::from_error(&error),
+    };
     let mut signal = None;
     let stop = running.stopper();
     let joined = running.join();

@@ -1,11 +1,14 @@
 //! The configuration: what the TOML file may say, every problem reported at once with its path and line.
 
 mod certificates;
+mod events;
 mod key;
-mod later;
+mod opt_out;
 mod parse;
+mod period;
 mod reader;
 mod secret;
+mod sftp;
 mod tables;
 mod url_check;
 
@@ -16,7 +19,10 @@ use mapping::TableSpec;
 use url::Url;
 
 pub(crate) use certificates::certificates;
+pub use events::{Activities, ActivityNames, EventSource, EventsConfig};
+pub use opt_out::{Direction, OptOutConfig, OptOutPair, OptOutSource};
 pub use secret::SecretRef;
+pub use sftp::SftpConfig;
 
 use crate::error::{Error, ErrorKind, Problem};
 
@@ -35,6 +41,12 @@ pub struct Config {
     pub sync: SyncConfig,
     /// One mapping per table.
     pub tables: Vec<TableSpec>,
+    /// Email events as activities.
+    pub events: EventsConfig,
+    /// Privacy preferences.
+    pub opt_out: OptOutConfig,
+    /// The file exchange.
+    pub sftp: Option<SftpConfig>,
 }
 
 /// The Dynamics 365 organisation and the application that reads it.

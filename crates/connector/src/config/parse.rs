@@ -8,8 +8,8 @@ use url::Url;
 use super::reader::{Document, Reference, Section, report_unknown};
 use super::url_check::service_url;
 use super::{
-    CampaignConfig, Config, DataverseConfig, DeleteBrake, SecretRef, StoreConfig, Sweep, SyncConfig, TlsConfig, later,
-    tables,
+    CampaignConfig, Config, DataverseConfig, DeleteBrake, Direction, EventSource, EventsConfig, OptOutConfig,
+    OptOutSource, SecretRef, SftpConfig, StoreConfig, Sweep, SyncConfig, TlsConfig, events, opt_out, sftp, tables,
 };
 use crate::error::Problem;
 
@@ -43,16 +43,53 @@ pub(super) fn parse(text: &str, base: &Path, references: bool) -> Result<Config,
     let store = store(&mut document, root);
     let sync = sync(&mut document, root);
     let tables = tables::tables(&mut document, root, sync.adobe_guardrails);
-    later::sections(&mut document, root);
+    let events = events::events(&mut document, root);
+    let opt_out = opt_out::opt_out(&mut document, root);
+    let sftp = sftp::sftp(&mut document, root);
+    together(&mut document, root, &tables, &events, &opt_out, sftp.as_ref());
     if references {
         document.check_references();
     }
     document.problems.sort_by_key(|problem| problem.line);
     match (dataverse, campaign, store) {
         (Some(dataverse), Some(campaign), Some(store)) if document.problems.is_empty() => {
-            Ok(Config { dataverse, campaign, tls, store, sync, tables })
+            Ok(Config { dataverse, campaign, tls, store, sync, tables, events, opt_out, sftp })
         }
         _ => Err(document.problems),
+    }
+}
+
+/// What sections ask of each other.
+fn together(
+    document: &mut Document<'_>,
+    root: &DeTable<'_>,
+    tables: &[mapping::TableSpec],
+    events: &EventsConfig,
+    opt_out: &OptOutConfig,
+    sftp: Option<&SftpConfig>,
+) {
+    let at = |name: &str| root.get(name).map_or(0, |value| value.span().start);
+    let on = [("events", events.is_on()), ("opt_out", opt_out.direction != Direction::Disabled)];
+    for (name, _) in on.into_iter().filter(|(_, on)| *on) {
+        let message = format!("The section [{name}] is {LATER}.");
+        document.problem(name, at(name), message, "Switch it off or remove it.");
+    }
+    let exports = [
+        ("events", matches!(events.source, Some(EventSource::Export { .. }))),
+        ("opt_out", matches!(opt_out.source, Some(OptOutSource::Export { .. }))),
+    ];
+    for (name, exports) in exports {
+        if exports && sftp.is_none() {
+            let message = "Exports are read from the file exchange, and there is no section [sftp].";
+            document.problem(format!("{name}.source"), at(name), message, "Add [sftp].");
+        }
+    }
+    if opt_out.direction != Direction::Disabled {
+        let owned = opt_out.pairs.iter().map(|pair| pair.campaign.as_str());
+        for problem in mapping::opt_out_conflicts(tables, owned) {
+            let offset = super::reader::locate(root, &problem.path);
+            document.problem(problem.path, offset, format!("{}.", problem.message), format!("{}.", problem.remedy));
+        }
     }
 }
 
@@ -63,7 +100,7 @@ fn required<'d, 't>(document: &mut Document<'t>, root: &'d DeTable<'t>, name: &'
     Section::of(document, root, name)
 }
 
-fn url(document: &mut Document<'_>, place: &str, offset: usize, text: &str) -> Option<Url> {
+pub(super) fn url(document: &mut Document<'_>, place: &str, offset: usize, text: &str) -> Option<Url> {
     match service_url(text) {
         Ok(url) => Some(url),
         Err(message) => {
