@@ -205,7 +205,7 @@ fn changed(one: &[u8], other: &[u8]) -> String {
         std::fs::write(&copy, file).unwrap();
         let connection = rusqlite::Connection::open(copy)?;
         let mut statement = connection.prepare("SELECT * FROM entry NOT INDEXED ORDER BY seq")?;
-        let names: Vec<String> = statement.column_names().iter().map(|name| (*name).to_owned()).collect();
+        let names: Vec<String> = statement.column_names().map(str::to_owned).collect();
         let row = |row: &rusqlite::Row<'_>| -> rusqlite::Result<Vec<_>> {
             names.iter().enumerate().map(|(index, name)| Ok((name.clone(), row.get(index)?))).collect()
         };

@@ -26,7 +26,7 @@ use timing::{SharedClock, SystemClock};
 #[derive(Debug)]
 #[must_use]
 pub struct ConnectorBuilder {
-    config: Config,
+    config: Box<Config>,
     observer: Arc<dyn Observer>,
     clock: SharedClock,
 }
@@ -34,7 +34,7 @@ pub struct ConnectorBuilder {
 /// Both sides known, every mapping compiled, the store opened: ready to start.
 #[derive(Debug)]
 pub struct Connector {
-    pub(crate) config: Config,
+    pub(crate) config: Box<Config>,
     pub(crate) members: Vec<Member>,
     pub(crate) dataverse: D365Client,
     pub(crate) campaign: CampaignClient,
@@ -240,7 +240,7 @@ fn ingress(
 impl Connector {
     /// Starts to build a connector.
     pub fn builder(config: Config) -> ConnectorBuilder {
-        ConnectorBuilder { config, observer: Arc::new(NoObserver), clock: SystemClock::shared() }
+        ConnectorBuilder { config: Box::new(config), observer: Arc::new(NoObserver), clock: SystemClock::shared() }
     }
 
     /// What an operator should know before the start.
