@@ -63,6 +63,7 @@
 //! # }
 //! ```
 
+mod bulk;
 mod changes;
 mod client;
 mod codes;
@@ -76,6 +77,7 @@ mod scan;
 mod whoami;
 pub mod wire;
 
+pub use bulk::{BulkMessage, Trouble};
 pub use changes::{ChangePage, ChangeTracker, Changed, FetchedChanges, Link, decode_changes};
 pub use client::{D365Client, D365ClientBuilder};
 pub use config::{API_VERSION, D365Config, DEFAULT_AUTHORITY, DEFAULT_IN_FLIGHT, DEFAULT_PAGE_SIZE, DEFAULT_QUOTA};

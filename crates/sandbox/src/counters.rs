@@ -14,6 +14,7 @@ const MOST_TEMPLATES: usize = 1000;
 struct Tally {
     requests: BTreeMap<String, u64>,
     setup_requests: BTreeMap<String, u64>,
+    batch_parts: BTreeMap<String, u64>,
     status: BTreeMap<u16, u64>,
     setup_status: BTreeMap<u16, u64>,
     rows: u64,
@@ -76,6 +77,13 @@ impl Counters {
         let place = place(map, template);
         *map.entry(place.clone()).or_insert(0) += 1;
         place
+    }
+
+    /// A batch held a request. It is no request of its own on the wire and counts under `batch_parts` alone.
+    pub fn batch_part(&self, side: Side, template: &str) {
+        let mut tally = self.of(side);
+        let place = place(&tally.batch_parts, template);
+        *tally.batch_parts.entry(place).or_insert(0) += 1;
     }
 
     /// Takes back one request that [`Counters::request`] counted under that name: the handler knew a better one.
@@ -153,7 +161,8 @@ impl Counters {
                 "unanswered": tally.unanswered,
             })
         };
-        let dataverse = show(Side::Dataverse);
+        let mut dataverse = show(Side::Dataverse);
+        dataverse["batch_parts"] = json!(self.of(Side::Dataverse).batch_parts);
         let mut campaign = show(Side::Campaign);
         campaign["engine_calls"] = self.of(Side::Campaign).engine_calls();
         json!({"dataverse": dataverse, "campaign": campaign})

@@ -55,6 +55,7 @@ fn dataverse(path: &str) -> (String, bool) {
             | "$metadata"
             | "organizations"
             | "RetrieveTotalRecordCount"
+            | "sdkmessagefilters"
     );
     (format!("/{}", without_keys(rest)), setup)
 }

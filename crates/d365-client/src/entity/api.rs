@@ -62,6 +62,10 @@ impl<E: Entity> EntityApi<E> {
         &self.def
     }
 
+    pub(crate) fn client(&self) -> &D365Client {
+        &self.client
+    }
+
     /// Reads one row. With an empty `select` the entity's own columns are asked for.
     ///
     /// Cancel safe: it only reads.
@@ -210,7 +214,7 @@ impl<E: Entity> EntityApi<E> {
         prefer: Option<Prefer>,
     ) -> Result<Response, Error> {
         let target = self.target(None, query)?;
-        let body = Some(encode(body)?);
+        let body = Some(encode_body(body)?);
         let operation = "POST row";
         let write = Write {
             method: Method::POST,
@@ -239,7 +243,7 @@ impl<E: Entity> EntityApi<E> {
         expect: &Expect,
     ) -> Result<(), Error> {
         let condition = Condition::IfMatch(tag_of(expect));
-        self.patch(&key.into(), encode(body)?, condition, "", None).await.map(drop)
+        self.patch(&key.into(), encode_body(body)?, condition, "", None).await.map(drop)
     }
 
     /// Changes columns of a row or creates it, within the precondition. Returns the identifier where the service tells
@@ -259,7 +263,7 @@ impl<E: Entity> EntityApi<E> {
         precondition: &Precondition,
     ) -> Result<Option<Uuid>, Error> {
         let key = key.into();
-        let response = self.patch(&key, encode(body)?, condition_of(precondition), "", None).await?;
+        let response = self.patch(&key, encode_body(body)?, condition_of(precondition), "", None).await?;
         Ok(key.as_id().or_else(|| entity_id(&response)))
     }
 
@@ -279,7 +283,7 @@ impl<E: Entity> EntityApi<E> {
     ) -> Result<Upserted<E>, Error> {
         let query = self.select(select)?.to_query_string();
         let prefer = Some(Prefer::new().return_representation());
-        let response = self.patch(&key.into(), encode(body)?, condition_of(precondition), &query, prefer).await?;
+        let response = self.patch(&key.into(), encode_body(body)?, condition_of(precondition), &query, prefer).await?;
         let created = match response.status {
             StatusCode::CREATED => Some(true),
             _ if response.maybe_applied_before => None,
@@ -389,7 +393,7 @@ fn condition_of(precondition: &Precondition) -> Condition<'_> {
     }
 }
 
-fn encode(body: &(impl Serialize + ?Sized)) -> Result<Bytes, Error> {
+pub(crate) fn encode_body(body: &(impl Serialize + ?Sized)) -> Result<Bytes, Error> {
     if !is_finite(body) {
         return Err(Error::validation("a value of a write is NaN or infinite"));
     }

@@ -8,6 +8,7 @@ mod finite;
 mod guard;
 mod page;
 
+pub(crate) use api::encode_body;
 pub use api::{EntityApi, Upserted};
 pub use body::EntityBody;
 pub(crate) use dynamic::RowOf;

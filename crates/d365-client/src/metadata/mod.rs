@@ -2,17 +2,19 @@
 
 mod attribute;
 mod choice;
+mod relationship;
 mod table;
 
 pub use attribute::{Attribute, AttributeType, DateTimeBehavior};
 pub use choice::{BooleanLabels, ChoiceOption, Choices, Label, LocalizedLabel};
+pub use relationship::{Relationship, decode_relationships};
 pub use table::{AlternateKey, EntityDef, decode_attributes, decode_table};
 
 use futures::future::try_join_all;
 
 use crate::client::D365Client;
 use crate::error::{Error, ErrorKind};
-use crate::odata::Name;
+use crate::odata::{Name, encode};
 
 const TABLE: &str = "$select=LogicalName,EntitySetName,SchemaName,PrimaryIdAttribute,PrimaryNameAttribute,\
     IsActivity,ChangeTrackingEnabled,IsOptimisticConcurrencyEnabled\
@@ -20,6 +22,9 @@ const TABLE: &str = "$select=LogicalName,EntitySetName,SchemaName,PrimaryIdAttri
 
 const COLUMNS: &str = "$select=LogicalName,SchemaName,DisplayName,AttributeType,AttributeTypeName,AttributeOf,\
     IsPrimaryId,IsPrimaryName,IsValidForRead,IsValidForCreate,IsValidForUpdate,RequiredLevel";
+
+const LOOKUPS: &str =
+    "$select=SchemaName,ReferencingAttribute,ReferencedEntity,ReferencingEntityNavigationPropertyName";
 
 const OPTIONS: &str = "$select=LogicalName&$expand=OptionSet,GlobalOptionSet";
 
@@ -94,6 +99,45 @@ impl Metadata {
             _ => error,
         })?;
         decode_table(&body)
+    }
+
+    /// Where the lookups of a table lead, and by which navigation property each is bound.
+    ///
+    /// Cancel safe: it only reads.
+    ///
+    /// # Errors
+    /// [`ErrorKind::UnknownTable`] when there is no such table; otherwise whatever kept the request from succeeding.
+    pub async fn relationships(&self, logical_name: &str) -> Result<Vec<Relationship>, Error> {
+        self.many_to_one(logical_name, "").await
+    }
+
+    /// The navigation property that binds a lookup column to rows of another table: for the column `regardingobjectid` of
+    /// `task` and the table `contact` it is `regardingobjectid_contact_task`. `None` when the column does not lead there.
+    ///
+    /// Cancel safe: it only reads.
+    ///
+    /// # Errors
+    /// As [`Metadata::relationships`].
+    pub async fn navigation_property(
+        &self,
+        logical_name: &str,
+        column: &str,
+        referenced: &str,
+    ) -> Result<Option<Name>, Error> {
+        let (column, referenced): (Name, Name) = (column.parse()?, referenced.parse()?);
+        let filter = encode(&format!("ReferencingAttribute eq '{column}' and ReferencedEntity eq '{referenced}'"));
+        let found = self.many_to_one(logical_name, &format!("&$filter={filter}")).await?;
+        Ok(found.into_iter().next().map(|relationship| relationship.navigation_property))
+    }
+
+    async fn many_to_one(&self, logical_name: &str, more: &str) -> Result<Vec<Relationship>, Error> {
+        let name: Name = logical_name.parse()?;
+        let target = format!("EntityDefinitions(LogicalName='{name}')/ManyToOneRelationships?{LOOKUPS}{more}");
+        let body = self.get(&target, "GET ManyToOneRelationships").await.map_err(|error| match error.kind() {
+            ErrorKind::NotFound => error.with_kind(ErrorKind::UnknownTable),
+            _ => error,
+        })?;
+        decode_relationships(&body)
     }
 
     async fn get(&self, target: &str, operation: &'static str) -> Result<bytes::Bytes, Error> {

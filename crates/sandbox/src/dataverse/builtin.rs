@@ -1,4 +1,4 @@
-//! The tables that every sandbox has: contact, account, `new_vehicle` (learn.microsoft.com, "Contact table reference",
+//! The tables that every sandbox has: contact, account, `new_vehicle`, systemuser (learn.microsoft.com, "Contact table reference",
 //! "Account table reference").
 
 use super::schema::{Choice, Column, Kind, Place, Table};
@@ -16,7 +16,7 @@ pub(crate) const TENANT: &str = "55555555-0000-4000-8000-000000000005";
 
 const MONEY: Kind = Kind::Decimal { min: 0.0, max: 100_000_000_000_000.0, money: true };
 
-fn text(name: &str, max: u32) -> Column {
+pub(super) fn text(name: &str, max: u32) -> Column {
     Column::new(name, Kind::Text { max }).format("Text")
 }
 
@@ -32,12 +32,12 @@ fn flag(name: &str) -> Column {
     column
 }
 
-fn primary_key(name: &str) -> Column {
+pub(super) fn primary_key(name: &str) -> Column {
     Column::new(name, Kind::PrimaryKey).required("SystemRequired").on_create_only()
 }
 
 /// The columns that every user-owned table has.
-fn system() -> Vec<Column> {
+pub(super) fn system() -> Vec<Column> {
     let moment = Kind::DateTime { zoneless: false };
     let user = [("systemuser", "systemusers")];
     let by = |name: &str| {
@@ -223,6 +223,39 @@ fn account() -> Table {
     table
 }
 
+/// Users of the organization. Owners are bound to them.
+fn system_user() -> Table {
+    let mut columns = vec![primary_key("systemuserid"), text("fullname", 200).read_only()];
+    for (name, max) in [("firstname", 256), ("lastname", 256), ("domainname", 1024)] {
+        columns.push(text(name, max));
+    }
+    columns.push(text("internalemailaddress", 100).format("Email"));
+    columns.push(Column::new("isdisabled", Kind::Boolean));
+    let unit = [("businessunit", "businessunits", "businessunitid")];
+    columns.push(
+        Column::new("businessunitid", Kind::Lookup)
+            .targets("Lookup", &unit)
+            .default_cell(&lookup_cell(BUSINESS_UNIT, 0)),
+    );
+    columns.push(Column::new("createdon", Kind::DateTime { zoneless: false }).format("DateAndTime").read_only());
+    columns.push(Column::new("modifiedon", Kind::DateTime { zoneless: false }).format("DateAndTime").read_only());
+    columns.push(Column::new("versionnumber", Kind::Version).read_only());
+    let mut table = Table::new("systemuser", "systemusers", "SystemUser", 8, columns);
+    table.change_tracking = false;
+    table
+}
+
+/// The row of the user that everything runs as.
+pub(super) fn first_user(table: &Table) -> Vec<(usize, Vec<u8>)> {
+    let values = [
+        ("firstname", "Sandbox"),
+        ("lastname", "User"),
+        ("domainname", "sandbox@contoso.example"),
+        ("internalemailaddress", "sandbox@contoso.example"),
+    ];
+    values.iter().filter_map(|(name, value)| Some((table.column(name)?, super::row::text_cell(value)))).collect()
+}
+
 /// The columns that a custom table begins with.
 pub(super) fn custom(primary: &str, name: &str) -> Vec<Column> {
     let mut columns = vec![primary_key(primary), text(name, 100).required("ApplicationRequired")];
@@ -257,5 +290,5 @@ fn vehicle() -> Table {
 
 /// The tables without a scenario.
 pub(super) fn tables() -> Vec<Table> {
-    vec![account(), contact(), vehicle()]
+    vec![account(), contact(), vehicle(), system_user()]
 }

@@ -65,8 +65,8 @@ impl Refusal {
         refusal(501, "0x8006088a", format!("The sandbox does not imitate {what}."))
     }
 
-    /// With `details`, the siblings that annotated errors have.
-    pub(super) fn answer(&self, details: bool) -> Response {
+    /// The envelope. With `details`, the siblings that annotated errors have.
+    pub(super) fn body(&self, details: bool) -> String {
         let mut error = serde_json::json!({"code": self.code, "message": self.message});
         if details {
             error["@Microsoft.PowerApps.CDS.ErrorDetails.OperationStatus"] = "0".into();
@@ -77,7 +77,12 @@ impl Refusal {
             )
             .into();
         }
-        let body = serde_json::json!({"error": error}).to_string();
+        serde_json::json!({"error": error}).to_string()
+    }
+
+    /// The envelope as an answer.
+    pub(super) fn answer(&self, details: bool) -> Response {
+        let body = self.body(details);
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::BAD_REQUEST);
         plain(status, "application/json; odata.metadata=minimal", body)
     }

@@ -180,11 +180,35 @@ impl Protection {
         let own = &self.servers[server];
         let Some(limits) = self.limits() else { return Ok(Stay { window: own, number: None, since: Instant::now() }) };
         let mut window = lock(own);
+        let full = window.concurrent >= limits.concurrent;
+        let concurrency = full.then(|| {
+            ("0x80072326", format!("Number of concurrent requests exceeded the limit of {}.", limits.concurrent))
+        });
+        let number = self.admit(&mut window, limits, now, concurrency)?;
+        window.concurrent += 1;
+        Ok(Stay { window: own, number: Some(number), since: Instant::now() })
+    }
+
+    /// Counts one more request inside of one that was let in: a part of a batch. It takes no place of its own among the
+    /// requests at the same time, and its execution time is part of the batch's.
+    pub(super) fn count_part(&self, server: usize, now: i64) -> Result<(), Throttled> {
+        let Some(limits) = self.limits() else { return Ok(()) };
+        self.admit(&mut lock(&self.servers[server]), limits, now, None).map(drop)
+    }
+
+    /// Enters a request in the window under its number, or refuses it.
+    fn admit(
+        &self,
+        window: &mut Window,
+        limits: Limits,
+        now: i64,
+        concurrency: Option<(&'static str, String)>,
+    ) -> Result<u64, Throttled> {
         let length = milliseconds(limits.window_seconds);
         window.slide(now, length);
         let seconds = limits.window_seconds;
-        let refused = if window.concurrent >= limits.concurrent {
-            Some(("0x80072326", format!("Number of concurrent requests exceeded the limit of {}.", limits.concurrent)))
+        let refused = if concurrency.is_some() {
+            concurrency
         } else if window.entries.len() as u64 >= limits.requests {
             let message = format!(
                 "Number of requests exceeded the limit of {} over time window of {seconds} seconds.",
@@ -212,10 +236,8 @@ impl Protection {
             return Err((refusal(429, code, message), wait));
         }
         window.refused = 0;
-        window.concurrent += 1;
         window.entries.push_back((now, 0));
-        let number = window.gone + window.entries.len() as u64 - 1;
-        Ok(Stay { window: own, number: Some(number), since: Instant::now() })
+        Ok(window.gone + window.entries.len() as u64 - 1)
     }
 
     pub(super) fn remaining(&self, server: usize) -> Remaining {

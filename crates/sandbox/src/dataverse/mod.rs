@@ -12,6 +12,8 @@
 //! definitions, and the sets `teams`, `businessunits`, `transactioncurrencies`, `tasks`, `activitypointers`, `sdkmessagefilters`,
 //! `systemusers` as a list, and a few more. `systemusers({id})` answers for the user that `WhoAmI` names.
 
+mod activity;
+mod batch;
 mod body;
 mod builtin;
 mod changes;
@@ -24,6 +26,8 @@ mod expression;
 mod filter;
 mod limits;
 mod metadata;
+mod multipart;
+mod multiple;
 mod mutate;
 mod navigation;
 mod page;
@@ -40,6 +44,7 @@ mod shape;
 mod sort;
 mod store;
 mod token;
+mod transaction;
 mod value;
 mod write;
 
@@ -47,6 +52,7 @@ pub(crate) use builtin::TENANT;
 pub use limits::{Limits, Load};
 pub use mutate::{DataverseLines, DataverseMutation, DataverseMutationPlan};
 pub use scenario::{
-    ChoiceScenario, ColumnScenario, ColumnType, DataverseScenario, DataverseSwitches, KeyScenario, TableScenario,
+    ActivityScenario, ChoiceScenario, ColumnScenario, ColumnType, DataverseScenario, DataverseSwitches, KeyScenario,
+    TableScenario,
 };
 pub use service::DataverseService;

@@ -60,6 +60,7 @@ impl DataverseService {
     /// # Errors
     /// An unknown table or column, or fewer rows than are to be changed.
     pub fn mutate(&self, plan: &DataverseMutationPlan) -> Result<DataverseMutation, String> {
+        let _among = self.store.among();
         let table = self.table(&plan.table)?;
         let fields = self.fields(table, &plan.fields)?;
         let now = self.shared.clock.now_seconds();
@@ -152,6 +153,7 @@ impl DataverseService {
     ) -> Result<(), String> {
         let table = self.table(table)?;
         let id = parse_guid(id).ok_or_else(|| "the id is no GUID".to_owned())?;
+        let _among = self.store.among();
         self.reader("", None).put_row(table, id, row, version).map_err(|refusal| refusal.message)
     }
 
@@ -162,6 +164,7 @@ impl DataverseService {
     pub fn delete_record(&self, table: &str, id: &str, version: Option<i64>) -> Result<(), String> {
         let table = self.table(table)?;
         let id = parse_guid(id).ok_or_else(|| "the id is no GUID".to_owned())?;
+        let _among = self.store.among();
         let mut rows = self.store.write(table);
         if version.is_some_and(|version| !self.store.take_reserved(&rows, id, version)) {
             return Err("the version is none of those set aside, or the row has a newer one".to_owned());
@@ -204,6 +207,7 @@ impl Iterator for DataverseLines {
             return None;
         }
         let store = &self.service.store;
+        let _among = store.among();
         let table = store.schema.tables.get(self.index)?;
         let mut writer = Writer::new(store, table, None, &Prefer::default());
         writer.etag = false;

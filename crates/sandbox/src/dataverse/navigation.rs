@@ -1,12 +1,10 @@
-//! Single-valued navigation: the row that a lookup leads to, and the reference to it. The one user of the sandbox is a row too.
+//! Single-valued navigation: the row that a lookup leads to, and the reference to it.
 
 use http::HeaderMap;
-use serde_json::{Map, Value, json};
+use serde_json::json;
 
-use super::builtin;
 use super::error::Refusal;
 use super::path::RowKey;
-use super::query::Options;
 use super::read::{Answer, Reader};
 use super::row;
 use super::schema::Table;
@@ -43,7 +41,6 @@ impl Reader<'_> {
         }
         match self.store.schema.by_name(&target.table) {
             Some(other) => self.single(other, &RowKey::Id(id), query, headers),
-            None if target.table == "systemuser" => system_user(self.base, id, None, query),
             None => Err(Refusal::not_imitated(&format!("the table {}", target.table))),
         }
     }
@@ -65,47 +62,4 @@ impl Reader<'_> {
         }
         Refusal::no_such_segment(name)
     }
-}
-
-/// `GET systemusers({id})`, for the user that `WhoAmI` names.
-pub(super) fn system_user(base: &str, id: u128, property: Option<&str>, query: &str) -> Result<Answer, Refusal> {
-    let options = Options::parse(query)?;
-    options.only_for_one()?;
-    options.refuse_unserved()?;
-    if id != builtin::USER {
-        return Err(Refusal::no_such_row("systemuser", id));
-    }
-    let Value::Object(mut all) = json!({
-        "systemuserid": row::guid(id),
-        "fullname": "Sandbox User",
-        "firstname": "Sandbox",
-        "lastname": "User",
-        "domainname": "sandbox@contoso.example",
-        "internalemailaddress": "sandbox@contoso.example",
-        "isdisabled": false,
-        "_businessunitid_value": row::guid(builtin::BUSINESS_UNIT),
-        "versionnumber": 1000,
-    }) else {
-        return Err(Refusal::no_such_row("systemuser", id));
-    };
-    if let Some(property) = property {
-        let value = all.get(property).ok_or_else(|| Refusal::no_such_segment(property))?;
-        let context = format!("{base}$metadata#systemusers({})/{property}", row::guid(id));
-        let body = json!({"@odata.context": context, "value": value});
-        return Ok(Answer { status: 200, body: body.to_string().into_bytes(), rows: 1, ..Answer::default() });
-    }
-    let mut context = format!("{base}$metadata#systemusers");
-    if let Some(select) = options.get("$select") {
-        let names: Vec<&str> = select.split(',').map(str::trim).collect();
-        if let Some(unknown) = names.iter().find(|name| !all.contains_key(**name)) {
-            return Err(Refusal::no_such_column("systemuser", unknown));
-        }
-        all.retain(|name, _| name == "systemuserid" || names.contains(&name.as_str()));
-        context.push_str(&format!("({select})"));
-    }
-    let mut body = Map::new();
-    body.insert("@odata.context".to_owned(), format!("{context}/$entity").into());
-    body.insert("@odata.etag".to_owned(), "W/\"1000\"".into());
-    body.extend(all);
-    Ok(Answer { status: 200, body: Value::Object(body).to_string().into_bytes(), rows: 1, ..Answer::default() })
 }

@@ -180,6 +180,8 @@ pub(super) struct Prefer {
     pub(super) track_changes: bool,
     pub(super) page_size: Option<usize>,
     pub(super) annotations: Option<String>,
+    /// Of a batch: what fails does not stop the rest.
+    pub(super) continue_on_error: bool,
 }
 
 impl Prefer {
@@ -195,6 +197,7 @@ impl Prefer {
                     "return" => prefer.representation = value == "representation",
                     "odata.track-changes" | "track-changes" => prefer.track_changes = true,
                     "odata.maxpagesize" | "maxpagesize" => prefer.page_size = value.parse().ok().filter(|n| *n > 0),
+                    "odata.continue-on-error" | "continue-on-error" => prefer.continue_on_error = value != "false",
                     "odata.include-annotations" => prefer.annotations = Some(value.to_owned()),
                     _ => {}
                 }

@@ -10,6 +10,8 @@ pub struct DataverseScenario {
     /// Custom tables, and changes to the built-in ones (an entry named `contact`, `account` or `new_vehicle` adds columns and keys,
     /// sets its number of rows, or switches its change tracking; its names stay what they are).
     pub tables: Vec<TableScenario>,
+    /// Changes to the four activity tables of email campaigns, which are there without being named.
+    pub activities: Vec<ActivityScenario>,
     /// Behaviours that the public pages leave open.
     pub switches: DataverseSwitches,
 }
@@ -41,6 +43,33 @@ pub struct TableScenario {
     /// Alternate keys.
     #[serde(default)]
     pub keys: Vec<KeyScenario>,
+}
+
+/// What is different about one of the activity tables `adobe_campaignemailsend`, `adobe_campaignemailopen`,
+/// `adobe_campaignemailurlclick`, `adobe_campaignemailbounce`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ActivityScenario {
+    /// Which of the four.
+    pub table: String,
+    /// The environment does not have it.
+    #[serde(default)]
+    pub removed: bool,
+    /// Its logical and schema name, when they are others.
+    #[serde(default)]
+    pub name: Option<String>,
+    /// Its entity set name; the logical name with an `s` when absent.
+    #[serde(default)]
+    pub set: Option<String>,
+    /// Navigation property from `regardingobjectid` to contact; `regardingobjectid_contact_` and the logical name when absent.
+    #[serde(default)]
+    pub navigation: Option<String>,
+    /// Columns that it lacks.
+    #[serde(default)]
+    pub without: Vec<String>,
+    /// It has all columns and is no activity (`IsActivity` is false).
+    #[serde(default)]
+    pub not_an_activity: bool,
 }
 
 /// One column.
@@ -198,6 +227,13 @@ pub struct DataverseSwitches {
     pub web_servers: u32,
     /// So many refusals since the last request that passed lengthen `Retry-After` by a second. 0: it does not grow.
     pub refusals_per_second_more: u32,
+    /// `UpdateMultiple` and `UpsertMultiple` answer 200 with an empty body; otherwise 204.
+    pub multiple_answers_200: bool,
+    /// A row that one `UpdateMultiple` or `UpsertMultiple` names twice is refused as a duplicate; otherwise the later target is
+    /// written over the earlier.
+    pub repeated_targets_are_refused: bool,
+    /// Logical names of tables that take no message for many rows.
+    pub tables_without_multiple: Vec<String>,
     /// `x-ms-dop-hint`.
     pub dop_hint: u32,
 }
@@ -235,6 +271,9 @@ impl Default for DataverseSwitches {
             organization_readable: true,
             web_servers: 1,
             refusals_per_second_more: 10,
+            multiple_answers_200: false,
+            repeated_targets_are_refused: true,
+            tables_without_multiple: Vec::new(),
             dop_hint: 4,
         }
     }

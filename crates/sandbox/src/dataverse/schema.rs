@@ -217,6 +217,7 @@ pub(super) struct Table {
     pub(super) primary_name: usize,
     pub(super) type_code: u32,
     pub(super) change_tracking: bool,
+    pub(super) is_activity: bool,
     pub(super) columns: Vec<Column>,
     pub(super) keys: Vec<Key>,
     /// Rows that the start seeds; `None` leaves it to the command line.
@@ -237,6 +238,7 @@ impl Table {
             primary_name: 1,
             type_code,
             change_tracking: true,
+            is_activity: false,
             columns,
             keys: Vec::new(),
             rows: Some(0),
@@ -306,6 +308,7 @@ impl Schema {
     /// The built-in tables with what a scenario adds.
     pub(super) fn build(scenario: &DataverseScenario) -> Result<Self, String> {
         let mut tables = super::builtin::tables();
+        tables.extend(super::activity::tables(&scenario.activities)?);
         for wanted in &scenario.tables {
             let at = match tables.iter().position(|t| t.name == wanted.name) {
                 Some(at) => {

@@ -10,8 +10,8 @@ use axum::response::Response;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header, request::Parts};
 
 use super::error::{Refusal, refusal};
-use super::limits::{Limits, Load, Protection};
-use super::navigation::system_user;
+use super::limits::{Limits, Load, Protection, Throttled};
+use super::multiple::{NAMESPACE, message_filters};
 use super::path::{Resource, decode, resource};
 use super::query::{Options, Prefer};
 use super::read::{Answer, Reader};
@@ -19,7 +19,7 @@ use super::row;
 use super::scenario::DataverseScenario;
 use super::schema::Schema;
 use super::seed::Seeder;
-use super::store::{Memory, Store};
+use super::store::{Memory, Stamp, Store};
 use super::{builtin, metadata};
 use crate::injection::PendingFault;
 use crate::oauth::{TokenState, bearer};
@@ -42,13 +42,11 @@ pub struct DataverseService {
 }
 
 /// Sets that the service has and the sandbox does not.
-const OTHER_SETS: [&str; 14] = [
-    "systemusers",
+const OTHER_SETS: [&str; 12] = [
     "teams",
     "businessunits",
     "transactioncurrencies",
     "sdkmessages",
-    "sdkmessagefilters",
     "activitypointers",
     "tasks",
     "emails",
@@ -88,8 +86,18 @@ impl DataverseService {
             protection: Protection::new(limits, switches.web_servers, switches.refusals_per_second_more),
             shared,
         };
+        service.add_user()?;
         Seeder::fill(&service.store, service.shared.config.seed, service.shared.config.contacts, SEEDED_AT)?;
         Ok(Arc::new(service))
+    }
+
+    /// The user that everything runs as is a row too.
+    fn add_user(&self) -> Result<(), String> {
+        let Some(table) = self.store.schema.by_name("systemuser") else { return Ok(()) };
+        let stamp = Stamp::from(SEEDED_AT).at(Some(1000));
+        let user = builtin::first_user(table);
+        let mut rows = self.store.write(table);
+        self.store.insert(&mut rows, table, builtin::USER, user, stamp).map_err(|refusal| refusal.message)
     }
 
     /// The present service protection limits, and what each web server counts.
@@ -155,7 +163,7 @@ impl DataverseService {
                 let answer = match whole(body).await {
                     Ok(bytes) => {
                         wait(latency / 2).await;
-                        self.served(&parts, &bytes)
+                        self.dispatch(&parts, &bytes, server)
                     }
                     Err(refusal) => Err(refusal),
                 };
@@ -230,7 +238,22 @@ impl DataverseService {
         put(response, "x-ms-service-request-id", &uuid::Uuid::new_v4().to_string());
     }
 
-    fn served(&self, parts: &Parts, bytes: &[u8]) -> Result<Answer, Refusal> {
+    /// A batch takes turns with other requests by itself, part by part.
+    fn dispatch(&self, parts: &Parts, bytes: &[u8], server: usize) -> Result<Answer, Refusal> {
+        let last = parts.uri.path().rsplit('/').next().unwrap_or_default();
+        if parts.method == Method::POST && matches!(last, "$batch" | "%24batch") {
+            return self.batch(parts, bytes, server);
+        }
+        let _among = self.store.among();
+        self.served(parts, bytes)
+    }
+
+    /// Counts a part of a batch towards the limits, or refuses it with the seconds to wait.
+    pub(super) fn count_part(&self, server: usize) -> Result<(), Throttled> {
+        self.protection.count_part(server, self.shared.clock.now_millis())
+    }
+
+    pub(super) fn served(&self, parts: &Parts, bytes: &[u8]) -> Result<Answer, Refusal> {
         let rest = parts.uri.path().strip_prefix("/api/data/").unwrap_or_default();
         let (version, rest) = rest.split_once('/').unwrap_or((rest, ""));
         if !matches!(version, "v9.0" | "v9.1" | "v9.2") {
@@ -254,6 +277,7 @@ impl DataverseService {
             | "GlobalOptionSetDefinitions"
             | "organizations"
             | "RetrieveTotalRecordCount"
+            | "sdkmessagefilters"
                 if !get =>
             {
                 Err(Refusal::wrong_method(&parts.method))
@@ -262,17 +286,14 @@ impl DataverseService {
             "WhoAmI" => Ok(who_am_i(&base)),
             "organizations" => self.organizations(&base, argument.is_some(), query),
             "RetrieveTotalRecordCount" => self.total_record_count(&base, argument.unwrap_or_default(), query),
+            "sdkmessagefilters" if argument.is_none() => {
+                message_filters(&self.reader(&base, None), Options::parse(query)?.get("$filter"))
+            }
             "EntityDefinitions" | "RelationshipDefinitions" | "GlobalOptionSetDefinitions" => {
                 metadata::answer(&self.store.schema, &base, &path, query)
             }
-            "systemusers" if get && argument.is_some() => {
-                let key = argument.unwrap_or_default().trim_end_matches(')');
-                let key = key.strip_prefix("systemuserid=").unwrap_or(key);
-                let id =
-                    row::parse_guid(key).ok_or_else(|| Refusal::request("Bad Request - Error in query syntax."))?;
-                system_user(&base, id, path.get(1).map(String::as_str), query)
-            }
-            "$metadata" | "$batch" => Err(Refusal::not_imitated(name)),
+            "$batch" => Err(Refusal::wrong_method(&parts.method)),
+            "$metadata" => Err(Refusal::not_imitated(name)),
             other if OTHER_SETS.contains(&other) && self.store.schema.by_set(other).is_none() => {
                 Err(Refusal::not_imitated(&format!("the entity set {other}")))
             }
@@ -292,6 +313,11 @@ impl DataverseService {
         match (&key, rest.as_slice(), &parts.method) {
             (None, [], &Method::GET) => reader.list(table, query, headers),
             (None, [], &Method::POST) => reader.create(table, query, &json_body(headers)?, bytes),
+            (None, [action], &Method::POST) if action.starts_with(NAMESPACE) => {
+                json_body(headers)?;
+                Options::parse(query)?.only_for_one()?;
+                reader.multiple(table, action.trim_start_matches(NAMESPACE), bytes)
+            }
             (None, ["$count"], &Method::GET) => reader.count(table, query),
             (Some(key), [], &Method::GET) => reader.single(table, key, query, headers),
             (Some(key), [], &Method::PATCH) => reader.patch(table, key, query, &json_body(headers)?, bytes),

@@ -7,6 +7,7 @@ use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use super::error::{Refusal, refusal};
 use super::row::{self, Row};
 use super::schema::{Kind, Schema, Table};
+use super::transaction::Before;
 
 /// What is left of a deleted row.
 #[derive(Debug, Clone, Copy)]
@@ -69,11 +70,13 @@ pub(super) struct Rows {
     pub(super) by_version: BTreeMap<i64, u128>,
     pub(super) tombstones: BTreeMap<i64, Tombstone>,
     /// Versions of the tombstones by id.
-    gone: HashMap<u128, i64>,
+    pub(super) gone: HashMap<u128, i64>,
     /// Versions at which a row changed, with the columns that did; empty unless asked for.
-    changed: HashMap<u128, Vec<(i64, Mask)>>,
+    pub(super) changed: HashMap<u128, Vec<(i64, Mask)>>,
     /// One index per alternate key.
-    keys: Vec<HashMap<Vec<u8>, u128>>,
+    pub(super) keys: Vec<HashMap<Vec<u8>, u128>>,
+    /// Rows as they were before each write of a transaction; nothing outside of one.
+    pub(super) before: Option<Vec<Before>>,
 }
 
 /// New cells by column.
@@ -90,6 +93,8 @@ pub(super) struct Store {
     /// Versions that were set aside and not written yet.
     reserved: Mutex<BTreeSet<i64>>,
     memory: Memory,
+    /// Held by every request, and by a transaction over several tables alone.
+    pub(super) gate: RwLock<()>,
 }
 
 impl Store {
@@ -105,6 +110,7 @@ impl Store {
             version: AtomicI64::new(1_000_000),
             reserved: Mutex::default(),
             memory,
+            gate: RwLock::new(()),
         }
     }
 
@@ -120,9 +126,7 @@ impl Store {
 
     /// The primary name of a row that a lookup leads to. Takes the lock of its table.
     pub(super) fn name_of(&self, table: &str, id: u128) -> Option<String> {
-        let Some(table) = self.schema.by_name(table) else {
-            return (table == "systemuser").then(|| "Sandbox User".to_owned());
-        };
+        let table = self.schema.by_name(table)?;
         row::text(self.read(table).by_id.get(&id)?.get(&table.columns, table.primary_name))
     }
 
@@ -193,6 +197,7 @@ impl Store {
         fill(table, &mut cells, "modifiedon", modified.unwrap_or(moment));
         compute(table, &mut cells);
         rows.check_keys(table, &cells, id)?;
+        rows.keep(id);
         rows.index_keys(table, &cells, id);
         let version = self.version_of(stamp);
         rows.by_id.insert(id, Row::build(&table.columns, &cells, version));
@@ -234,6 +239,7 @@ impl Store {
         fill(table, &mut cells, "modifiedon", modified.unwrap_or_else(moment));
         compute(table, &mut cells);
         rows.check_keys(table, &cells, id)?;
+        rows.keep(id);
         rows.forget_keys(table, &before, id);
         rows.index_keys(table, &cells, id);
         let version = self.version_of(stamp);
@@ -254,6 +260,10 @@ impl Store {
 
     /// Removes a row and leaves a tombstone.
     pub(super) fn delete(&self, rows: &mut Rows, table: &Table, id: u128, stamp: Stamp) -> bool {
+        if !rows.by_id.contains_key(&id) {
+            return false;
+        }
+        rows.keep(id);
         let Some(old) = rows.by_id.remove(&id) else { return false };
         let mut cells = Vec::new();
         old.spread(&table.columns, &mut cells);
@@ -343,7 +353,7 @@ impl Rows {
         Ok(())
     }
 
-    fn index_keys(&mut self, table: &Table, cells: &[Vec<u8>], id: u128) {
+    pub(super) fn index_keys<T: AsRef<[u8]>>(&mut self, table: &Table, cells: &[T], id: u128) {
         for at in 0..table.keys.len() {
             if let Some(bytes) = Self::key_bytes(table, at, cells) {
                 self.keys[at].insert(bytes, id);
@@ -351,7 +361,7 @@ impl Rows {
         }
     }
 
-    fn forget_keys(&mut self, table: &Table, cells: &[&[u8]], id: u128) {
+    pub(super) fn forget_keys(&mut self, table: &Table, cells: &[&[u8]], id: u128) {
         for at in 0..table.keys.len() {
             if let Some(bytes) = Self::key_bytes(table, at, cells)
                 && self.keys[at].get(&bytes) == Some(&id)

@@ -69,13 +69,13 @@ impl Reader<'_> {
         self.written(table, rows, (id, &RowKey::Id(id)), true, &wish)
     }
 
-    fn insert(&self, table: &Table, rows: &mut Rows, id: u128, mut changes: Changes) -> Result<(), Refusal> {
+    pub(super) fn insert(&self, table: &Table, rows: &mut Rows, id: u128, mut changes: Changes) -> Result<(), Refusal> {
         changes.retain(|(at, _)| table.columns[*at].create);
         body::settle_status(table, None, &mut changes)?;
         self.store.insert(rows, table, id, changes, self.now.into())
     }
 
-    fn update(&self, table: &Table, rows: &mut Rows, id: u128, mut changes: Changes) -> Result<(), Refusal> {
+    pub(super) fn update(&self, table: &Table, rows: &mut Rows, id: u128, mut changes: Changes) -> Result<(), Refusal> {
         changes.retain(|(at, _)| table.columns[*at].update);
         if let Some(row) = rows.by_id.get(&id) {
             let mut cells = Vec::new();
