@@ -22,6 +22,7 @@ fn policy(unique_key: bool) -> WritePolicy {
         service_backoff: Backoff::new(Duration::from_secs(2), 1.0, Duration::from_secs(2)),
         poison_threshold: 8,
         unknown_rounds: 3,
+        parent_wait: Duration::from_secs(100),
     }
 }
 
@@ -36,6 +37,7 @@ fn upsert() -> Entry {
         body: EntryBody::Upsert { insert: payload("insert"), update: payload("update").into(), digest: NEW },
         version: None,
         attempt: 1,
+        appended_ms: AT.now_ms - 1_000,
         unknown: false,
         class: Class::Live,
         replay: false,
@@ -72,6 +74,10 @@ fn show(action: &A) -> String {
                 },
                 Some(Verdict::Retry { due_ms, code }) => format!("retry {code} +{}s", (due_ms - AT.now_ms) / 1000),
                 Some(Verdict::Unknown { due_ms, code }) => format!("unknown {code} +{}s", (due_ms - AT.now_ms) / 1000),
+                Some(Verdict::NotYet { due_ms, code, in_doubt }) => {
+                    let doubt = if *in_doubt { " in doubt" } else { "" };
+                    format!("not yet {code}{doubt} +{}s", (due_ms - AT.now_ms) / 1000)
+                }
                 Some(Verdict::Released) => "released".to_owned(),
                 Some(Verdict::Dead { rejection, in_doubt: false }) => format!("dead {}", rejection.code),
                 Some(Verdict::Dead { rejection, in_doubt: true }) => format!("dead {} in doubt", rejection.code),
@@ -244,6 +250,55 @@ fn refusals_of_one_record_end_in_a_dead_letter_after_the_threshold() {
     assert_eq!(refused(6, 7), "retry campaign-conflict +5s");
     assert_eq!(refused(7, 8), "dead campaign-conflict");
     assert_eq!(refused(0, 24), "dead campaign-conflict", "also over many restarts");
+}
+
+#[test]
+fn what_is_not_there_yet_gives_a_record_up_by_its_age_alone() {
+    let not_yet = || Outcome::NotYet { code: "no-contact".to_owned() };
+    assert_eq!(run(upsert(), true, vec![not_yet()]), ["create insert", "not yet no-contact +5s"]);
+    let worn = Entry { attempt: 1000, ..upsert() };
+    assert_eq!(run(worn, true, vec![not_yet()]), ["create insert", "not yet no-contact +5s"]);
+    assert_eq!(run(bound(OLD), true, vec![not_yet()]), ["update update", "not yet no-contact +5s"]);
+    assert_eq!(
+        run(upsert(), true, vec![unknown(), not_yet()]),
+        ["create insert", "create insert", "not yet no-contact in doubt +5s"],
+        "the first attempt may have taken effect"
+    );
+    assert_eq!(
+        run(upsert(), true, vec![Outcome::Exists, not_yet()]),
+        ["create insert", "update update", "not yet no-contact in doubt +5s"],
+        "something has our key"
+    );
+    assert_eq!(run(upsert(), false, vec![not_yet()]), ["resolve", "not yet no-contact +5s"]);
+    let aged = |age_ms| Entry { appended_ms: AT.now_ms - age_ms, ..upsert() };
+    assert_eq!(run(aged(100_000), true, vec![not_yet()]), ["create insert", "not yet no-contact +5s"]);
+    assert_eq!(run(aged(100_001), true, vec![not_yet()]), ["create insert", "dead no-contact"]);
+    assert_eq!(
+        run(aged(100_001), true, vec![unknown(), not_yet()]),
+        ["create insert", "create insert", "dead no-contact in doubt"]
+    );
+    assert_eq!(run(aged(100_001), true, vec![Outcome::Applied]), ["create insert", "Inserted"]);
+}
+
+#[test]
+fn what_is_not_there_yet_is_asked_for_ever_more_rarely_and_counts_as_no_refusal() {
+    let policy = WritePolicy {
+        record_backoff: Backoff::new(Duration::from_secs(2), 3.0, Duration::from_secs(50)),
+        ..policy(true)
+    };
+    let mut history = History { refusals: 7, ..History::default() };
+    let mut waits = Vec::new();
+    for _ in 0..5 {
+        let (mut machine, _) = EntryMachine::start(upsert(), history, &policy);
+        let ended = machine.step(AT, &policy, I::Outcome(Outcome::NotYet { code: "no-contact".to_owned() }));
+        let A::Settle(Ending { verdict: Some(Verdict::NotYet { due_ms, .. }), history: past, pause: None }) = ended
+        else {
+            panic!("{ended:?}");
+        };
+        waits.push((due_ms - AT.now_ms) / 1000);
+        history = past;
+    }
+    assert_eq!((waits, history.refusals), (vec![1, 3, 9, 25, 25], 7));
 }
 
 #[test]

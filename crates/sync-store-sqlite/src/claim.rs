@@ -37,7 +37,7 @@ pub(crate) const DUE_VERIFICATIONS: &str = "SELECT key FROM verification v
 pub(crate) const CLAIMED: &str =
     "SELECT e.seq, e.key, e.attempt, e.was_unknown, e.verification, e.class, e.replay, e.plan,
        i.bound, i.digest, i.version, i.seen, i.sum,
-       e.version, e.kind, e.born, e.sum, e.digest, e.insert_body, e.update_body
+       e.version, e.kind, e.born, e.sum, e.digest, e.insert_body, e.update_body, e.at_ms
      FROM entry e LEFT JOIN idx i ON i.stream = e.stream AND i.key = e.key
      WHERE e.seq = ?1 AND e.stream = ?2";
 
@@ -79,6 +79,7 @@ fn entry(db: &Database, stream: i64, row: &Row<'_>) -> Result<Entry, StoreError>
         key: key(bytes)?,
         version: get(row, 13)?,
         attempt: u32::try_from(get::<i64>(row, 2)?).map_err(|_| damaged())?,
+        appended_ms: get(row, 20)?,
         unknown: flag(row, 3)? || (known.is_some() && written.is_none()),
         verification: flag(row, 4)?,
         class: class(row, 5)?,

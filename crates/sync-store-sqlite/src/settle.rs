@@ -98,6 +98,11 @@ impl<'d> Settling<'d> {
             Verdict::Done { effect, verify_at_ms } => self.done(seq, *effect, *verify_at_ms),
             Verdict::Retry { due_ms, .. } => self.park(seq, READY, *due_ms),
             Verdict::Unknown { due_ms, .. } => self.park(seq, UNKNOWN, *due_ms),
+            Verdict::NotYet { due_ms, in_doubt, .. } => {
+                let state = if *in_doubt { UNKNOWN } else { READY };
+                self.uncount(seq)?;
+                self.park(seq, state, *due_ms)
+            }
             Verdict::Released => self.release(seq),
             Verdict::Dead { rejection, in_doubt } => self.bury(seq, rejection, *in_doubt),
         }
@@ -197,6 +202,16 @@ impl<'d> Settling<'d> {
             params![seq, self.holder, self.stream, state, due_ms],
         )?;
         Ok(changed > 0)
+    }
+
+    /// The attempt does not count.
+    fn uncount(&self, seq: i64) -> Result<(), StoreError> {
+        self.db
+            .execute(
+                "UPDATE entry SET attempt = attempt - 1 WHERE seq = ?1 AND state = 1 AND holder = ?2 AND stream = ?3",
+                params![seq, self.holder, self.stream],
+            )
+            .map(drop)
     }
 
     fn release(&self, seq: i64) -> Result<bool, StoreError> {

@@ -122,7 +122,8 @@ fn verdict(way: u8, now_ms: i64) -> Verdict {
         6 | 7 => Verdict::Done { effect: Effect::Updated, verify_at_ms: Some(later) },
         8 | 9 => Verdict::Retry { due_ms: later, code: "again".into() },
         10 | 11 => Verdict::Unknown { due_ms: later, code: "open".into() },
-        12 => Verdict::Released,
+        12 if way % 32 < 16 => Verdict::Released,
+        12 => Verdict::NotYet { due_ms: later, code: "absent".into(), in_doubt: way % 64 < 32 },
         13 => Verdict::Dead { rejection: rejection("open"), in_doubt: true },
         _ => Verdict::Dead { rejection: rejection("no"), in_doubt: false },
     }

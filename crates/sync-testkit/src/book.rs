@@ -57,6 +57,10 @@ pub(crate) fn unknown(due_ms: i64) -> Verdict {
     Verdict::Unknown { due_ms, code: "open".into() }
 }
 
+pub(crate) fn not_yet(due_ms: i64, in_doubt: bool) -> Verdict {
+    Verdict::NotYet { due_ms, code: "absent".into(), in_doubt }
+}
+
 pub(crate) fn dead(code: &str, in_doubt: bool) -> Verdict {
     Verdict::Dead { rejection: rejection(code), in_doubt }
 }

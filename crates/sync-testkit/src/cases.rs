@@ -50,7 +50,7 @@ macro_rules! store_cases {
             claim: the_oldest_come_first, a_due_time_is_met_to_the_millisecond, what_was_due_stays_due,
                 only_the_oldest_of_a_key_is_claimed, an_unknown_entry_blocks_its_key_alone,
                 a_retried_entry_keeps_the_order_of_its_key, a_replaced_entry_has_no_past,
-                a_release_undoes_the_claim, what_another_lease_claimed_is_inherited_once, what_was_unknown_before_waits_anew,
+                a_release_undoes_the_claim, what_misses_something_comes_again_without_a_past, what_another_lease_claimed_is_inherited_once, what_was_unknown_before_waits_anew,
                 a_key_that_always_fails_holds_up_no_other, one_of_a_key_among_many_claimers;
             classes: the_more_urgent_go_first, a_quarter_goes_to_what_is_left_behind, nothing_holds_up_an_opt_out,
                 a_newer_state_is_as_urgent_as_the_older, streams_do_not_mix;

@@ -13,7 +13,7 @@ use sync_core::{PlanVersion, Seq, StreamId};
 use timing::ManualClock;
 
 use crate::Ground;
-use crate::book::{Book, TTL, dead, done, key, rejected, rejection, retry, state, unknown};
+use crate::book::{Book, TTL, dead, done, key, not_yet, rejected, rejection, retry, state, unknown};
 
 /// Few keys, so that histories meet.
 const KEYS: [&str; 4] = ["a", "b", "c", "d"];
@@ -301,7 +301,7 @@ fn body(what: u8) -> DraftBody {
 
 fn verdict(way: u8, now_ms: i64) -> Verdict {
     let later = now_ms + i64::from(way) * 10;
-    match way % 12 {
+    match way % 13 {
         0 | 1 => done(Effect::Inserted),
         2 => done(Effect::Updated),
         3 => done(Effect::Deleted),
@@ -309,6 +309,7 @@ fn verdict(way: u8, now_ms: i64) -> Verdict {
         6 | 7 => retry(later),
         8 => unknown(later),
         9 => Verdict::Released,
+        12 => not_yet(later, way % 2 == 0),
         10 => dead("no", false),
         _ => dead("open", true),
     }

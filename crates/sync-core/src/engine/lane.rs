@@ -1,6 +1,6 @@
 //! The writer's view of one stream, and the pure rules about who may claim.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::Duration;
 
 use record::Key;
@@ -50,6 +50,8 @@ pub(crate) struct Lane {
     claimed_at: Option<Duration>,
     /// Entries with a past.
     histories: HashMap<Seq, (History, u64)>,
+    /// Entries whose destination answered in this run that something is not there yet, and which were not claimed since.
+    not_yet: HashSet<Seq>,
     /// Until when the outcome of an entry is not to be asked for, on the monotonic clock: the calendar of the due time may
     /// jump, and a settle time that is cut short may miss a late effect.
     settling_until: HashMap<Seq, Duration>,
@@ -109,6 +111,7 @@ impl Lane {
             batch: least_batch(in_flight_max.max(1)),
             claimed_at: None,
             histories: HashMap::new(),
+            not_yet: HashSet::new(),
             settling_until: HashMap::new(),
             inherited_until: Duration::ZERO,
             rewrites: false,
@@ -191,9 +194,17 @@ impl Lane {
             Some(Verdict::Unknown { .. }) => self.unknown_streak = self.unknown_streak.saturating_add(1),
             _ => {}
         }
-        if (history.refusals, history.open) != (0, 0) {
+        if matches!(verdict, Some(Verdict::NotYet { .. })) {
+            self.not_yet.insert(seq);
+        }
+        if (history.refusals, history.not_yet, history.open) != (0, 0, 0) {
             self.histories.insert(seq, (history, self.successes));
         }
+    }
+
+    /// Entries for which something is not there yet, as far as this run has tried them.
+    pub(crate) fn not_yet(&self) -> u64 {
+        self.not_yet.len() as u64
     }
 
     /// The outcome of an entry is open, and may still change until `until`.
@@ -232,9 +243,12 @@ impl Lane {
     /// What earlier claims of an entry brought, and how the others fare. An entry that is claimed for the first time has no
     /// past: a newer state took the place of the one that had.
     pub(crate) fn history(&self, entry: &Entry, outage: bool) -> History {
-        let past = self.histories.get(&entry.seq).filter(|_| entry.attempt > 1).copied();
+        let known = self.histories.get(&entry.seq).copied();
+        // Attempts that found something missing are not counted, and a newer state most likely misses the same.
+        let not_yet = known.map_or(0, |(history, _)| history.not_yet);
+        let past = known.filter(|_| entry.attempt > 1);
         let (history, successes) = past.unwrap_or((History::default(), self.successes));
-        History { others_written: self.successes > successes, outage, ..history }
+        History { others_written: self.successes > successes, outage, not_yet, ..history }
     }
 
     /// What a claim found.
@@ -252,6 +266,7 @@ impl Lane {
             }
             .clamp(least.min(most), most);
         }
+        entries.iter().for_each(|entry| drop(self.not_yet.remove(&entry.seq)));
         self.fruitless = if found == 0 { self.fruitless.saturating_add(1) } else { 0 };
         if !entries.is_empty() {
             self.rewrites = entries.iter().all(|entry| entry.class == Class::Replay);
@@ -265,7 +280,11 @@ impl Lane {
             self.looked = Look::No;
             return;
         }
-        self.looked = Look::Seen { idle: readers_done && stats.depth() == stats.waiting };
+        // What waits for something that is not there yet holds no run, once it was tried.
+        let left = stats.depth().saturating_sub(stats.waiting);
+        let due_now = stats.next_due_ms.is_some_and(|at_ms| at_ms <= wall_ms);
+        let idle = left == 0 || (left <= self.not_yet() && !due_now);
+        self.looked = Look::Seen { idle: readers_done && idle };
         let next = [stats.next_due_ms, stats.next_verification_ms].into_iter().flatten().min();
         // An entry without a due time is one that somebody else still holds: look again now and then.
         let next = next.or_else(|| (stats.depth() > stats.waiting).then(|| wall_ms.saturating_add(1_000)));

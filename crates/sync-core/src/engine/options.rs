@@ -33,7 +33,8 @@ pub struct EngineOptions {
     pub unknown_streak: u32,
     /// How often the whole table of a stream is passed over beside its changes, to find what was missed; `None` for never.
     pub audit_every: Option<Duration>,
-    /// How long an entry waits for its parent before it becomes a dead letter (which the parent's arrival queues again).
+    /// How long an entry waits for its parent before it becomes a dead letter (which the parent's arrival queues again), and
+    /// for how long a destination may answer that what it refers to is not there yet. Counted from when it was appended.
     pub parent_wait: Duration,
     /// How long dead letters are kept; `None` for ever.
     pub dead_letter_retention: Option<Duration>,

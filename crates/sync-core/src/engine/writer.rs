@@ -29,6 +29,8 @@ pub struct WritePolicy {
     pub poison_threshold: u32,
     /// Unknown outcomes after which an entry is given up. Only those count at which the destination answered otherwise.
     pub unknown_rounds: u32,
+    /// How old an entry may become whose destination answers that something is not there yet.
+    pub parent_wait: Duration,
 }
 
 /// What earlier claims of an entry brought, as far as this run knows.
@@ -36,6 +38,8 @@ pub struct WritePolicy {
 pub struct History {
     /// Refusals that concern the record alone.
     pub refusals: u32,
+    /// Answers that something is not there yet.
+    pub not_yet: u32,
     /// Unknown outcomes.
     pub open: u32,
     /// Those of them at which the destination answered otherwise: an outage is no fault of the record.
@@ -218,6 +222,7 @@ impl EntryMachine {
             }
             (Outcome::Exists | Outcome::Missing, _) => self.refused(at, policy, None, "unexpected-outcome".to_owned()),
             (Outcome::Retry { after, code }, _) => self.refused(at, policy, after, code),
+            (Outcome::NotYet { code }, _) => self.not_yet(at, policy, code),
             (Outcome::Rejected(rejection), _) => WriterAction::Settle(self.ending(Some(self.dead_verdict(rejection)))),
             (Outcome::Unknown { code }, _) => self.unknown(at, policy, code),
         }
@@ -231,6 +236,7 @@ impl EntryMachine {
                 return WriterAction::Settle(self.ending(Some(self.dead_verdict(rejection))));
             }
             Outcome::Retry { after, code } => return self.refused(at, policy, after, code),
+            Outcome::NotYet { code } => return self.not_yet(at, policy, code),
             // A look changes nothing: what is open is open as before.
             Outcome::Unknown { code } if self.in_doubt => return self.left_open(at, policy, code),
             Outcome::Unknown { code } => return self.refused(at, policy, None, code),
@@ -305,6 +311,23 @@ impl EntryMachine {
             (false, false) => Verdict::Retry { due_ms, code },
         };
         WriterAction::Settle(Ending { verdict: Some(verdict), history: self.history, pause })
+    }
+
+    /// It certainly had no effect, and is no fault of the record: only its age gives it up.
+    fn not_yet(&mut self, at: Moment, policy: &WritePolicy, code: String) -> WriterAction {
+        let age_ms = at.now_ms.saturating_sub(self.entry.appended_ms);
+        if age_ms > millis(policy.parent_wait) {
+            return WriterAction::Settle(self.dead(
+                &code,
+                "Something that the record refers to did not come to the destination in time. Once it is there, queue the \
+                 record again.",
+            ));
+        }
+        self.history.not_yet = self.history.not_yet.saturating_add(1);
+        let wait = delay(&policy.record_backoff, self.history.not_yet, None, at.unit);
+        let due_ms = at.now_ms.saturating_add(millis(wait));
+        let in_doubt = self.in_doubt || self.found;
+        WriterAction::Settle(self.ending(Some(Verdict::NotYet { due_ms, code, in_doubt })))
     }
 
     fn unknown(&mut self, at: Moment, policy: &WritePolicy, code: String) -> WriterAction {

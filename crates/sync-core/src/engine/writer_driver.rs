@@ -82,6 +82,7 @@ pub(crate) async fn write_streams(run: Arc<Run>, pauses: Vec<Option<Duration>>) 
             service_backoff: options.service_backoff,
             poison_threshold: options.poison_threshold.max(1),
             unknown_rounds: options.unknown_rounds,
+            parent_wait: options.parent_wait,
         }));
     }
     let writer = Writer {
@@ -408,7 +409,8 @@ impl Writer {
                 if let Some(lane) = self.lanes.get_mut(index) {
                     lane.look(&stats, readers_done, wall_ms, now);
                     if lane.looked != Look::No {
-                        self.run.board.set_waiting(index, stats.waiting);
+                        let waiting = stats.waiting.saturating_add(lane.not_yet());
+                        self.run.board.set_waiting(index, waiting);
                     }
                 }
                 self.tell_of_waiting(index, &stats);

@@ -75,6 +75,7 @@ impl Stream {
             class: row.content.class,
             replay: row.content.replay,
             attempt: row.attempt,
+            appended_ms: row.appended_ms,
             unknown: row.unknown || written.is_some_and(|row| row.digest.is_none()),
             verification: row.verification,
             plan: row.content.plan,
@@ -99,6 +100,12 @@ impl Stream {
             }
             Verdict::Unknown { due_ms, .. } => {
                 self.queue.change(seq, |row| (row.holder, row.unknown, row.due_ms) = (None, true, due_ms));
+            }
+            Verdict::NotYet { due_ms, in_doubt, .. } => {
+                self.queue.change(seq, |row| {
+                    (row.holder, row.unknown, row.due_ms) = (None, in_doubt, due_ms);
+                    row.attempt = row.attempt.saturating_sub(1);
+                });
             }
             Verdict::Released => {
                 self.queue.change(seq, |row| (row.holder, row.attempt) = (None, row.attempt.saturating_sub(1)));

@@ -104,6 +104,7 @@ pub(crate) fn written(span: &Span, input: &WriterInput) {
             Outcome::Exists => ("exists", None),
             Outcome::Missing => ("missing", None),
             Outcome::Retry { code, .. } => ("retry", Some(code)),
+            Outcome::NotYet { code } => ("not-yet", Some(code)),
             Outcome::Rejected(rejection) => ("rejected", Some(&rejection.code)),
             Outcome::Unknown { code } => ("unknown", Some(code)),
         },

@@ -221,8 +221,12 @@ pub struct Entry {
     pub body: EntryBody,
     /// The source's row version.
     pub version: Option<i64>,
-    /// How often it was claimed, this time included.
+    /// How often it was claimed, this time included; claims that ended with [`Verdict::Released`] or [`Verdict::NotYet`] do
+    /// not count.
     pub attempt: u32,
+    /// When the entry was appended, in milliseconds since 1970 (UTC). A newer state that took its place changes nothing about
+    /// that.
+    pub appended_ms: i64,
     /// Whether an earlier attempt may have taken effect: one of this entry, or one of an entry of the key that ended with
     /// its outcome open.
     pub unknown: bool,
@@ -290,6 +294,15 @@ pub enum Verdict {
         due_ms: i64,
         /// Why, a stable code.
         code: String,
+    },
+    /// What it refers to is not there yet: it had no effect, and the attempt is not counted; again at `due_ms`.
+    NotYet {
+        /// When.
+        due_ms: i64,
+        /// Why, a stable code.
+        code: String,
+        /// Whether an earlier attempt may have taken effect all the same: the entry is then unknown as before.
+        in_doubt: bool,
     },
     /// It was not dispatched (shutdown, pause): the claim is undone and the attempt not counted. An entry that was unknown
     /// when it was claimed is unknown again.

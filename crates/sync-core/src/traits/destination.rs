@@ -93,6 +93,13 @@ pub enum Outcome {
         /// A stable code in kebab case.
         code: String,
     },
+    /// It certainly had no effect, because something that it refers to is not there yet. It is tried again later and blocks
+    /// nothing but its key; no number of such answers gives the record up, only its age does
+    /// ([`EngineOptions::parent_wait`](crate::EngineOptions::parent_wait)).
+    NotYet {
+        /// A stable code in kebab case; also that of the dead letter in the end.
+        code: String,
+    },
     /// It certainly had no effect and never will: the record becomes a dead letter.
     Rejected(Rejection),
     /// It may or may not have taken effect.

@@ -12,6 +12,7 @@ mod crashes;
 mod flows;
 mod leases;
 mod lifecycle;
+mod not_yet;
 mod parents;
 mod parties;
 mod passes;

@@ -9,7 +9,7 @@ use tokio::runtime::Handle;
 
 use super::begin;
 use crate::Ground;
-use crate::book::{Book, done, retry, state, unknown};
+use crate::book::{Book, done, not_yet, retry, state, unknown};
 use crate::certify::quietly;
 
 /// A retried or inherited entry is as old as it was, and goes before what came after it.
@@ -118,6 +118,27 @@ pub async fn a_release_undoes_the_claim(ground: &dyn Ground) {
     book.settle(again[1].seq, Verdict::Released).await;
     let last = book.claim(10).await;
     assert_eq!((last[0].attempt, last[0].unknown), (2, true), "unknown as before");
+}
+
+/// An entry for which something is not there yet waits for its time, and its attempts do not count; its age does.
+pub async fn what_misses_something_comes_again_without_a_past(ground: &dyn Ground) {
+    let mut book = begin(ground).await;
+    let born = book.now_ms;
+    book.append(vec![("a", state("1")), ("b", state("1"))]).await;
+    let entries = book.claim(10).await;
+    book.settle(entries[0].seq, not_yet(4_000, false)).await;
+    book.settle(entries[1].seq, not_yet(5_000, true)).await;
+    book.append(vec![("a", state("1")), ("c", state("1"))]).await;
+    assert_eq!(book.claimed(10).await, ["c"], "nobody else waits");
+    book.now_ms = 4_000;
+    let again = book.claim(10).await;
+    assert_eq!((again[0].key.clone(), again[0].attempt, again[0].unknown), (Key::text("a"), 1, false));
+    assert_eq!(again[0].appended_ms, born);
+    assert_eq!(again.len(), 1);
+    book.settle(again[0].seq, done(Effect::Inserted)).await;
+    book.now_ms = 5_000;
+    let last = book.claim_one().await;
+    assert_eq!((last.attempt, last.unknown, last.appended_ms), (1, true, born), "in doubt as before");
 }
 
 /// What a run left in flight is unknown to the next one, once.

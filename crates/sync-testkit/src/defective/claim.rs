@@ -34,6 +34,9 @@ impl Machine {
         }
         for entry in &mut entries {
             self.bend_entry(&want.stream, entry)?;
+            if self.has(Defect::AgeForgotten) {
+                entry.appended_ms = want.now_ms;
+            }
         }
         Ok(entries)
     }

@@ -222,6 +222,12 @@ defects! {
     ReplacedStillWaits "replaced-still-waits" => ["claim::a_replaced_entry_has_no_past"];
     /// A released claim counts as an attempt.
     ReleaseCounts "release-counts" => ["claim::a_release_undoes_the_claim"];
+    /// An attempt that found something missing counts.
+    NotYetCounts "not-yet-counts" => ["claim::what_misses_something_comes_again_without_a_past"];
+    /// An attempt that found something missing ends the doubt of an earlier one.
+    NotYetForgetsDoubt "not-yet-forgets-doubt" => ["claim::what_misses_something_comes_again_without_a_past"];
+    /// An entry is as young as its last claim.
+    AgeForgotten "age-forgotten" => ["claim::what_misses_something_comes_again_without_a_past"];
     /// An inherited entry is like new.
     InheritedNotInDoubt "inherited-not-in-doubt" => [
         "claim::what_another_lease_claimed_is_inherited_once",

@@ -28,6 +28,12 @@ impl Machine {
                     *verdict =
                         if unknown { Verdict::Unknown { due_ms, code } } else { Verdict::Retry { due_ms, code } };
                 }
+                Verdict::NotYet { due_ms, code, in_doubt } if self.has(Defect::NotYetCounts) => {
+                    let (due_ms, code) = (*due_ms, std::mem::take(code));
+                    *verdict =
+                        if *in_doubt { Verdict::Unknown { due_ms, code } } else { Verdict::Retry { due_ms, code } };
+                }
+                Verdict::NotYet { in_doubt, .. } if self.has(Defect::NotYetForgetsDoubt) => *in_doubt = false,
                 _ => {}
             }
         }
@@ -89,8 +95,8 @@ impl Machine {
         let entry = self.notes.flying.remove(&end.seq).map(|(_, entry, _)| entry);
         let attempt = entry.as_ref().map_or(0, |entry| entry.attempt);
         match &end.verdict {
-            Verdict::Retry { due_ms, .. } | Verdict::Unknown { due_ms, .. } => {
-                let unknown = matches!(end.verdict, Verdict::Unknown { .. });
+            Verdict::Retry { due_ms, .. } | Verdict::Unknown { due_ms, .. } | Verdict::NotYet { due_ms, .. } => {
+                let unknown = matches!(end.verdict, Verdict::Unknown { .. } | Verdict::NotYet { in_doubt: true, .. });
                 self.notes.waits.insert(at.clone(), Wait { due_ms: *due_ms, unknown, attempt });
                 if let Some(entry) = entry.filter(|_| !verification) {
                     let noted = super::notes::Noted {

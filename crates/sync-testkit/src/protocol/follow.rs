@@ -49,6 +49,7 @@ impl Code {
             service_backoff: at_once,
             poison_threshold: 8,
             unknown_rounds: u32::from(parameters.unknown_rounds),
+            parent_wait: Duration::MAX,
         };
         let takeover_wait_ms = TICK_MS * i64::from(parameters.takeover_wait);
         Self { book, policy, takeover_wait_ms, leases: [None, None], hands: [None, None] }

@@ -102,6 +102,7 @@ fn entry() -> Entry {
         body: EntryBody::Delete,
         version: None,
         attempt: 1,
+        appended_ms: 0,
         unknown: false,
         class: Class::Live,
         replay: false,
