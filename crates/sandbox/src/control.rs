@@ -16,6 +16,7 @@ use serde_json::{Map, Value, json};
 use crate::campaign::{CampaignMutationPlan, CampaignService};
 use crate::dataverse::{DataverseMutationPlan, DataverseService, Limits};
 use crate::faults::FaultRule;
+use crate::journal::{self, JournalService};
 use crate::service::{Shared, Side};
 
 /// What the control interface reaches.
@@ -23,6 +24,7 @@ pub(crate) struct Control {
     pub(crate) shared: Arc<Shared>,
     pub(crate) dataverse: Arc<DataverseService>,
     pub(crate) campaign: Arc<CampaignService>,
+    pub(crate) journal: Arc<JournalService>,
     pub(crate) info: Value,
 }
 
@@ -41,35 +43,36 @@ pub(crate) fn router(control: Arc<Control>) -> Router {
         .route("/versions", post(reserve_versions))
         .route("/metadata", post(change_definition))
         .route("/limits", put(set_limits).get(show_limits))
-        .route("/events", post(not_yet))
+        .route("/events", post(journal::make).get(journal::list))
+        .route("/journal", post(journal::configure))
         .route("/exports/opt-out", post(not_yet))
         .fallback(unknown)
         .with_state(control)
 }
 
-fn refusal(status: StatusCode, message: &str) -> Response {
+pub(crate) fn refusal(status: StatusCode, message: &str) -> Response {
     answer(status, &json!({"error": message}))
 }
 
-fn answer(status: StatusCode, body: &Value) -> Response {
+pub(crate) fn answer(status: StatusCode, body: &Value) -> Response {
     crate::service::plain(status, "application/json", body.to_string())
 }
 
 /// A body as the extractor hands it over.
-type Given = Result<Bytes, BytesRejection>;
+pub(crate) type Given = Result<Bytes, BytesRejection>;
 
 /// Why a body was not taken.
-struct Unreadable(StatusCode, String);
+pub(crate) struct Unreadable(StatusCode, String);
 
 impl Unreadable {
-    fn answer(&self) -> Response {
+    pub(crate) fn answer(&self) -> Response {
         refusal(self.0, &self.1)
     }
 }
 
 /// Reads a body as JSON whatever it calls itself: the control interface is used by hand and from scripts too, and neither should
 /// fail for want of a header.
-fn read<T: DeserializeOwned>(given: Given) -> Result<T, Unreadable> {
+pub(crate) fn read<T: DeserializeOwned>(given: Given) -> Result<T, Unreadable> {
     let bytes = given.map_err(|rejection| Unreadable(rejection.status(), rejection.body_text()))?;
     serde_json::from_slice(&bytes).map_err(|error| Unreadable(StatusCode::BAD_REQUEST, error.to_string()))
 }
@@ -83,7 +86,7 @@ async fn unknown() -> Response {
 }
 
 async fn not_yet() -> Response {
-    refusal(StatusCode::NOT_IMPLEMENTED, "not available yet: the sandbox has no journal and no file exchange")
+    refusal(StatusCode::NOT_IMPLEMENTED, "not available yet: the sandbox has no file exchange")
 }
 
 async fn counters(State(control): State<Arc<Control>>) -> Response {
@@ -107,7 +110,7 @@ async fn records(State(control): State<Arc<Control>>, Path((of, table)): Path<(S
     let blocks: Option<Box<dyn Iterator<Item = Vec<u8>> + Send>> = match side(&of) {
         Some(Side::Dataverse) => control.dataverse.records(&table).map(|lines| Box::new(lines) as _),
         Some(Side::Campaign) => control.campaign.records(&table).map(|lines| Box::new(lines) as _),
-        None => None,
+        Some(Side::Journal) | None => None,
     };
     let Some(blocks) = blocks else {
         return refusal(StatusCode::NOT_FOUND, &format!("no rows of {of}/{table}"));
@@ -143,7 +146,7 @@ async fn put_record(
         Some(Side::Dataverse) => control.dataverse.put_record(&table, &id, &row, under.version),
         Some(Side::Campaign) if under.version.is_some() => Err(NO_VERSIONS.to_owned()),
         Some(Side::Campaign) => control.campaign.put_record(&table, &id, row),
-        None => Err(format!("no side {of}")),
+        Some(Side::Journal) | None => Err(format!("no side {of}")),
     };
     match done {
         Ok(()) => answer(StatusCode::OK, &json!({})),
@@ -160,7 +163,7 @@ async fn delete_record(
         Some(Side::Dataverse) => control.dataverse.delete_record(&table, &id, under.version),
         Some(Side::Campaign) if under.version.is_some() => Err(NO_VERSIONS.to_owned()),
         Some(Side::Campaign) => control.campaign.delete_record(&table, &id),
-        None => Err(format!("no side {of}")),
+        Some(Side::Journal) | None => Err(format!("no side {of}")),
     };
     match done {
         Ok(()) => answer(StatusCode::OK, &json!({})),
@@ -207,6 +210,7 @@ async fn mutate(State(control): State<Arc<Control>>, given: Given) -> Response {
             let plan = CampaignMutationPlan { resource: &table, create, update, delete, fields: &fields, seed };
             control.campaign.mutate(&plan).map(|done| (done.created, done.updated, done.deleted))
         }
+        Side::Journal => Err("the journal has no tables".to_owned()),
     });
     match work.await {
         Ok(Ok((created, updated, deleted))) => {

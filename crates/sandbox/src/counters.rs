@@ -53,11 +53,12 @@ fn place(map: &BTreeMap<String, u64>, template: &str) -> String {
     format!("{} /{{other}}", template.split(' ').next().unwrap_or_default())
 }
 
-/// The counters of both services.
+/// The counters of the services.
 #[derive(Debug, Default)]
 pub struct Counters {
     dataverse: Mutex<Tally>,
     campaign: Mutex<Tally>,
+    journal: Mutex<Tally>,
 }
 
 impl Counters {
@@ -65,6 +66,7 @@ impl Counters {
         let tally = match side {
             Side::Dataverse => &self.dataverse,
             Side::Campaign => &self.campaign,
+            Side::Journal => &self.journal,
         };
         tally.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -138,7 +140,7 @@ impl Counters {
 
     /// Everything back to zero; requests being worked on stay counted as such.
     pub fn reset(&self) {
-        for side in [Side::Dataverse, Side::Campaign] {
+        for side in [Side::Dataverse, Side::Campaign, Side::Journal] {
             let mut tally = self.of(side);
             let in_flight = tally.in_flight;
             *tally = Tally { in_flight, in_flight_max: in_flight, ..Tally::default() };
@@ -165,7 +167,7 @@ impl Counters {
         dataverse["batch_parts"] = json!(self.of(Side::Dataverse).batch_parts);
         let mut campaign = show(Side::Campaign);
         campaign["engine_calls"] = self.of(Side::Campaign).engine_calls();
-        json!({"dataverse": dataverse, "campaign": campaign})
+        json!({"dataverse": dataverse, "campaign": campaign, "journal": show(Side::Journal)})
     }
 }
 

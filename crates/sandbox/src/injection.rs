@@ -153,6 +153,7 @@ pub(crate) async fn injure(
             let own = request.uri().path_and_query().map_or_else(String::new, ToString::to_string);
             let response = carry_out(side, shared, request, next, in_flight).await;
             let (response, changed) = match kind {
+                _ if side == Side::Journal => journal_links(kind, &own, response),
                 FaultKind::RepeatPage => repeated(side, shared, &own, response).await,
                 _ => foreign_links(side, shared, response).await,
             };
@@ -180,7 +181,9 @@ async fn copies(request: Request) -> (Request, Request) {
 fn default_body(side: Side) -> &'static str {
     match side {
         Side::Dataverse => r#"{"error":{"code":"0x8005F103","message":"The service is unavailable."}}"#,
-        Side::Campaign => r#"{"code":502,"message":"Oops. Something went wrong. Check your URI and try again."}"#,
+        Side::Campaign | Side::Journal => {
+            r#"{"code":502,"message":"Oops. Something went wrong. Check your URI and try again."}"#
+        }
     }
 }
 
@@ -214,7 +217,7 @@ fn throttled(side: Side, rule: &FaultRule) -> Response {
         Side::Dataverse => {
             r#"{"error":{"code":"0x80072322","message":"Number of requests exceeded the limit of 6000 over time window of 300 seconds."}}"#
         }
-        Side::Campaign => r#"{"error_code":"429050","message":"Too many requests"}"#,
+        Side::Campaign | Side::Journal => r#"{"error_code":"429050","message":"Too many requests"}"#,
     };
     let mut response = plain(StatusCode::TOO_MANY_REQUESTS, "application/json", body);
     response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
@@ -275,7 +278,8 @@ fn endless(rule: &FaultRule) -> Response {
 fn next_opening(side: Side) -> &'static str {
     match side {
         Side::Dataverse => r#""@odata.nextLink":""#,
-        Side::Campaign => r#""next":{"href":""#,
+        // The journal's links stand in its headers.
+        Side::Campaign | Side::Journal => r#""next":{"href":""#,
     }
 }
 
@@ -293,11 +297,35 @@ async fn repeated(side: Side, shared: &Shared, own: &str, response: Response) ->
     };
     let origin = match side {
         Side::Dataverse => &shared.config.dataverse_url,
-        Side::Campaign => &shared.config.ims_url,
+        Side::Campaign | Side::Journal => &shared.config.ims_url,
     };
     let changed = format!("{}{origin}{own}{}", &text[..start], &text[end..]);
     parts.headers.remove(header::CONTENT_LENGTH);
     (Response::from_parts(parts, Body::from(changed)), true)
+}
+
+/// The same two faults for the links of the journal, which stand in headers. `false`: the answer has none.
+fn journal_links(kind: FaultKind, own: &str, mut response: Response) -> (Response, bool) {
+    let mut changed = false;
+    let http::header::Entry::Occupied(mut links) = response.headers_mut().entry(header::LINK) else {
+        return (response, false);
+    };
+    for value in links.iter_mut() {
+        let Some((target, rest)) = value.to_str().ok().and_then(|link| link.strip_prefix('<')?.split_once('>')) else {
+            continue;
+        };
+        let path = target.find("/events/").map_or(target, |at| &target[at..]);
+        let other = match kind {
+            FaultKind::RepeatPage if rest.contains("next") => format!("<{own}>{rest}"),
+            FaultKind::RepeatPage => continue,
+            _ => format!("<https://elsewhere.invalid{path}>{rest}"),
+        };
+        if let Ok(other) = HeaderValue::from_str(&other) {
+            *value = other;
+            changed = true;
+        }
+    }
+    (response, changed)
 }
 
 /// Sends continuation links to another host. `false`: the answer holds none.
@@ -306,7 +334,7 @@ async fn foreign_links(side: Side, shared: &Shared, response: Response) -> (Resp
     let whole = axum::body::to_bytes(body, LARGEST).await.unwrap_or_default();
     let (opening, origin): (&[&str], &str) = match side {
         Side::Dataverse => (&[next_opening(side), r#""@odata.deltaLink":""#], shared.config.dataverse_url.as_str()),
-        Side::Campaign => (&[next_opening(side)], shared.config.campaign_url.as_str()),
+        Side::Campaign | Side::Journal => (&[next_opening(side)], shared.config.campaign_url.as_str()),
     };
     let mut text = String::from_utf8_lossy(&whole).into_owned();
     let mut changed = false;

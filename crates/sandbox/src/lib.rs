@@ -1,6 +1,7 @@
 //! Both services imitated over HTTP on loopback: an independent opinion of the protocol.
 //!
-//! [`Sandbox::start`] brings up Dataverse (with Entra's token endpoint), Adobe Campaign Standard (with IMS) and a control interface.
+//! [`Sandbox::start`] brings up Dataverse (with Entra's token endpoint), Adobe Campaign Standard (with IMS), the events journal of
+//! Adobe I/O and a control interface.
 //! The program of the same name does that from the command line; `docs/sandbox.md` describes its options, the scenario file, the
 //! controls and the faults.
 
@@ -13,6 +14,7 @@ pub mod counters;
 pub mod dataverse;
 pub mod faults;
 mod injection;
+pub mod journal;
 pub mod oauth;
 pub mod prng;
 pub mod route;
@@ -22,4 +24,4 @@ pub mod service;
 mod tls;
 mod token_endpoints;
 
-pub use sandbox::{CampaignInfo, DataverseInfo, Sandbox, SandboxConfig, SandboxError, SandboxInfo};
+pub use sandbox::{CampaignInfo, DataverseInfo, JournalInfo, Sandbox, SandboxConfig, SandboxError, SandboxInfo};

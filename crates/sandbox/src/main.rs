@@ -24,9 +24,9 @@ struct Arguments {
     /// Address of Campaign and IMS.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]
     campaign: SocketAddr,
-    /// Address of the events journal (not available yet).
-    #[arg(long, value_name = "ADDR")]
-    journal: Option<SocketAddr>,
+    /// Address of the events journal.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]
+    journal: SocketAddr,
     /// Address of the file exchange (not available yet).
     #[arg(long, value_name = "ADDR")]
     sftp: Option<SocketAddr>,
@@ -82,15 +82,14 @@ fn latency(text: &str) -> Result<Latency, String> {
 }
 
 async fn run(arguments: Arguments, stop: CancellationToken) -> Result<(), String> {
-    for (given, name) in [(arguments.journal.is_some(), "--journal"), (arguments.sftp.is_some(), "--sftp")] {
-        if given {
-            return Err(format!("{name}: not available yet"));
-        }
+    if arguments.sftp.is_some() {
+        return Err("--sftp: not available yet".to_owned());
     }
     let scenario = arguments.scenario.as_deref().map(Scenario::read).transpose().map_err(|e| e.to_string())?;
     let config = SandboxConfig {
         dataverse: arguments.dataverse,
         campaign: arguments.campaign,
+        journal: arguments.journal,
         control: arguments.control,
         contacts: arguments.contacts,
         seed: arguments.seed,

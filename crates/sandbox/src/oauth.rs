@@ -50,7 +50,8 @@ impl TokenBook {
     fn place(side: Side) -> usize {
         match side {
             Side::Dataverse => 0,
-            Side::Campaign => 1,
+            // The journal takes the tokens of IMS, as Campaign does.
+            Side::Campaign | Side::Journal => 1,
         }
     }
 

@@ -30,6 +30,7 @@ pub fn route(side: Side, method: &Method, path: &str) -> Route {
     let (template, setup) = match side {
         Side::Dataverse => dataverse(path),
         Side::Campaign => campaign(path),
+        Side::Journal => journal(path),
     };
     Route { template: format!("{method} {template}"), setup }
 }
@@ -84,6 +85,13 @@ fn without_keys(path: &str) -> String {
         }
     }
     out
+}
+
+/// Reading the journal is no set-up; there is nothing else to do there.
+fn journal(path: &str) -> (String, bool) {
+    let bare = path.strip_prefix("/events").unwrap_or(path);
+    let template = if bare.starts_with("/organizations/") { "/events" } else { "/{other}" };
+    (template.to_owned(), template == "/{other}")
 }
 
 fn campaign(path: &str) -> (String, bool) {
@@ -154,6 +162,9 @@ mod tests {
                 "GET /profileAndServicesExt/resourceType/profile",
                 true,
             ),
+            (Side::Journal, "/events/organizations/1/integrations/2/a-b", "GET /events", false),
+            (Side::Journal, "/organizations/1/integrations/2/a-b", "GET /events", false),
+            (Side::Journal, "/favicon.ico", "GET /{other}", true),
         ];
         for (side, path, template, setup) in cases {
             let expected = Route { template: template.to_owned(), setup };

@@ -16,6 +16,7 @@ use crate::campaign::{CampaignScenarioError, CampaignService};
 use crate::connection::{Connection, Gate};
 use crate::control::{self, Control};
 use crate::dataverse::{DataverseService, Limits};
+use crate::journal::{JournalAddress, JournalService};
 use crate::scenario::Scenario;
 use crate::service::{ServiceConfig, Shared, Side, serve};
 use crate::tls;
@@ -27,6 +28,8 @@ pub struct SandboxConfig {
     pub dataverse: SocketAddr,
     /// Address of Campaign.
     pub campaign: SocketAddr,
+    /// Address of the events journal.
+    pub journal: SocketAddr,
     /// Address of the control interface.
     pub control: SocketAddr,
     /// Seeded contacts.
@@ -56,6 +59,7 @@ impl Default for SandboxConfig {
         Self {
             dataverse: free,
             campaign: free,
+            journal: free,
             control: free,
             contacts: 1000,
             seed: 42,
@@ -125,6 +129,13 @@ pub struct CampaignInfo {
     pub org_id: String,
 }
 
+/// Where the events journal is. It takes Campaign's tokens and credentials.
+#[derive(Debug, Clone)]
+pub struct JournalInfo {
+    /// Address of the registration.
+    pub url: String,
+}
+
 /// What a client needs to know of a running sandbox.
 #[derive(Debug, Clone)]
 pub struct SandboxInfo {
@@ -132,6 +143,8 @@ pub struct SandboxInfo {
     pub dataverse: DataverseInfo,
     /// Campaign.
     pub campaign: CampaignInfo,
+    /// The events journal.
+    pub journal: JournalInfo,
     /// Origin of the control interface.
     pub control: String,
 }
@@ -143,6 +156,7 @@ impl SandboxInfo {
         json!({
             "dataverse": {"url": d.url, "tenant": d.tenant, "authority": d.authority, "client_id": d.client_id, "client_secret": d.client_secret},
             "campaign": {"url": c.url, "ims_url": c.ims_url, "client_id": c.client_id, "client_secret": c.client_secret, "org_id": c.org_id},
+            "journal": {"url": self.journal.url},
             "control": self.control,
         })
     }
@@ -177,12 +191,14 @@ impl Sandbox {
     pub async fn start(config: SandboxConfig) -> Result<Self, SandboxError> {
         let (dataverse_listener, dataverse_at) = listen(config.dataverse).await?;
         let (campaign_listener, campaign_at) = listen(config.campaign).await?;
+        let (journal_listener, journal_at) = listen(config.journal).await?;
         let (control_listener, control_at) = listen(config.control).await?;
         let host = dataverse_at.ip().to_string();
         let tls = config.tls.as_deref().map(|dir| tls::acceptor(dir, &host)).transpose().map_err(SandboxError::Tls)?;
         let scheme = if tls.is_some() { "https" } else { "http" };
         let dataverse_front = config.dataverse_front.unwrap_or(dataverse_at);
         let campaign_front = config.campaign_front.unwrap_or(campaign_at);
+        let journal_address = JournalAddress { origin: format!("{scheme}://{journal_at}") };
         let info = SandboxInfo {
             dataverse: DataverseInfo {
                 url: format!("{scheme}://{dataverse_front}"),
@@ -199,6 +215,7 @@ impl Sandbox {
                 client_secret: "p8e-Sandbox+Secret/of~Campaign".to_owned(),
                 org_id: "5A4D0C1E2B3F4A5D0A495E0B@AdobeOrg".to_owned(),
             },
+            journal: JournalInfo { url: journal_address.url() },
             // Control stays plain: it is on loopback and belongs to the tests.
             control: format!("http://{control_at}"),
         };
@@ -215,18 +232,21 @@ impl Sandbox {
             })
         };
         let (dataverse, campaign) = made.await.map_err(|_| SandboxError::Dataverse("seeding failed".to_owned()))??;
+        let journal = JournalService::new(&config.scenario.journal, journal_address, shared.clone());
         let layered = |router: Router, side: Side| router.layer(from_fn_with_state((side, shared.clone()), serve));
         let control = Control {
             shared: shared.clone(),
             dataverse: dataverse.clone(),
             campaign: campaign.clone(),
+            journal: journal.clone(),
             info: info.to_json(),
         };
         let control = control::router(Arc::new(control)).layer(axum::extract::DefaultBodyLimit::max(64 * 1024 * 1024));
         let mut servers = JoinSet::new();
         let services = [
             (dataverse_listener, tls.clone(), layered(dataverse.router(), Side::Dataverse), dataverse_at),
-            (campaign_listener, tls, layered(campaign.router(), Side::Campaign), campaign_at),
+            (campaign_listener, tls.clone(), layered(campaign.router(), Side::Campaign), campaign_at),
+            (journal_listener, tls, layered(journal.router(), Side::Journal), journal_at),
             (control_listener, None, control, control_at),
         ];
         for (listener, tls, router, address) in services {

@@ -6,6 +6,7 @@ use serde::Deserialize;
 
 use crate::campaign::CampaignScenario;
 use crate::dataverse::DataverseScenario;
+use crate::journal::JournalScenario;
 
 /// A scenario. Everything has a default; unknown keys are errors.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -15,6 +16,8 @@ pub struct Scenario {
     pub dataverse: DataverseScenario,
     /// Campaign: resources, columns, links, filters, switches.
     pub campaign: CampaignScenario,
+    /// The events journal: links, envelopes, pages.
+    pub journal: JournalScenario,
 }
 
 /// A scenario file that cannot be used.

@@ -18,7 +18,7 @@ use crate::injection::injure;
 use crate::oauth::TokenBook;
 use crate::route::{RecordRequest, Route, RouteTemplate, SetupRequest, route};
 
-/// One of the two services.
+/// One of the services.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Side {
@@ -26,6 +26,8 @@ pub enum Side {
     Dataverse,
     /// Adobe Campaign Standard.
     Campaign,
+    /// The journal of Adobe I/O Events.
+    Journal,
 }
 
 /// What stays fixed while the sandbox runs.
@@ -197,7 +199,7 @@ pub(crate) async fn carry_out(
     let latency = match side {
         // Waits itself, within its service protection limits.
         Side::Dataverse => Duration::ZERO,
-        Side::Campaign => shared.config.campaign_latency,
+        Side::Campaign | Side::Journal => shared.config.campaign_latency,
     };
     let reads = matches!(*request.method(), Method::GET | Method::HEAD);
     let work = async move {

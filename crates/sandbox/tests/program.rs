@@ -61,7 +61,7 @@ async fn it_prints_one_line_and_ends_on_a_signal() {
                 assert!(info[side][name].is_string(), "{side}.{name}");
             }
         }
-        assert!(info.get("journal").is_none() && info.get("sftp").is_none());
+        assert!(info["journal"]["url"].is_string() && info.get("sftp").is_none());
         let again: Value = reqwest::get(&control).await.unwrap().json().await.unwrap();
         assert_eq!(again, info);
         let rows = reqwest::get(format!("{control}/records/dataverse/contact")).await.unwrap().text().await.unwrap();
@@ -181,8 +181,7 @@ fn a_stalled_thread_does_not_hold_up_the_end() {
 fn what_does_not_exist_yet_is_said() {
     let scenario = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(scenario.path(), "[dataverse]\nunknown = 1\n").unwrap();
-    let cases: [(&[&str], &str); 7] = [
-        (&["--journal", "127.0.0.1:0"], "--journal: not available yet"),
+    let cases: [(&[&str], &str); 6] = [
         (&["--sftp", "127.0.0.1:0"], "--sftp: not available yet"),
         (&["--dataverse", "192.0.2.1:1"], "loopback"),
         (&["--limits", "some"], "real, off or REQUESTS/SECONDS"),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::page::Writer;
 use super::query::Prefer;
-use super::row::{guid, is_null, parse_guid};
+use super::row::{self, guid, is_null, parse_guid};
 use super::schema::{Kind, Table};
 use super::seed::{Seeder, TRIES, Targets, toggle};
 use super::service::DataverseService;
@@ -131,6 +131,18 @@ impl DataverseService {
             at.ok_or_else(|| format!("table {} has no column {name} that can be changed", table.name))
         };
         wanted.iter().map(of).collect()
+    }
+
+    /// The ids of a table's rows in their order, each with the text of one column: empty where there is none.
+    ///
+    /// # Errors
+    /// An unknown table or column.
+    pub(crate) fn ids_with(&self, table: &str, column: &str) -> Result<Vec<(u128, String)>, String> {
+        let table = self.table(table)?;
+        let at = table.column(column).ok_or_else(|| format!("table {} has no column {column}", table.name))?;
+        let rows = self.store.read(table);
+        let text = |row: &row::Row| row::text(row.get(&table.columns, at)).unwrap_or_default();
+        Ok(rows.by_id.iter().map(|(id, row)| (*id, text(row))).collect())
     }
 
     /// Sets the next row versions aside: rows that are put or deleted with them later become visible out of order, as those of
