@@ -4,17 +4,17 @@ use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use futures::Stream;
-use http::header::{CACHE_CONTROL, HeaderName};
+use http::header::CACHE_CONTROL;
 use http::{HeaderValue, StatusCode};
 use http_kit::{
-    Authenticator, Client, ClientCredentials, Lane, Priority, Request, Response, RetryPolicy, SameOriginUrl, Stats,
-    TokenCache, Transport,
+    Authenticator, Client, Lane, Priority, Request, Response, RetryPolicy, SameOriginUrl, Stats, Transport,
 };
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
-use timing::{SharedClock, SharedEntropy, SystemClock, SystemEntropy};
+use timing::{SharedClock, SharedEntropy};
 
 use crate::config::CampaignConfig;
+use crate::equipment::{API_KEY, Equipment, api_key};
 use crate::error::{Delivery, Error, ErrorKind};
 use crate::filter::ListQuery;
 use crate::metadata::ResourceMeta;
@@ -23,13 +23,12 @@ use crate::record_api::{Addressing, RecordApi};
 use crate::refusal::{EngineClassifier, Refusal};
 use crate::resource::{Family, Resource, ResourceEntry, check_name, read_listing};
 
-const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
-
 /// A client of one organisation. Clones are the same client: one token, one lane.
 #[derive(Clone)]
 pub struct CampaignClient {
     http: Client,
     classifier: EngineClassifier,
+    authenticator: Arc<dyn Authenticator>,
 }
 
 /// Builds a [`CampaignClient`] with other parts than the usual ones.
@@ -37,48 +36,43 @@ pub struct CampaignClient {
 #[must_use]
 pub struct CampaignClientBuilder {
     config: CampaignConfig,
-    clock: SharedClock,
-    entropy: SharedEntropy,
-    retry: Option<RetryPolicy>,
-    lane: Option<Lane>,
-    authenticator: Option<Arc<dyn Authenticator>>,
-    transport: Option<Arc<dyn Transport>>,
+    equipment: Equipment,
 }
 
 impl CampaignClientBuilder {
     /// Uses `clock` for all waits.
     pub fn clock(mut self, clock: SharedClock) -> Self {
-        self.clock = clock;
+        self.equipment.clock = clock;
         self
     }
 
     /// Uses `entropy` for jitter.
     pub fn entropy(mut self, entropy: SharedEntropy) -> Self {
-        self.entropy = entropy;
+        self.equipment.entropy = entropy;
         self
     }
 
     /// Repeats by another policy; its time limits replace those of the configuration.
     pub fn retry(mut self, policy: RetryPolicy) -> Self {
-        self.retry = Some(policy);
+        self.equipment.retry = Some(policy);
         self
     }
 
     /// Sends through a lane that others share; it replaces `in_flight` and `requests_per_second`.
     pub fn lane(mut self, lane: Lane) -> Self {
-        self.lane = Some(lane);
+        self.equipment.lane = Some(lane);
         self
     }
 
     /// Takes tokens from elsewhere.
     pub fn authenticator(mut self, authenticator: Arc<dyn Authenticator>) -> Self {
-        self.authenticator = Some(authenticator);
+        self.equipment.authenticator = Some(authenticator);
         self
     }
 
     /// Sends everything, token requests too, through `transport`.
     pub fn transport(mut self, transport: Arc<dyn Transport>) -> Self {
-        self.transport = Some(transport);
+        self.equipment.transport = Some(transport);
         self
     }
 
@@ -90,54 +84,24 @@ impl CampaignClientBuilder {
         let config = &self.config;
         config.check()?;
         let origin = config.origin()?;
-        let mut api_key = HeaderValue::from_str(&config.client_id)
-            .map_err(|_| Error::because(ErrorKind::Configuration, "the client id is not a header value"))?;
-        api_key.set_sensitive(true);
-        let policy = self.retry.unwrap_or(RetryPolicy {
-            total: config.total_timeout,
-            attempt: config.attempt_timeout,
-            ..RetryPolicy::default()
-        });
-        let set_up = |mut builder: http_kit::ClientBuilder| {
-            builder = builder
-                .clock(Arc::clone(&self.clock))
-                .entropy(Arc::clone(&self.entropy))
-                .retry(policy)
-                .connect_timeout(config.connect_timeout)
-                .read_timeout(config.attempt_timeout)
-                .user_agent(concat!("campaign-client/", env!("CARGO_PKG_VERSION")));
-            if let Some(pem) = &config.ca_pem {
-                builder = builder.extra_roots_pem(pem.clone());
-            }
-            if let Some(transport) = &self.transport {
-                builder = builder.transport(Arc::clone(transport));
-            }
-            builder
-        };
-        let authenticator = match &self.authenticator {
-            Some(authenticator) => Arc::clone(authenticator),
-            None => {
-                let (ims, token_url) = config.ims_origin()?;
-                let lane = Lane::new("adobe-ims", 1, Arc::clone(&self.clock));
-                let ims = set_up(Client::builder(ims)).lane(lane).build()?;
-                let scopes = [config.scopes.join(",")];
-                let secret = config.client_secret.clone();
-                let source = ClientCredentials::new(ims, token_url, config.client_id.clone(), secret, scopes)?;
-                Arc::new(TokenCache::new(Arc::new(source), Arc::clone(&self.clock))) as Arc<dyn Authenticator>
-            }
-        };
-        let lane = self.lane.clone().unwrap_or_else(|| {
-            Lane::paced("campaign", &config.pace(), Arc::clone(&self.clock), Arc::clone(&self.entropy))
-        });
+        let authenticator = self.equipment.authenticator(config)?;
+        let (clock, entropy) = (&self.equipment.clock, &self.equipment.entropy);
+        let lane = self
+            .equipment
+            .lane
+            .clone()
+            .unwrap_or_else(|| Lane::paced("campaign", &config.pace(), Arc::clone(clock), Arc::clone(entropy)));
         let classifier = EngineClassifier::default();
-        let http = set_up(Client::builder(origin))
+        let http = self
+            .equipment
+            .set_up(config, Client::builder(origin))
             .lane(lane)
-            .authenticator(authenticator)
+            .authenticator(Arc::clone(&authenticator))
             .classifier(Arc::new(classifier.clone()))
-            .header(API_KEY, api_key)
+            .header(API_KEY, api_key(config)?)
             .header(CACHE_CONTROL, HeaderValue::from_static("no-cache"))
             .build()?;
-        Ok(CampaignClient { http, classifier })
+        Ok(CampaignClient { http, classifier, authenticator })
     }
 }
 
@@ -152,22 +116,14 @@ impl CampaignClient {
 
     /// Starts to build a client with other parts.
     pub fn builder(config: CampaignConfig) -> CampaignClientBuilder {
-        CampaignClientBuilder {
-            config,
-            clock: SystemClock::shared(),
-            entropy: SystemEntropy::shared(),
-            retry: None,
-            lane: None,
-            authenticator: None,
-            transport: None,
-        }
+        CampaignClientBuilder { config, equipment: Equipment::default() }
     }
 
     /// The same client for requests of `priority`: a cheap clone that shares connections, access token and lane.
     /// Without it they are live.
     #[must_use]
     pub fn at_priority(&self, priority: Priority) -> Self {
-        Self { http: self.http.at_priority(priority), classifier: self.classifier.clone() }
+        Self { http: self.http.at_priority(priority), ..self.clone() }
     }
 
     /// The records of `resource`, addressed by their custom key.
@@ -276,8 +232,9 @@ impl CampaignClient {
     pub async fn resource_metadata(&self, resource: &Resource) -> Result<ResourceMeta, Error> {
         let url = self.http.origin().join(&resource.metadata_path())?;
         let operation = format!("GET {}", resource.metadata_path());
-        let missing =
-            |error: Error| if error.kind() == ErrorKind::NotFound { error.into_unknown_resource() } else { error };
+        let missing = |error: Error| {
+            if error.kind() == ErrorKind::NotFound { error.into_kind(ErrorKind::UnknownResource) } else { error }
+        };
         let response = self.call(Request::get(url, operation.clone())).await.map_err(missing)?;
         Ok(ResourceMeta::read(resource.clone(), &decode::<Value>(&response, &operation)?))
     }
@@ -292,6 +249,12 @@ impl CampaignClient {
     #[must_use]
     pub fn token_age(&self) -> Option<std::time::Duration> {
         self.http.token_age()
+    }
+
+    /// Where the tokens of this client come from, for other clients of the same identity.
+    #[must_use]
+    pub fn authenticator(&self) -> Arc<dyn Authenticator> {
+        Arc::clone(&self.authenticator)
     }
 
     /// The lane of this identity.

@@ -249,8 +249,8 @@ impl Error {
         self
     }
 
-    pub(crate) fn into_unknown_resource(mut self) -> Self {
-        self.inner.kind = ErrorKind::UnknownResource;
+    pub(crate) fn into_kind(mut self, kind: ErrorKind) -> Self {
+        self.inner.kind = kind;
         self
     }
 

@@ -1,5 +1,5 @@
 //! A typed client of the Adobe Campaign Standard API: tokens, records by custom key, lists with
-//! filters and paging, metadata, and errors with a meaning.
+//! filters and paging, metadata, workflows, the events journal, and errors with a meaning.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -31,11 +31,14 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod changed_since;
 mod client;
 mod config;
 mod custom_resource;
+mod equipment;
 mod error;
 mod filter;
+mod journal;
 mod key;
 mod metadata;
 mod page;
@@ -44,13 +47,19 @@ mod record_api;
 mod refusal;
 mod resource;
 pub mod value;
+mod workflow;
 
+pub use changed_since::{ChangePass, ChangedPage, ChangedSince};
 pub use client::{CampaignClient, CampaignClientBuilder};
 pub use config::{CampaignConfig, DEFAULT_IMS_URL, DEFAULT_SCOPES};
 pub use custom_resource::CustomRecord;
 pub use error::{Delivery, Error, ErrorKind};
 pub use filter::{DEFAULT_LINE_COUNT, Filter, ListQuery};
 pub use http_kit::Priority;
+pub use journal::{
+    DecodeError, DecodeEvents, DecodeFault, EventPointers, FieldPointers, Journal, JournalBuilder, JournalConfig,
+    JournalEvent, JournalPage, JournalRead, JournalStart, KindSource, MailEvent, MailKind,
+};
 pub use key::{MAX_KEY, RecordKey};
 pub use metadata::{EnumValue, FieldMeta, FieldType, ResourceMeta};
 pub use page::Page;
@@ -58,3 +67,4 @@ pub use profile::{Location, Profile};
 pub use record_api::{Addressing, Created, Deleted, RecordApi, Updated};
 pub use refusal::Refusal;
 pub use resource::{Family, Resource, ResourceEntry};
+pub use workflow::{MAX_SIGNAL, Workflow, WorkflowApi, WorkflowCommand};

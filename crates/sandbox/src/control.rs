@@ -13,7 +13,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
-use crate::campaign::{CampaignMutationPlan, CampaignService};
+use crate::campaign::{CampaignMutationPlan, CampaignService, WorkflowState};
 use crate::dataverse::{DataverseMutationPlan, DataverseService, Limits};
 use crate::faults::FaultRule;
 use crate::journal::{self, JournalService};
@@ -39,6 +39,7 @@ pub(crate) fn router(control: Arc<Control>) -> Router {
         .route("/counters/reset", post(reset))
         .route("/faults", post(add_faults).get(list_faults).delete(clear_faults))
         .route("/clock", post(advance))
+        .route("/workflows", post(set_workflow))
         .route("/tokens", post(tokens))
         .route("/versions", post(reserve_versions))
         .route("/metadata", post(change_definition))
@@ -266,10 +267,31 @@ struct Advance {
 
 async fn advance(State(control): State<Arc<Control>>, given: Given) -> Response {
     match read::<Advance>(given) {
-        Ok(by) => control.shared.clock.advance(by.advance_seconds),
+        Ok(by) => {
+            control.shared.clock.advance(by.advance_seconds);
+            // What the scheduler has due is run as the time passes, not when somebody looks.
+            control.campaign.workflows().tick(control.shared.clock.now_millis());
+        }
         Err(unreadable) => return unreadable.answer(),
     }
     answer(StatusCode::OK, &json!({"now": control.shared.clock.now().to_rfc3339()}))
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WorkflowChange {
+    id: String,
+    state: WorkflowState,
+}
+
+async fn set_workflow(State(control): State<Arc<Control>>, given: Given) -> Response {
+    match read::<WorkflowChange>(given) {
+        Ok(wanted) if control.campaign.workflows().set_state(&wanted.id, wanted.state) => {
+            answer(StatusCode::OK, &json!({}))
+        }
+        Ok(wanted) => refusal(StatusCode::NOT_FOUND, &format!("no workflow {}", wanted.id)),
+        Err(unreadable) => unreadable.answer(),
+    }
 }
 
 #[derive(Debug, Deserialize)]

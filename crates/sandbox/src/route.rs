@@ -102,6 +102,16 @@ fn campaign(path: &str) -> (String, bool) {
         return ("/{other}".to_owned(), true);
     };
     let segments: Vec<&str> = rest.trim_end_matches('/').split('/').collect();
+    if let ["workflow", "execution", rest @ ..] = segments.as_slice() {
+        // Steering a workflow is no call to the engine's records.
+        let template = match rest {
+            [_] => "/workflow/execution/{id}",
+            [_, "commands"] => "/workflow/execution/{id}/commands",
+            [_, "activities", "activity", _, "trigger"] => "/workflow/execution/{id}/activities/activity/{id}/trigger",
+            _ => "/{other}",
+        };
+        return (template.to_owned(), true);
+    }
     let setup = segments.len() < 2 || segments.iter().any(|s| matches!(*s, "metadata" | "resourceType"));
     let named = |(at, segment): (usize, &&str)| {
         let is_key = at == 2 && !setup && !segment.starts_with("by") && !matches!(*segment, "_new" | "default");

@@ -19,6 +19,7 @@ mod seed;
 mod service;
 mod table;
 mod value;
+mod workflow;
 mod write;
 
 pub use scenario::{
@@ -28,3 +29,5 @@ pub use scenario::{
 };
 pub use seed::{CampaignMutation, CampaignMutationPlan};
 pub use service::{CampaignScenarioError, CampaignService, RecordLines};
+pub(crate) use workflow::WorkflowState;
+pub use workflow::{ParameterType, WorkflowRun, WorkflowScenario};

@@ -204,6 +204,40 @@ impl Refusal {
         Self::headed(500, "RST-360000 The body of the request is not a JSON object.")
     }
 
+    pub(super) fn no_workflow(id: &str) -> Self {
+        Self::headed(
+            404,
+            &format!(
+                "Unable to find document with path 'workflow' from key '{id}:0' (document with schema 'execution' and name '{id}')"
+            ),
+        )
+    }
+
+    /// A command that the present state of a workflow does not allow. The wording is the sandbox's own.
+    pub(super) fn command(method: &str, state: &str) -> Self {
+        Self::headed(500, &format!("XTK-170019 The '{method}' command is not possible while the workflow is {state}."))
+    }
+
+    pub(super) fn unknown_command(method: &str) -> Self {
+        Self::headed(500, &format!("XTK-170019 The '{method}' command is not known."))
+    }
+
+    /// A signal that is not accepted. The wording is the sandbox's own.
+    pub(super) fn signal(text: &str) -> Self {
+        Self::headed(500, &format!("XTK-170019 {text}"))
+    }
+
+    /// A parameter of a signal that its activity does not declare: the four lines of the public sample
+    /// (experienceleague.adobe.com, "Triggering a signal activity").
+    pub(super) fn undeclared(parameter: &str) -> Self {
+        Self::headed(
+            500,
+            &format!(
+                "'{parameter}' parameter isn't defined in signal activity.\nXTK-170006 Unable to parse expression 'HandleTrigger(@name, $(source), $({{parameters}}))'.\nRST-360000 Error while assessing 'HandleTrigger(@name, $(source), $({{parameters}}))' expression ('xtk:workflow:execution/activities/signal/trigger' resource)"
+            ),
+        )
+    }
+
     pub(super) fn method() -> Self {
         Self::headed(405, "The method is not supported on this resource.")
     }

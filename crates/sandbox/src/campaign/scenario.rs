@@ -3,6 +3,8 @@
 
 use serde::Deserialize;
 
+use super::workflow::WorkflowScenario;
+
 /// The Campaign half of a scenario. Everything has a default; unknown keys are errors.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -13,13 +15,20 @@ pub struct CampaignScenario {
     /// Custom resources, and extensions of the built-in `profile` (an entry named `profile` adds columns, filters and
     /// links to it, or changes the policy of a column that it has).
     pub resources: Vec<ResourceScenario>,
+    /// Workflows; without any, the daily export of the opt-outs as `WKF12`.
+    pub workflows: Vec<WorkflowScenario>,
     /// Behaviours that the public pages leave open.
     pub switches: CampaignSwitches,
 }
 
 impl Default for CampaignScenario {
     fn default() -> Self {
-        Self { big_table_threshold: 100_000, resources: Vec::new(), switches: CampaignSwitches::default() }
+        Self {
+            big_table_threshold: 100_000,
+            resources: Vec::new(),
+            workflows: Vec::new(),
+            switches: CampaignSwitches::default(),
+        }
     }
 }
 

@@ -19,10 +19,11 @@ use super::route::Misplaced;
 use super::scenario::{CampaignScenario, ResourceFamily};
 use super::schema::Schema;
 use super::seed::{self, CampaignMutation, CampaignMutationPlan};
+use super::workflow::{WorkflowCall, WorkflowRun, Workflows};
 use super::write;
 use crate::injection::PendingFault;
 use crate::oauth::{TokenState, bearer};
-use crate::route::{RecordRequest, RouteTemplate, SetupRequest};
+use crate::route::{RecordRequest, RouteTemplate, SetupRequest, route};
 use crate::service::{Shared, Side, plain};
 use crate::token_endpoints;
 
@@ -42,6 +43,7 @@ pub struct CampaignScenarioError(pub Vec<String>);
 #[derive(Debug)]
 pub struct CampaignService {
     engine: Engine,
+    workflows: Workflows,
     shared: Arc<Shared>,
     /// `http://host/acme/campaign/`
     base: String,
@@ -67,7 +69,8 @@ impl CampaignService {
             }
         }
         let base = format!("{}/campaign/", shared.config.campaign_url.trim_end_matches('/'));
-        Ok(Arc::new(Self { engine, shared, base, warm: AtomicBool::new(false) }))
+        let workflows = Workflows::new(&scenario.workflows, shared.clock.now_millis());
+        Ok(Arc::new(Self { engine, workflows, shared, base, warm: AtomicBool::new(false) }))
     }
 
     /// Serves `/{organization}/campaign/...` and the endpoints of IMS. Every other address is the gateway's too.
@@ -77,6 +80,17 @@ impl CampaignService {
             .route("/ims/profile/v1", any(ims_profile))
             .fallback(handle)
             .with_state(self.clone())
+    }
+
+    /// Says what a run of a workflow does, whether the scheduler, a command or a signal brings it about: called once for each, on
+    /// the thread that did, with no lock held. The first who says so is heard.
+    pub fn on_workflow_run(&self, hook: impl Fn(WorkflowRun) + Send + Sync + 'static) {
+        self.workflows.on_run(hook);
+    }
+
+    /// The workflows.
+    pub(crate) fn workflows(&self) -> &Workflows {
+        &self.workflows
     }
 
     /// Names of the resources.
@@ -161,7 +175,9 @@ impl CampaignService {
             _ => Err(Misplaced::Uri),
         };
         let ours = organization == self.shared.config.organization;
+        let workflow = path.strip_prefix("workflow/execution/").filter(|_| api == Some("campaign"));
         let (template, setup) = match &located {
+            _ if workflow.is_some() => (route(Side::Campaign, &parts.method, parts.uri.path()).template, true),
             Ok(found) => (format!("{method} {}", found.template), found.is_setup()),
             // One name for all of them: there is no end of paths that lead nowhere.
             Err(problem) => (format!("{method} /{{other}}"), *problem == Misplaced::Uri || engine::describes(path)),
@@ -171,19 +187,24 @@ impl CampaignService {
         } else if !ours {
             self.unknown_organization()
         } else {
-            match axum::body::to_bytes(body, LARGEST_BODY).await {
-                Ok(body) => self.engine.answer(
+            let now = self.shared.clock.now_millis();
+            match (axum::body::to_bytes(body, LARGEST_BODY).await, workflow) {
+                (Ok(body), Some(path)) => {
+                    let call = WorkflowCall { method, path, body: &body, base: &self.base, now };
+                    self.workflows.answer(&call, &self.engine.schema.switches)
+                }
+                (Ok(body), None) => self.engine.answer(
                     &Call {
                         method,
                         query: parts.uri.query().unwrap_or_default(),
                         body: &body,
                         base: &self.base,
-                        now: self.shared.clock.now_millis(),
+                        now,
                         fault: parts.extensions.get::<PendingFault>(),
                     },
                     located,
                 ),
-                Err(_) => Reply::oops(413),
+                (Err(_), _) => Reply::oops(413),
             }
         };
         if reply.rows > 0 {
@@ -194,6 +215,11 @@ impl CampaignService {
         *response.status_mut() = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         if holds {
             response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(reply.content_type));
+        }
+        // The date of the answer is that of the rows.
+        let date = self.shared.clock.now().format("%a, %d %b %Y %H:%M:%S GMT").to_string();
+        if let Ok(date) = HeaderValue::try_from(date) {
+            response.headers_mut().insert(header::DATE, date);
         }
         response.extensions_mut().insert(RouteTemplate(template));
         if setup {
