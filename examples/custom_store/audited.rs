@@ -8,8 +8,8 @@ use async_trait::async_trait;
 use record::Key;
 use sync_core::traits::{
     Advance, AppendReport, Backlog, BacklogStats, Checkpoint, ClaimRequest, DeadLetter, DeadLetterQuery, Entry,
-    IndexRow, Lease, LeaseStore, LetterFilter, OwnerId, Page, PendingRequest, RecordIndex, Rejection, Request,
-    SettleReport, Settlement, StateStore, Store, StoreCaps,
+    IndexRow, Lease, LeaseStore, LetterFilter, OwnerId, Page, PendingRequest, RecordIndex, RecordLife, Rejection,
+    Request, SettleReport, Settlement, StateStore, Store, StoreCaps,
 };
 use sync_core::{PlanVersion, StoreError, StreamId};
 
@@ -185,6 +185,10 @@ impl<S: Store> RecordIndex for AuditedStore<S> {
 
     async fn known_versions(&self, stream: &StreamId, keys: &[Key]) -> Result<Vec<Option<i64>>, StoreError> {
         self.inner.known_versions(stream, keys).await
+    }
+
+    async fn record_life(&self, stream: &StreamId, key: &Key) -> Result<RecordLife, StoreError> {
+        self.inner.record_life(stream, key).await
     }
 
     async fn bound_count(&self, stream: &StreamId) -> Result<u64, StoreError> {

@@ -12,6 +12,7 @@ mod dead_letters;
 mod error;
 mod examine;
 mod lease;
+mod life;
 mod number;
 mod outdated;
 mod ready;

@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, params_from_iter};
 
-use crate::{claim, ready, schema, stats, waits};
+use crate::{claim, life, ready, schema, stats, waits};
 
 /// How SQLite means to find the rows of a statement.
 fn steps(connection: &Connection, statement: &str) -> Vec<String> {
@@ -30,6 +30,10 @@ fn claims_and_counts_use_their_indexes() {
         (stats::READY, "entry_ready"),
         (stats::BLOCKED, "entry_blocked"),
         (stats::NEXT_DUE, "entry_due"),
+        (life::ENTRIES, "entry_key (stream=? AND key=?)"),
+        (life::LETTER, "dead_1 (stream=? AND key=?)"),
+        (life::PARENTS, "waits_child (child=?)"),
+        (life::CHILDREN, "PRIMARY KEY (pstream=? AND pkey=?)"),
         (waits::CHILDREN, "PRIMARY KEY (pstream=? AND pkey=?)"),
         (waits::LATE, "entry_waiting (stream=? AND at_ms<?)"),
     ];

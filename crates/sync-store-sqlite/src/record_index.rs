@@ -3,14 +3,14 @@
 use async_trait::async_trait;
 use record::Key;
 use rusqlite::{Row, params};
-use sync_core::traits::{IndexRow, Lease, RecordIndex};
+use sync_core::traits::{IndexRow, Lease, RecordIndex, RecordLife};
 use sync_core::{Digest, StoreError, StreamId};
 
 use crate::append::mark_seen;
 use crate::database::{Database, get, limit};
 use crate::error::{damaged, store_error};
 use crate::row::{blob, flag, key, signed, unsigned};
-use crate::{SqliteStore, lease, state, sum};
+use crate::{SqliteStore, lease, life, state, sum};
 
 /// A row of the index, from the columns bound, digest, version, seen, sum beginning at `at`.
 pub(crate) fn index_row(row: &Row<'_>, at: usize, stream: i64, key: &[u8]) -> Result<IndexRow, StoreError> {
@@ -66,6 +66,11 @@ impl RecordIndex for SqliteStore {
             Ok(known)
         })
         .await
+    }
+
+    async fn record_life(&self, stream: &StreamId, key: &Key) -> Result<RecordLife, StoreError> {
+        let (stream, key) = (stream.clone(), key.clone());
+        self.read(move |db| life::record_life(db, &stream, &key)).await
     }
 
     async fn bound_count(&self, stream: &StreamId) -> Result<u64, StoreError> {

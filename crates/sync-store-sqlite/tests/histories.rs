@@ -261,6 +261,9 @@ impl Run {
             let unseen = store.unseen(&stream, self.generation, None, 10).await.unwrap();
             write!(shown, "\n{checkpoint:?}\n{stats:?}\n{rows:?}\n{versions:?} {outdated:?} {waits} {unseen:?}")
                 .unwrap();
+            for key in &keys {
+                write!(shown, "\n{:?}", store.record_life(&stream, key).await.unwrap()).unwrap();
+            }
         }
         let query = DeadLetterQuery { limit: 100, ..DeadLetterQuery::default() };
         let letters = store.dead_letters(&query).await.unwrap();

@@ -69,6 +69,7 @@ macro_rules! store_cases {
                 a_record_read_again_twice_is_queued_once;
             index: a_snapshot_leaves_the_vanished_unseen, an_entry_met_while_it_waits_is_seen,
                 what_is_filtered_out_is_met_too, unseen_keys_come_in_pages, an_older_entry_is_known_to_wait;
+            record_life: it_shows_where_a_record_stands, parents_and_children_show_each_other;
             plan: entries_of_another_plan_are_left_and_listed, a_refresh_takes_their_place, a_refresh_forgets_no_settle_time,
                 a_refresh_of_what_may_have_been_written_leaves_a_doubt, a_refresh_takes_the_place_of_an_orphan;
             values: a_value_is_kept, requests_wait_in_order, a_request_is_carried_out_once;

@@ -266,6 +266,9 @@ impl Run {
             let waits = store.unsettled_before(stream, *generation).await.unwrap();
             let unseen = book.unseen(*generation).await;
             let bound = store.bound_count(stream).await.unwrap();
+            for key in &keys {
+                writeln!(shown, "{:?}", store.record_life(stream, key).await.unwrap()).unwrap();
+            }
             write!(shown, "{checkpoint:?}\n{:?}\n{rows:?} {versions:?}\n", book.stats().await).unwrap();
             writeln!(shown, "{outdated:?} {waits} {unseen:?} {bound}").unwrap();
         }

@@ -9,8 +9,8 @@ use async_trait::async_trait;
 use record::Key;
 use sync_core::traits::{
     Advance, AppendReport, Backlog, BacklogStats, Checkpoint, ClaimRequest, DeadLetter, DeadLetterQuery, Entry,
-    IndexRow, Lease, LeaseStore, LetterFilter, OwnerId, Page, PendingRequest, RecordIndex, Rejection, Request,
-    SettleReport, Settlement, StateStore, Store, StoreCaps,
+    IndexRow, Lease, LeaseStore, LetterFilter, OwnerId, Page, PendingRequest, RecordIndex, RecordLife, Rejection,
+    Request, SettleReport, Settlement, StateStore, Store, StoreCaps,
 };
 use sync_core::{PlanVersion, StoreError, StreamId};
 
@@ -269,6 +269,11 @@ impl RecordIndex for WrappedStore {
     async fn known_versions(&self, stream: &StreamId, keys: &[Key]) -> Result<Vec<Option<i64>>, StoreError> {
         let call = call("known_versions", None, Detail::Stream(stream));
         self.around(call, self.inner.known_versions(stream, keys), |_| Answer::Done).await
+    }
+
+    async fn record_life(&self, stream: &StreamId, key: &Key) -> Result<RecordLife, StoreError> {
+        let call = call("record_life", None, Detail::Stream(stream));
+        self.around(call, self.inner.record_life(stream, key), |_| Answer::Done).await
     }
 
     async fn bound_count(&self, stream: &StreamId) -> Result<u64, StoreError> {

@@ -20,7 +20,7 @@ pub(super) struct Ledger {
     leases: BTreeMap<Arc<str>, Held>,
     values: BTreeMap<String, Vec<u8>>,
     requests: BTreeMap<u64, PendingRequest>,
-    streams: BTreeMap<StreamId, Stream>,
+    pub(super) streams: BTreeMap<StreamId, Stream>,
     numbers: Numbers,
 }
 

@@ -9,8 +9,8 @@ use timing::{SharedClock, SystemClock};
 use super::ledger::Ledger;
 use crate::traits::{
     Advance, AppendReport, Backlog, BacklogStats, Checkpoint, ClaimRequest, DeadLetter, DeadLetterQuery, Entry,
-    IndexRow, Lease, LeaseStore, LetterFilter, OwnerId, Page, PendingRequest, RecordIndex, Rejection, Request,
-    SettleReport, Settlement, StateStore, Store, StoreCaps,
+    IndexRow, Lease, LeaseStore, LetterFilter, OwnerId, Page, PendingRequest, RecordIndex, RecordLife, Rejection,
+    Request, SettleReport, Settlement, StateStore, Store, StoreCaps,
 };
 use crate::{PlanVersion, StoreError, StreamId};
 
@@ -194,6 +194,10 @@ impl RecordIndex for MemoryStore {
         let ledger = self.ledger();
         let stream = ledger.stream(stream);
         Ok(keys.iter().map(|key| stream.and_then(|stream| stream.known_version(key))).collect())
+    }
+
+    async fn record_life(&self, stream: &StreamId, key: &Key) -> Result<RecordLife, StoreError> {
+        Ok(self.ledger().record_life(stream, key))
     }
 
     async fn bound_count(&self, stream: &StreamId) -> Result<u64, StoreError> {

@@ -1,6 +1,7 @@
 //! The store in memory: the model that every durable store is compared with, and a store for tests.
 
 mod ledger;
+mod life;
 mod memory;
 mod queue;
 mod row;

@@ -6,6 +6,7 @@ mod destination;
 mod lease_store;
 mod observer;
 mod record_index;
+mod record_life;
 mod request;
 mod source;
 mod state_store;
@@ -22,6 +23,7 @@ pub use destination::{Action, Attempt, Destination, DestinationCaps, Outcome, Re
 pub use lease_store::{Lease, LeaseStore, OwnerId};
 pub use observer::{NoObserver, Observer, PassKind, PositionState, SyncEvent};
 pub use record_index::{IndexRow, RecordIndex};
+pub use record_life::{ChildLife, EntryLife, EntryState, LetterLife, RecordLife, VerificationLife};
 pub use request::{LetterFilter, PendingRequest, ReplayStart, Request};
 pub use source::{BatchLimit, ChangeBatch, ScanDepth, ScanPage, ScannedRow, Source, SourceCaps};
 pub use state_store::{Checkpoint, Phase, StateStore};

@@ -1,7 +1,7 @@
 use async_trait::async_trait;
 use record::Key;
 
-use super::Lease;
+use super::{Lease, RecordLife};
 use crate::{Digest, StoreError, StreamId};
 
 /// What is known of one record at the destination.
@@ -33,6 +33,13 @@ pub trait RecordIndex: Send + Sync {
     /// # Errors
     /// When the store cannot be read.
     async fn known_versions(&self, stream: &StreamId, keys: &[Key]) -> Result<Vec<Option<i64>>, StoreError>;
+
+    /// Everything known of one record, as it is at one moment: what was written, what waits, what failed, and who waits for
+    /// it, in whatever stream. For a record of which nothing is known, an empty life.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    async fn record_life(&self, stream: &StreamId, key: &Key) -> Result<RecordLife, StoreError>;
 
     /// How many records the destination holds, or may hold.
     ///

@@ -9,8 +9,8 @@ use record::Key;
 use sync_core::store::MemoryStore;
 use sync_core::traits::{
     Advance, AppendReport, Backlog, BacklogStats, Checkpoint, ClaimRequest, DeadLetter, DeadLetterQuery, Entry,
-    IndexRow, Lease, LeaseStore, LetterFilter, OwnerId, Page, PendingRequest, RecordIndex, Rejection, Request,
-    SettleReport, Settlement, StateStore, Store, StoreCaps,
+    IndexRow, Lease, LeaseStore, LetterFilter, OwnerId, Page, PendingRequest, RecordIndex, RecordLife, Rejection,
+    Request, SettleReport, Settlement, StateStore, Store, StoreCaps,
 };
 use sync_core::{PlanVersion, StoreError, StoreErrorKind, StreamId};
 use tokio::sync::Notify;
@@ -184,6 +184,9 @@ impl RecordIndex for WiredStore {
     }
     async fn known_versions(&self, stream: &StreamId, keys: &[Key]) -> Result<Vec<Option<i64>>, StoreError> {
         self.around(self.inner.known_versions(stream, keys)).await
+    }
+    async fn record_life(&self, stream: &StreamId, key: &Key) -> Result<RecordLife, StoreError> {
+        self.around(self.inner.record_life(stream, key)).await
     }
     async fn bound_count(&self, stream: &StreamId) -> Result<u64, StoreError> {
         self.around(self.inner.bound_count(stream)).await

@@ -163,6 +163,9 @@ impl RecordIndex for Told {
     async fn known_versions(&self, stream: &StreamId, keys: &[Key]) -> Result<Vec<Option<i64>>, StoreError> {
         self.inner.known_versions(stream, keys).await
     }
+    async fn record_life(&self, stream: &StreamId, key: &Key) -> Result<RecordLife, StoreError> {
+        self.inner.record_life(stream, key).await
+    }
     async fn bound_count(&self, stream: &StreamId) -> Result<u64, StoreError> {
         self.inner.bound_count(stream).await
     }

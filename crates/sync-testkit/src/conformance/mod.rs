@@ -13,6 +13,7 @@ pub mod lease;
 pub mod life;
 pub mod parents;
 pub mod plan;
+pub mod record_life;
 pub mod settle;
 pub mod source;
 pub mod values;

@@ -427,6 +427,18 @@ defects! {
         "plan::a_refresh_of_what_may_have_been_written_leaves_a_doubt",
     ];
 
+    /// What is claimed is not shown of a record.
+    LifeForgetsFlying "life-forgets-flying" => ["record_life::it_shows_where_a_record_stands"];
+    /// Dead letters are not shown of a record.
+    LifeHidesLetters "life-hides-letters" => [
+        "record_life::it_shows_where_a_record_stands",
+        "record_life::parents_and_children_show_each_other",
+    ];
+    /// Children of other streams are not shown of a record.
+    LifeStaysInItsStream "life-stays-in-its-stream" => ["record_life::parents_and_children_show_each_other"];
+    /// Of several parents that an entry waits for, one is shown.
+    LifeNamesFirstParent "life-names-first-parent" => ["record_life::parents_and_children_show_each_other"];
+
     /// A value ends after 65,536 bytes.
     ValuesCut "values-cut" => ["values::a_value_is_kept"];
     /// Names are compared without their case.

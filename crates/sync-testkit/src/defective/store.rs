@@ -6,8 +6,8 @@ use async_trait::async_trait;
 use record::Key;
 use sync_core::traits::{
     Advance, AppendReport, Backlog, BacklogStats, Checkpoint, ClaimRequest, DeadLetter, DeadLetterQuery, Entry,
-    IndexRow, Lease, LeaseStore, LetterFilter, OwnerId, Page, PendingRequest, RecordIndex, Rejection, Request,
-    SettleReport, Settlement, StateStore, Store, StoreCaps,
+    EntryState, IndexRow, Lease, LeaseStore, LetterFilter, OwnerId, Page, PendingRequest, RecordIndex, RecordLife,
+    Rejection, Request, SettleReport, Settlement, StateStore, Store, StoreCaps,
 };
 use sync_core::{PlanVersion, StoreError, StoreErrorKind, StreamId};
 
@@ -319,6 +319,25 @@ impl RecordIndex for DefectiveStore {
 
     async fn known_versions(&self, stream: &StreamId, keys: &[Key]) -> Result<Vec<Option<i64>>, StoreError> {
         self.machine().known_versions(stream, keys)
+    }
+
+    async fn record_life(&self, stream: &StreamId, key: &Key) -> Result<RecordLife, StoreError> {
+        let machine = self.machine();
+        let mut life = now(machine.inner.record_life(stream, key))?;
+        if machine.has(Defect::LifeForgetsFlying) {
+            life.entries.retain(|entry| entry.state != EntryState::InFlight);
+        }
+        if machine.has(Defect::LifeHidesLetters) {
+            life.dead_letter = None;
+        }
+        if machine.has(Defect::LifeStaysInItsStream) {
+            life.children.retain(|child| child.stream == *stream);
+            life.children_count = life.children.len() as u64;
+        }
+        if machine.has(Defect::LifeNamesFirstParent) {
+            life.entries.iter_mut().for_each(|entry| entry.waiting_for.truncate(1));
+        }
+        Ok(life)
     }
 
     async fn bound_count(&self, stream: &StreamId) -> Result<u64, StoreError> {
