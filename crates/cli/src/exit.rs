@@ -47,11 +47,6 @@ impl Exit {
         Self::with_message(Self::FAILED, message)
     }
 
-    /// A command of a later version.
-    pub(crate) fn not_available(command: &str) -> Self {
-        Self::with_message(Self::USAGE, &format!("The command {command} is not available yet."))
-    }
-
     /// What the library refused. Trouble seen without asking a service ends with 2, everything else with 1.
     pub(crate) fn from_error(error: &Error) -> Self {
         let code = match error.kind() {

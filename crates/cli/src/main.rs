@@ -47,10 +47,10 @@ enum Command {
     Status(ConfigArgument),
     /// Has all records of a table written again: with the next start of the workflow, or at once.
     Replay(commands::replay::Replay),
-    /// Shows what would be written for one record (not available yet).
-    Preview(Later),
-    /// Shows the life of one record (not available yet).
-    Explain(Later),
+    /// Shows the values of one record on their way, and what would be written for it; writes nothing.
+    Preview(commands::preview::OneRecord),
+    /// Shows what is recorded of one record; asks no service, and works beside a running process.
+    Explain(commands::preview::OneRecord),
     /// Lists records that could not be written, has them tried again, or has them forgotten.
     #[command(subcommand)]
     DeadLetters(commands::dead_letters::DeadLetters),
@@ -62,20 +62,6 @@ struct ConfigArgument {
     /// The configuration file.
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
-}
-
-/// A command of a later version: its options are accepted, and it says that it is not there yet.
-#[derive(Debug, clap::Args)]
-struct Later {
-    /// The configuration file.
-    #[arg(id = "config", long = "config", value_name = "FILE")]
-    _config: Option<PathBuf>,
-    /// The Dynamics 365 table.
-    #[arg(id = "table", long = "table", value_name = "NAME")]
-    _table: Option<String>,
-    /// The record's id.
-    #[arg(id = "id", long = "id", value_name = "ID")]
-    _id: Option<String>,
 }
 
 /// Reads the arguments; a mistake in them ends with a summary too, where one was asked for.
@@ -125,8 +111,8 @@ fn main() -> ExitCode {
             Command::Run(run) => commands::run::run(run, format).await,
             Command::Status(at) => commands::status::run(&at.config, format).await,
             Command::Replay(replay) => commands::replay::run(replay, format).await,
-            Command::Preview(_) => Exit::not_available("preview"),
-            Command::Explain(_) => Exit::not_available("explain"),
+            Command::Preview(of) => commands::preview::run(of, format).await,
+            Command::Explain(of) => commands::explain::run(of, format).await,
             Command::DeadLetters(command) => commands::dead_letters::run(command, format).await,
         }
     });

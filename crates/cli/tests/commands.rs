@@ -88,16 +88,6 @@ async fn a_signal_during_the_start_stops_it() {
     assert_eq!(ended.summary()["event"], "summary");
 }
 
-#[tokio::test]
-async fn what_is_not_there_yet_says_so() {
-    for arguments in [["preview", "--id"], ["explain", "--id"]] {
-        let ended = program(&[arguments[0], arguments[1], "x", "--format", "json"]).await;
-        assert_eq!(ended.code(), Some(2));
-        assert!(ended.stderr.contains("not available yet"), "{}", ended.stderr);
-        assert_summary(&ended, 2);
-    }
-}
-
 /// Every line of standard output is an object, and the last one the summary.
 fn assert_objects(ended: &Ended) {
     assert_eq!(ended.lines.len(), ended.stdout.lines().count(), "{}", ended.stdout);

@@ -44,6 +44,15 @@ pub(crate) struct Prepared {
     /// Of the store.
     pub(crate) key: Option<EncryptionKey>,
     ca_pem: Option<Vec<u8>>,
+    rehearsal: bool,
+}
+
+impl Prepared {
+    /// For clients that send nothing but reads: what they would write is kept by their wires.
+    pub(crate) fn rehearsing(mut self) -> Self {
+        self.rehearsal = true;
+        self
+    }
 }
 
 /// Reads secrets and certificates.
@@ -75,7 +84,7 @@ pub(crate) fn prepare(config: &Config) -> Result<Prepared, Error> {
     };
     match (dataverse, campaign) {
         (Some(dataverse_secret), Some(campaign_secret)) if problems.is_empty() => {
-            Ok(Prepared { dataverse_secret, campaign_secret, key, ca_pem })
+            Ok(Prepared { dataverse_secret, campaign_secret, key, ca_pem, rehearsal: false })
         }
         _ => Err(Error::new(ErrorKind::Configuration, problems)),
     }
@@ -203,7 +212,8 @@ fn network(
 ) -> Result<Arc<Wire>, http_kit::Error> {
     let identity = Url::parse(identity).unwrap_or_else(|_| service.clone());
     let ca_pem = prepared.ca_pem.as_ref();
-    Wire::new(&WireOptions { service, identity: &identity, attempt, in_flight, ca_pem, user_agent: AGENT })
+    let rehearsal = prepared.rehearsal;
+    Wire::new(&WireOptions { service, identity: &identity, attempt, in_flight, ca_pem, user_agent: AGENT, rehearsal })
 }
 
 fn campaign_client(config: &Config, prepared: &Prepared, clock: &SharedClock) -> Client<CampaignClient> {

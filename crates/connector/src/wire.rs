@@ -1,13 +1,16 @@
 //! The network beneath both clients, with a count of the requests that the clients do not count: those for tokens.
 
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use http_kit::transport::{NetworkOptions, NetworkTransport};
-use http_kit::{Origin, Transport, TransportError, TransportRequest, TransportResponse, header};
+use http_kit::{
+    Bytes, HeaderMap, HeaderValue, Method, Origin, StatusCode, Transport, TransportError, TransportRequest,
+    TransportResponse, header,
+};
 use url::Url;
 
 const CONNECT: Duration = Duration::from_secs(10);
@@ -19,6 +22,22 @@ pub(crate) struct Wire {
     service: NetworkTransport,
     identity: NetworkTransport,
     tokens: AtomicU64,
+    /// Whether nothing but reads leaves this process, and what would have.
+    rehearsal: Option<Mutex<Vec<Rehearsed>>>,
+}
+
+/// A request of a rehearsal. It holds a record's values, so that it is not shown by accident.
+#[derive(Clone)]
+pub(crate) struct Rehearsed {
+    pub(crate) method: Method,
+    pub(crate) url: Url,
+    pub(crate) body: Bytes,
+}
+
+impl fmt::Debug for Rehearsed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Rehearsed").field("method", &self.method).finish_non_exhaustive()
+    }
 }
 
 /// What a [`Wire`] is made for.
@@ -29,6 +48,8 @@ pub(crate) struct WireOptions<'a> {
     pub(crate) in_flight: usize,
     pub(crate) ca_pem: Option<&'a Vec<u8>>,
     pub(crate) user_agent: &'a str,
+    /// Whether requests that write are kept instead of sent.
+    pub(crate) rehearsal: bool,
 }
 
 impl Wire {
@@ -52,12 +73,19 @@ impl Wire {
             service: network(options.service, options.in_flight + 2)?,
             identity: network(options.identity, TOKEN_CONNECTIONS)?,
             tokens: AtomicU64::new(0),
+            rehearsal: options.rehearsal.then(Mutex::default),
         }))
     }
 
     /// How many requests went to the identity provider, repetitions included.
     pub(crate) fn token_requests(&self) -> u64 {
         self.tokens.load(Ordering::Relaxed)
+    }
+
+    /// What a rehearsal has asked since it was last looked at, and would have sent, in order.
+    pub(crate) fn rehearsed(&self) -> Vec<Rehearsed> {
+        let kept = self.rehearsal.as_ref().map(|kept| kept.lock().unwrap_or_else(PoisonError::into_inner));
+        kept.map(|mut kept| std::mem::take(&mut *kept)).unwrap_or_default()
     }
 }
 
@@ -66,11 +94,26 @@ impl Transport for Wire {
     async fn send(&self, request: TransportRequest) -> Result<TransportResponse, TransportError> {
         // Every request carries a token but the one that asks for it.
         if request.headers.contains_key(header::AUTHORIZATION) {
+            if let Some(kept) = &self.rehearsal {
+                let (method, url, body) = (request.method.clone(), request.url.clone(), request.body.clone());
+                let reads = method == Method::GET;
+                kept.lock().unwrap_or_else(PoisonError::into_inner).push(Rehearsed { method, url, body });
+                if !reads {
+                    return Ok(taken_for_done());
+                }
+            }
             return self.service.send(request).await;
         }
         self.tokens.fetch_add(1, Ordering::Relaxed);
         self.identity.send(request).await
     }
+}
+
+/// The answer to a write that was not sent.
+fn taken_for_done() -> TransportResponse {
+    let mut headers = HeaderMap::new();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    TransportResponse { status: StatusCode::OK, headers, body: Bytes::from_static(b"{}") }
 }
 
 impl fmt::Debug for Wire {

@@ -3,8 +3,8 @@
 use record::{Change, ChangeBody, Value, json};
 
 use crate::convert::{as_text, select};
-use crate::plan::{Field, Outcome, Plan, Role, key_value};
-use crate::{Decision, Mode, Rejection};
+use crate::plan::{Field, Outcome, Plan, Role, key_value, parent_of};
+use crate::{Compare, Decision, Mode, Operator, Parent, Rejection};
 
 /// Every step of the mapping of one record.
 ///
@@ -13,6 +13,8 @@ use crate::{Decision, Mode, Rejection};
 pub struct Explanation {
     /// The key as text.
     pub key: String,
+    /// How the rules are joined.
+    pub operator: Operator,
     /// Each filter rule, in the order of the specification.
     pub rules: Vec<RuleStep>,
     /// Each field and link, in the order of the body; empty when the record was deleted or could not be read.
@@ -26,6 +28,12 @@ pub struct Explanation {
 pub struct RuleStep {
     /// Its place in the specification.
     pub path: String,
+    /// The source column.
+    pub field: String,
+    /// The comparison.
+    pub compare: Compare,
+    /// What it is compared with, each as JSON; texts as they are compared, in lower case.
+    pub with: Vec<String>,
     /// The column's value as JSON.
     pub value: String,
     /// Whether it holds.
@@ -47,12 +55,25 @@ pub struct FieldStep {
     pub selected: Option<String>,
     /// The replacement that applied, by its place in the specification.
     pub replacement: Option<String>,
+    /// What the null policy does where the value stands for nothing.
+    pub empty: Option<Emptied>,
+    /// The record that a link refers to.
+    pub parent: Option<Parent>,
     /// What an update writes, as JSON; `None` when it writes nothing.
     pub written: Result<Option<String>, Rejection>,
     /// Whether an insert carries the field.
     pub in_insert: bool,
     /// Whether an update carries the field.
     pub in_update: bool,
+}
+
+/// What becomes of an attribute whose source value stands for nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Emptied {
+    /// It keeps what it has.
+    Kept,
+    /// An update empties it.
+    Cleared,
 }
 
 macro_rules! opaque {
@@ -73,6 +94,7 @@ impl Plan {
     pub fn explain(&self, change: &Change) -> Explanation {
         let mut explanation = Explanation {
             key: change.key.to_text(),
+            operator: self.filter.operator,
             rules: Vec::new(),
             fields: Vec::new(),
             decision: self.decide(change, Mode::Live),
@@ -83,6 +105,9 @@ impl Plan {
         let value = |column: usize| values.get(column).copied().unwrap_or(&Value::Null);
         explanation.rules.extend(self.filter.rules.iter().map(|rule| RuleStep {
             path: rule.path.clone(),
+            field: self.columns.get(rule.column).map(|column| column.name.to_string()).unwrap_or_default(),
+            compare: rule.compare,
+            with: rule.with.iter().map(json::print).collect(),
             value: json::print(value(rule.column)),
             holds: rule.holds(value(rule.column)),
         }));
@@ -92,6 +117,11 @@ impl Plan {
             let mut out = Vec::new();
             let outcome = field.convert(source, self.technical, &mut out);
             let in_insert = matches!(outcome, Ok(Outcome::Encoded | Outcome::Replaced(_)));
+            let empty = match outcome {
+                Ok(Outcome::Nothing) if field.keep_on_null || !field.apply_updates => Some(Emptied::Kept),
+                Ok(Outcome::Nothing) => Some(Emptied::Cleared),
+                _ => None,
+            };
             let written = written(field, outcome, out).map_err(|misfit| slot.rejection(misfit));
             explanation.fields.push(FieldStep {
                 path: slot.path.clone(),
@@ -107,6 +137,8 @@ impl Plan {
                     .iter()
                     .find(|replacement| replacement.matches(source, &field.options))
                     .map(|replacement| replacement.path.clone()),
+                empty,
+                parent: field.parent.as_ref().and_then(|table| parent_of(source, table)),
                 in_insert,
                 in_update: field.apply_updates && matches!(written, Ok(Some(_))),
                 written,

@@ -23,7 +23,7 @@ mod validate;
 
 pub use compile::compile;
 pub use decision::{Decision, Mode, Parent, Rejection, SourceColumn, Write, code};
-pub use explain::{Explanation, FieldStep, RuleStep};
+pub use explain::{Emptied, Explanation, FieldStep, RuleStep};
 pub use guardrails::Guardrails;
 pub use literal::Literal;
 pub use opt_out::{is_opt_out, opt_out_conflicts, wire_name};

@@ -338,7 +338,7 @@ pub(crate) fn key_value(key: &Key) -> Value {
 }
 
 /// The record that a link refers to. A polymorphic lookup that points at another table waits for nobody.
-fn parent_of(value: &Value, table: &TableName) -> Option<Parent> {
+pub(crate) fn parent_of(value: &Value, table: &TableName) -> Option<Parent> {
     let id = match value {
         Value::Guid(id) => *id,
         Value::Reference(reference) if reference.table.as_ref().is_none_or(|known| known == table) => reference.id,

@@ -33,7 +33,7 @@ pub(crate) struct Gates {
 }
 
 /// The name under which the end of a lane's pause is kept, in milliseconds since 1970 (UTC).
-fn name(side: &str) -> String {
+pub(crate) fn name(side: &str) -> String {
     format!("gate/{side}")
 }
 

@@ -16,14 +16,16 @@ use crate::config::Config;
 use crate::error::{Error, ErrorKind, Problem};
 
 /// The mapping of a table that an operator names.
-fn configured<'c>(config: &'c Config, table: &str) -> Result<&'c TableSpec, Error> {
+pub(crate) fn configured<'c>(config: &'c Config, table: &str) -> Result<&'c TableSpec, Error> {
     config.tables.iter().find(|spec| spec.table == table).ok_or_else(|| {
         let message = format!("The table {table} is not configured.");
-        Error::one(ErrorKind::Configuration, Problem::new("--table", message, "Name a configured table."))
+        let known: Vec<&str> = config.tables.iter().map(|spec| spec.table.as_str()).collect();
+        let remedy = format!("Name a configured table: {}.", known.join(", "));
+        Error::one(ErrorKind::Configuration, Problem::new("--table", message, remedy))
     })
 }
 
-fn open(config: &Config) -> Result<SqliteStore, Error> {
+pub(crate) fn open(config: &Config) -> Result<SqliteStore, Error> {
     let key = config.store.key().map_err(|problem| Error::one(ErrorKind::Configuration, problem))?;
     let options = SqliteOptions::default().encryption_key(key);
     SqliteStore::open_read_only(&config.store.sqlite, &options).map_err(|error| store_error(config, error))

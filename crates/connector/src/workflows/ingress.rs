@@ -105,6 +105,11 @@ impl MappedTable {
         }
     }
 
+    /// The compiled mapping.
+    pub(crate) fn plan(&self) -> &Arc<Plan> {
+        &self.plan
+    }
+
     /// What an operator wants to read of it.
     pub(crate) fn describe(&self) -> String {
         format!(

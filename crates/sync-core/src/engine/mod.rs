@@ -26,8 +26,10 @@ pub(crate) use board::{Board, Holder};
 pub(crate) use clerk::Clerk;
 pub use options::{DeleteBrake, EngineOptions, RunMode};
 pub(crate) use policy::{FENCED, store_reason};
+pub use reader_driver::draft;
 pub(crate) use reader_driver::{in_first_snapshot, read_stream};
-pub(crate) use writer_driver::{pause_name, write_streams};
+pub use writer_driver::pause_name;
+pub(crate) use writer_driver::write_streams;
 
 /// What the tasks of one run share.
 #[derive(Debug)]

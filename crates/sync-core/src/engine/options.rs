@@ -2,6 +2,9 @@ use std::time::Duration;
 
 use timing::Backoff;
 
+use super::writer::WritePolicy;
+use crate::traits::DestinationCaps;
+
 /// The settings of a workflow's engine. [`EngineOptions::default`] suits production; tests make them small.
 #[derive(Debug, Clone, PartialEq)]
 pub struct EngineOptions {
@@ -63,6 +66,21 @@ impl Default for EngineOptions {
             dead_letter_retention: Some(Duration::from_secs(30 * 24 * 3600)),
             lease_ttl: Duration::from_secs(30),
             stop_deadline: Duration::from_secs(30),
+        }
+    }
+}
+
+impl EngineOptions {
+    /// How entries of a destination are written under these options.
+    pub fn write_policy(&self, caps: DestinationCaps) -> WritePolicy {
+        WritePolicy {
+            unique_key: caps.unique_key,
+            settle: caps.settle,
+            record_backoff: self.record_backoff,
+            service_backoff: self.service_backoff,
+            poison_threshold: self.poison_threshold.max(1),
+            unknown_rounds: self.unknown_rounds,
+            parent_wait: self.parent_wait,
         }
     }
 }

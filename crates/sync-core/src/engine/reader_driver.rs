@@ -349,13 +349,23 @@ async fn decide_all(transform: &dyn Transform, changes: Vec<Change>, how: Decide
             (ChangeBody::Delete, Decide::Missing) => DraftBody::Delete,
             _ => decide(transform, &change, how == Decide::Replay),
         };
-        let parents = match body {
-            DraftBody::Upsert { .. } => transform.parents(&change),
-            _ => Vec::new(),
-        };
-        drafts.push(Draft { key: change.key, version: change.version, parents, body });
+        drafts.push(with_parents(transform, change, body));
     }
     drafts
+}
+
+fn with_parents(transform: &dyn Transform, change: Change, body: DraftBody) -> Draft {
+    let parents = match body {
+        DraftBody::Upsert { .. } => transform.parents(&change),
+        _ => Vec::new(),
+    };
+    Draft { key: change.key, version: change.version, parents, body }
+}
+
+/// What the reader makes of a change that its source tells of.
+pub fn draft(transform: &dyn Transform, change: Change) -> Draft {
+    let body = decide(transform, &change, false);
+    with_parents(transform, change, body)
 }
 
 /// One bad record never stops a page, not even one on which the transform panics.

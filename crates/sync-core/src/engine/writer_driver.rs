@@ -45,7 +45,7 @@ struct Writer {
 }
 
 /// The name under which a pause is remembered.
-pub(crate) fn pause_name(stream: &crate::StreamId) -> String {
+pub fn pause_name(stream: &crate::StreamId) -> String {
     format!("pause/{stream}")
 }
 
@@ -75,15 +75,7 @@ pub(crate) async fn write_streams(run: Arc<Run>, pauses: Vec<Option<Duration>>) 
             run.board.hold(Holder::Writer(index), still_paused());
         }
         lanes.push(lane);
-        policies.push(Arc::new(WritePolicy {
-            unique_key: caps.unique_key,
-            settle: caps.settle,
-            record_backoff: options.record_backoff,
-            service_backoff: options.service_backoff,
-            poison_threshold: options.poison_threshold.max(1),
-            unknown_rounds: options.unknown_rounds,
-            parent_wait: options.parent_wait,
-        }));
+        policies.push(Arc::new(options.write_policy(caps)));
     }
     let writer = Writer {
         run: run.clone(),
