@@ -73,6 +73,21 @@ async fn the_shortest_host_runs_from_a_file() {
     assert_eq!(summary["workflows"][0]["status"], "STOPPED");
 }
 
+#[test]
+fn a_preview_shows_each_step_and_writes_nothing() {
+    let output = example("preview_mapping").output().unwrap();
+    let said = said(&output);
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    let (before, after) = said.split_once("After a run:").unwrap_or_else(|| panic!("{said}"));
+    for words in
+        ["fields[0]  ", "inserted: ", "POST /", "GET /contacts", "\"insert\":0", "\"update\":0", "\"delete\":0"]
+    {
+        assert!(before.contains(words), "{words:?} is not in: {said}");
+    }
+    assert!(!before.contains("\"POST") && !before.contains("\"PATCH"), "{said}");
+    assert!(after.contains("unchanged: ") && !after.contains("POST /"), "{said}");
+}
+
 /// The numbers of a certificate: passed, skipped, failed.
 fn numbers(said: &str) -> Vec<usize> {
     let line = said.lines().find(|line| line.contains(" cases passed")).unwrap_or_else(|| panic!("{said}"));

@@ -112,6 +112,7 @@ async fn a_pause_of_the_service_is_told() {
         "headers": {"retry-after": "600"}}])).await;
     let child = spawn(&["run", "--format", "json", "--config", &config.display().to_string()]);
     let ids = active(&world).await;
+    until(async || total(&world.counters().await, "campaign", "POST") > 0, "nothing was sent").await;
     let paused = async || {
         let pauses = told(&config, &ids[0]).await["pauses"].clone();
         pauses.as_array().unwrap().iter().any(|pause| pause["of"] == "campaign")

@@ -3,6 +3,7 @@
 //! The parts are those of a run: the source reads the record, the mapping decides, the store's knowledge decides about that,
 //! and the writer's machine drives the destination. Only the wires are others: they keep what would be written.
 
+mod course;
 mod view;
 
 use std::sync::Arc;
@@ -12,15 +13,16 @@ use sync_core::EngineOptions;
 use sync_core::engine::draft;
 use sync_core::engine::writer::{EntryMachine, History, Moment, WriterAction, WriterInput};
 use sync_core::traits::{
-    Action, Attempt, Class, Destination, Draft, DraftBody, Effect, Entry, EntryBody, EntryLife, EntryState, Outcome,
-    RecordIndex, RecordLife, Rejection, Report, Store, Verdict, WriteOp,
+    Action, Attempt, Destination, Draft, DraftBody, Effect, Entry, Outcome, RecordIndex, RecordLife, Rejection, Report,
+    Store, Verdict, WriteOp,
 };
-use sync_core::{Acceptance, EndpointError, EndpointErrorKind, PlanVersion, Seq, accept};
+use sync_core::{EndpointError, EndpointErrorKind, Seq};
 use sync_store_sqlite::SqliteStore;
 use timing::SystemClock;
 
 pub use view::{FieldView, OutcomeView, Preview, RequestView, RuleView};
 
+use self::course::{Course, entry, forget_outdated};
 use self::view::Findings;
 use crate::config::Config;
 use crate::connect::{self, Services};
@@ -88,79 +90,6 @@ pub async fn preview(config: &Config, table: &str, id: &str) -> Result<Preview, 
     let before = course.before.iter().map(EntryView::of).collect();
     let version = draft.version;
     Ok(Preview::of(spec, &key, Findings { found, version, explanation, outcome, before, waits_for, requests }))
-}
-
-/// What the store makes of the draft, and what is written because of it.
-struct Course {
-    acceptance: Acceptance,
-    /// What is written, where anything is.
-    body: Option<EntryBody>,
-    /// What is on its way already and goes first.
-    before: Vec<EntryLife>,
-}
-
-impl Course {
-    fn of(life: &RecordLife, draft: &Draft) -> Self {
-        let acceptance = accept(&life.key_state(), &draft.body, draft.version, false);
-        let mut before = life.entries.clone();
-        let body = match (&draft.body, acceptance) {
-            (_, Acceptance::Stale) => None,
-            (DraftBody::Upsert { .. }, Acceptance::Unchanged) if before.is_empty() => None,
-            (DraftBody::Upsert { insert, update, digest }, _) => {
-                Some(EntryBody::Upsert { insert: insert.clone(), update: update.clone(), digest: *digest })
-            }
-            (DraftBody::Delete | DraftBody::DeleteFiltered, Acceptance::Append | Acceptance::Replace(_)) => {
-                Some(EntryBody::Delete)
-            }
-            // A delete of it is on its way.
-            (DraftBody::Delete | DraftBody::DeleteFiltered, Acceptance::Nothing) if !before.is_empty() => {
-                Some(EntryBody::Delete)
-            }
-            _ => None,
-        };
-        match acceptance {
-            // The draft is written in the place of that entry, or that entry is it.
-            Acceptance::Replace(seq) | Acceptance::Refresh(seq) | Acceptance::Cancel(seq) => {
-                before.retain(|entry| entry.seq != seq);
-            }
-            Acceptance::Unchanged | Acceptance::Nothing if body.is_some() => {
-                before.pop();
-            }
-            _ => {}
-        }
-        Self { acceptance, body, before }
-    }
-}
-
-/// What another plan made is read again when a run starts, and what nobody has claimed of it is forgotten.
-fn forget_outdated(life: &mut RecordLife, plan: PlanVersion) {
-    let outdated =
-        |entry: &EntryLife| entry.state != EntryState::InFlight && entry.digest.is_some() && entry.plan != plan;
-    let open = life.entries.iter().any(|entry| outdated(entry) && entry.state == EntryState::Unknown);
-    life.entries.retain(|entry| !outdated(entry));
-    if open && let Some(index) = &mut life.index {
-        index.digest = None;
-    }
-}
-
-/// The entry that the draft becomes, once those before it are done. Its body is set by the caller.
-fn entry(life: &RecordLife, draft: &Draft, before: &[EntryLife], plan: PlanVersion) -> Entry {
-    let index = life.index;
-    let last = before.last();
-    Entry {
-        seq: Seq(0),
-        key: draft.key.clone(),
-        body: EntryBody::Delete,
-        version: draft.version,
-        attempt: 1,
-        unknown: last.is_none() && index.is_some_and(|row| row.digest.is_none()),
-        class: Class::Live,
-        replay: false,
-        verification: false,
-        plan,
-        bound: last.map_or_else(|| index.is_some_and(|row| row.bound), |entry| entry.digest.is_some()),
-        written: last.map_or_else(|| index.and_then(|row| row.digest), |entry| entry.digest),
-    }
 }
 
 /// The parents that are not in Campaign yet.

@@ -20,6 +20,8 @@ pub struct Preview {
     pub resource: String,
     /// The record's id.
     pub record: String,
+    /// The Campaign attribute that holds it.
+    pub key: String,
     /// Whether Dynamics 365 has the record.
     pub found: bool,
     /// Its row version.
@@ -137,6 +139,7 @@ impl Preview {
             table: spec.table.clone(),
             resource: spec.resource.clone(),
             record: key.to_text(),
+            key: spec.key.clone(),
             found,
             version,
             operator: match explanation.operator {
@@ -280,7 +283,7 @@ impl fmt::Display for RequestView {
 
 impl fmt::Display for Preview {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{} {} -> {}", self.table, self.record, self.resource)?;
+        writeln!(f, "{} {} -> {}, key {}", self.table, self.record, self.resource, self.key)?;
         match self.version {
             _ if !self.found => writeln!(f, "  Dynamics 365 has it no more")?,
             Some(version) => writeln!(f, "  read from Dynamics 365, row version {version}")?,

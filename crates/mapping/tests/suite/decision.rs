@@ -1,7 +1,7 @@
 //! Bodies, digests, deletes, links, fingerprints, explanations.
 
 use crate::support::*;
-use mapping::{Decision, Mode, Parent, code};
+use mapping::{Compare, Decision, Emptied, Mode, Parent, code};
 use record::{Change, ChangeBody, Key, Reference, Value, ValueError};
 use uuid::Uuid;
 
@@ -184,9 +184,14 @@ fn an_explanation_shows_each_step_and_its_debug_form_nothing() {
     assert_eq!(step.replacement.as_deref(), Some("replacements[0]"));
     assert_eq!(step.written, Ok(Some("\"male\"".to_owned())));
     assert!(step.in_insert && step.in_update);
-    assert_eq!((explanation.rules[0].value.as_str(), explanation.rules[0].holds), ("\"Aarhus\"", true));
+    let rule = &explanation.rules[0];
+    assert_eq!((rule.field.as_str(), rule.compare, rule.with.len()), ("city", Compare::IsNotEmpty, 0));
+    assert_eq!((rule.value.as_str(), rule.holds), ("\"Aarhus\"", true));
     assert!(matches!(explanation.decision, Ok(Decision::Write(_))));
     let refused = plan.explain(&change(&[("gendercode", choice(2)), ("city", Value::text("Aarhus"))]));
     assert_eq!(refused.fields[0].written.as_ref().unwrap_err().code, code::NOT_IN_ENUMERATION);
     assert!(!format!("{explanation:?}{:?}", explanation.fields).contains("male"));
+    let empty = plan.explain(&change(&[("gendercode", Value::Null), ("city", Value::text("Aarhus"))]));
+    let step = &empty.fields[0];
+    assert_eq!((step.empty, step.in_insert, step.in_update), (Some(Emptied::Cleared), false, true));
 }
