@@ -208,6 +208,7 @@ defects! {
         "claim::one_of_a_key_among_many_claimers",
         "dead_letters::a_state_given_up_survives_the_end_of_an_older_one",
         "index::an_entry_met_while_it_waits_is_seen",
+        "record_life::it_shows_where_a_record_stands",
     ];
     /// An unknown entry holds up nothing.
     UnknownFreesItsKey "unknown-frees-its-key" => [
@@ -285,6 +286,7 @@ defects! {
     FirstParentOnly "first-parent-only" => [
         "parents::the_last_parent_releases",
         "parents::an_orphan_is_queued_again_when_its_parent_comes",
+        "record_life::parents_and_children_show_each_other",
     ];
     /// A parent that may be there is not waited for.
     DoubtfulParentEnough "doubtful-parent-enough" => ["parents::a_parent_in_doubt_is_waited_for"];
@@ -292,6 +294,7 @@ defects! {
     ForeignParentsForgotten "foreign-parents-forgotten" => [
         "parents::children_in_every_stream_are_released_at_once",
         "parents::an_orphan_is_queued_again_when_its_parent_comes",
+        "record_life::parents_and_children_show_each_other",
     ];
     /// Nobody is told in which streams something is ready.
     ReleasedNotTold "released-not-told" => [
@@ -310,9 +313,13 @@ defects! {
         "parents::those_who_waited_too_long_are_given_up",
         "parents::an_orphan_is_queued_again_when_its_parent_comes",
         "dead_letters::a_state_given_up_survives_the_end_of_an_older_one",
+        "record_life::parents_and_children_show_each_other",
     ];
     /// What was given up stays so when its parent comes.
-    OrphansForgotten "orphans-forgotten" => ["parents::an_orphan_is_queued_again_when_its_parent_comes"];
+    OrphansForgotten "orphans-forgotten" => [
+        "parents::an_orphan_is_queued_again_when_its_parent_comes",
+        "record_life::parents_and_children_show_each_other",
+    ];
 
     /// An end that comes again is counted again.
     EndCountedAgain "end-counted-again" => ["settle::twice_is_once"];
@@ -329,6 +336,7 @@ defects! {
         "coalescing::a_delete_of_what_may_exist_makes_an_entry",
         "settle::a_dead_end_in_doubt_is_remembered",
         "dead_letters::what_is_known_outlives_them",
+        "record_life::it_shows_where_a_record_stands",
     ];
     /// An entry does not tell of the doubts about its key.
     DoubtNotTold "doubt-not-told" => [
