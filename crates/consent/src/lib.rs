@@ -6,7 +6,32 @@
 //! must not come back.
 //!
 //! The crate knows neither HTTP nor the engine. `docs/protocols/consent.md` tells in which order the parts are used.
+//!
+//! ```
+//! use consent::{Direction, Policy, Precision, Side, Stamp, decide};
+//!
+//! // The row was edited at second 9; Campaign's attribute changed within that second, which is a tie.
+//! let d365 = Side::new(true, Some(Stamp::record(9_000, Precision::Second)));
+//! let campaign = Side::new(false, Some(Stamp::attribute(9_400, Precision::Millisecond)));
+//! let verdict = decide(Policy::default(), Direction::Bidirectional, d365, campaign, None);
+//! assert!(verdict.value && verdict.write_campaign && !verdict.write_d365);
+//! ```
 
+mod chain;
+mod error;
+mod feed;
+mod file;
+mod gate;
+mod keyed;
+mod known;
+mod ledger;
 mod rule;
 
+pub use chain::{Broken, Ending, Entry, Event, Head, Source};
+pub use error::{LedgerError, LedgerErrorKind};
+pub use feed::Party;
+pub use gate::{Answer, Channel, ConsentGate, GateOptions, Ground};
+pub use keyed::HostKey;
+pub use known::{Known, Pending, Seen};
+pub use ledger::{Decided, Ledger, Look, Reading, SharedLedger};
 pub use rule::{Agreed, Direction, Level, Policy, Precision, Reason, Rule, Side, Stamp, Verdict, decide};

@@ -1,5 +1,7 @@
 //! Tests of the consent crate.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
+mod gate;
 mod laws;
+mod ledger;
 mod rule_table;
