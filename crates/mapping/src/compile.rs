@@ -8,16 +8,37 @@ use crate::body::Place;
 use crate::comparison::{selected, typed};
 use crate::convert::{Options, Target};
 use crate::filter::{Filter, Rule, allowed, lower};
-use crate::opt_out::{is_opt_out, published_name, wire_name};
+use crate::opt_out::{PROFILE, is_opt_out, owned_twice, published_name, validate_pairs, wire_name, writable_names};
 use crate::plan::{Field, Matcher, Replacement, Role, Slot, is_nothing};
 use crate::validate::alone;
-use crate::{Compare, Literal, NullPolicy, Operator, Plan, Problem, ProblemKind, Problems, SourceColumn, TableSpec};
+use crate::{
+    Compare, Literal, NullPolicy, Operator, OptOutPair, Plan, Problem, ProblemKind, Problems, SourceColumn, TableSpec,
+};
 
 /// Compiles a specification against the schema of the source table and of the target resource.
 ///
 /// # Errors
 /// Every problem at once, in the order of the specification, each with its path relative to the table section.
 pub fn compile(spec: &TableSpec, source: &TableSchema, target: &TableSchema) -> Result<Plan, Problems> {
+    compile_with_opt_outs(spec, source, target, &[])
+}
+
+/// Compiles a specification beside an opt-out workflow that owns these pairs.
+///
+/// Nobody is to become contactable because a row is created before the workflow has come to it: every insert body carries TRUE for each
+/// pair whose column is TRUE. FALSE and empty columns add nothing, and update bodies and digests are as without pairs; the
+/// fingerprint is another, so that bodies made without the pairs are made anew. Only profiles have such attributes: for another
+/// resource the pairs have no meaning.
+///
+/// # Errors
+/// As [`compile`]; also what [`validate_pairs`](crate::validate_pairs) finds, and fields that write an attribute of a pair.
+pub fn compile_with_opt_outs(
+    spec: &TableSpec,
+    source: &TableSchema,
+    target: &TableSchema,
+    pairs: &[OptOutPair],
+) -> Result<Plan, Problems> {
+    let pairs = if target.name.as_str() == PROFILE { pairs } else { &[] };
     let mut compiler =
         Compiler { spec, source, target, problems: alone(spec), warnings: Vec::new(), columns: Vec::new() };
     let key = compiler.key();
@@ -25,6 +46,7 @@ pub fn compile(spec: &TableSpec, source: &TableSchema, target: &TableSchema) -> 
     slots.extend(compiler.links());
     compiler.replacements(&mut slots);
     let filter = compiler.filter();
+    slots.extend(compiler.opt_outs(pairs));
     compiler.doubts(&slots);
     let Compiler { mut problems, warnings, columns, .. } = compiler;
     let (Some((key_column, key_attribute, key_max)), true) = (key, problems.is_empty()) else {
@@ -57,6 +79,7 @@ pub fn compile(spec: &TableSpec, source: &TableSchema, target: &TableSchema) -> 
         apply_deletes: spec.apply_deletes,
         technical: spec.technical_values,
         columns,
+        opt_out_names: if target.name.as_str() == PROFILE { writable_names(target) } else { Vec::new() },
         slots,
         filter,
         parents,
@@ -71,7 +94,7 @@ pub fn compile(spec: &TableSpec, source: &TableSchema, target: &TableSchema) -> 
 
 /// Sorts paths as the specification has its parts.
 fn place_in_spec(path: &str) -> (usize, usize) {
-    const PARTS: [&str; 7] = ["table", "resource", "key", "fields", "replacements", "filter", "links"];
+    const PARTS: [&str; 8] = ["table", "resource", "key", "fields", "replacements", "filter", "links", "pairs"];
     let head = path.split(['.', '[']).next().unwrap_or_default();
     let index = path.split(['[', ']']).nth(1).and_then(|index| index.parse().ok()).unwrap_or(0);
     (PARTS.iter().position(|part| *part == head).unwrap_or(PARTS.len()), index)
@@ -276,6 +299,27 @@ impl<'s> Compiler<'s> {
         Filter { operator: spec.operator, delete_filtered_out: spec.delete_filtered_out, rules }
     }
 
+    fn opt_outs(&mut self, pairs: &[OptOutPair]) -> Vec<Slot> {
+        self.problems.extend(validate_pairs(pairs, self.source, self.target));
+        self.problems.extend(owned_twice(self.spec, pairs));
+        let mut slots = Vec::new();
+        for (p, pair) in pairs.iter().enumerate() {
+            let to = published_name(&pair.campaign, self.target);
+            // What is not there is among the problems.
+            let (Some(source), Some(attribute)) = (self.source.column(&pair.d365), self.target.column(&to)) else {
+                continue;
+            };
+            slots.push(Slot {
+                path: format!("pairs[{p}]"),
+                from: source.name.clone(),
+                to: attribute.name.clone(),
+                place: Place::of(attribute.name.as_str()),
+                role: Role::OptOut(self.column(source)),
+            });
+        }
+        slots
+    }
+
     /// Warns of choices whose labels the target will refuse.
     fn doubts(&mut self, slots: &[Slot]) {
         for slot in slots {
@@ -411,6 +455,9 @@ impl Plan {
             if let Role::Field(field) = &slot.role {
                 let kind = self.columns.get(field.column).map(|column| column.kind);
                 text.push_str(&format!("\u{0}{kind:?}\u{0}{:?}\u{0}{:?}", field.target, field.options));
+            }
+            if let Role::OptOut(_) = &slot.role {
+                text.push_str(&format!("\u{0}opt-out\u{0}{}\u{0}{}", slot.from, slot.to));
             }
         }
         xxh3_64(text.as_bytes())

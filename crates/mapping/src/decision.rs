@@ -108,6 +108,8 @@ pub mod code {
     pub const UNKNOWN_LABEL: &str = "unknown-label";
     /// The key is empty or too long for the key attribute.
     pub const UNSUITABLE_KEY: &str = "unsuitable-key";
+    /// A person has opted out in a way that the target has no attribute for.
+    pub const UNKNOWN_OPT_OUT: &str = "unknown-opt-out";
 }
 
 /// A column that the source has to deliver.

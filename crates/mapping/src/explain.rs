@@ -112,7 +112,24 @@ impl Plan {
             holds: rule.holds(value(rule.column)),
         }));
         for slot in &self.slots {
-            let Role::Field(field) = &slot.role else { continue };
+            let field = match &slot.role {
+                Role::Key => continue,
+                Role::Field(field) => field,
+                Role::OptOut(column) => {
+                    explanation.fields.push(FieldStep {
+                        path: slot.path.clone(),
+                        from: slot.from.to_string(),
+                        to: slot.to.to_string(),
+                        source: json::print(value(*column)),
+                        selected: None,
+                        replacement: None,
+                        written: Ok(None),
+                        in_insert: *value(*column) == Value::Bool(true),
+                        in_update: false,
+                    });
+                    continue;
+                }
+            };
             let source = value(field.column);
             let mut out = Vec::new();
             let outcome = field.convert(source, self.technical, &mut out);

@@ -21,12 +21,12 @@ mod problem;
 mod spec;
 mod validate;
 
-pub use compile::compile;
+pub use compile::{compile, compile_with_opt_outs};
 pub use decision::{Decision, Mode, Parent, Rejection, SourceColumn, Write, code};
 pub use explain::{Emptied, Explanation, FieldStep, RuleStep};
 pub use guardrails::Guardrails;
 pub use literal::Literal;
-pub use opt_out::{is_opt_out, opt_out_conflicts, wire_name};
+pub use opt_out::{OptOutPair, is_opt_out, opt_out_conflicts, validate_pairs, wire_name};
 pub use plan::Plan;
 pub use problem::{Problem, ProblemKind, Problems};
 pub use spec::{

@@ -23,6 +23,8 @@ pub struct Plan {
     pub(crate) apply_deletes: bool,
     pub(crate) technical: bool,
     pub(crate) columns: Vec<SourceColumn>,
+    /// The opt-out attributes that the target takes: the name on the wire, and the target's name.
+    pub(crate) opt_out_names: Vec<(String, FieldName)>,
     /// Sorted by target path; the key is one of them.
     pub(crate) slots: Vec<Slot>,
     pub(crate) filter: Filter,
@@ -47,6 +49,9 @@ pub(crate) struct Slot {
 pub(crate) enum Role {
     Key,
     Field(Box<Field>),
+    /// An attribute of the opt-out workflow, whose column is at this position: a create carries it where the column is TRUE, and
+    /// nothing else does.
+    OptOut(usize),
 }
 
 #[derive(Debug, Clone)]
@@ -156,7 +161,8 @@ impl Plan {
         self.key_filter.as_ref()
     }
 
-    /// What the source has to deliver: the key, then every mapped column, then columns that only the filter needs.
+    /// What the source has to deliver: the key, then every mapped column, then columns that only the filter or the opt-out pairs
+    /// need.
     pub fn source_columns(&self) -> &[SourceColumn] {
         &self.columns
     }
@@ -211,6 +217,13 @@ impl Plan {
                 Role::Key => {
                     string(&mut scratch, &key_text);
                     insert.attribute(&slot.place, &scratch);
+                    continue;
+                }
+                Role::OptOut(column) => {
+                    // FALSE and nothing are what a new row has anyway, until the workflow has read both sides.
+                    if values.get(*column) == Some(&&Value::Bool(true)) {
+                        insert.attribute(&slot.place, b"true");
+                    }
                     continue;
                 }
                 Role::Field(field) => field,

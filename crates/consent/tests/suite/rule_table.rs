@@ -12,9 +12,11 @@ pub(crate) type RuleFn = fn(Policy, Direction, Side, Side, Option<Agreed>) -> Ve
 const ADOBE: Policy = Policy { rule: Rule::Adobe, tolerance_ms: 0 };
 const LAST: Policy = Policy { rule: Rule::LastWriter, tolerance_ms: 0 };
 
+type Instant = (i64, i64, i64);
+
 /// The order of the times of Dynamics 365 (D) and Campaign (C) by pairs of instants that have it. Midnight is 0; each instant as
 /// minutes, seconds, milliseconds. Written by hand: what is left of both after the finer part is cut off.
-const INSTANTS: &[(Precision, (i64, i64, i64), &str, Precision, (i64, i64, i64))] = &[
+const INSTANTS: &[(Precision, Instant, &str, Precision, Instant)] = &[
     // Both to the millisecond.
     (MS, (7, 5, 100), "D<C", MS, (7, 5, 101)),
     (MS, (7, 5, 100), "D=C", MS, (7, 5, 100)),
@@ -107,8 +109,10 @@ fn value(letter: &str) -> Option<bool> {
     }
 }
 
+type Row = (Option<bool>, Option<bool>, Vec<(String, String)>);
+
 /// The rows of a table: both values, and each cell with its column's name.
-fn rows(table: &str) -> Vec<(Option<bool>, Option<bool>, Vec<(String, String)>)> {
+fn rows(table: &str) -> Vec<Row> {
     let mut lines = table.lines().filter(|line| !line.trim().is_empty());
     let words = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
     let head = words(lines.next().unwrap());
@@ -213,6 +217,9 @@ fn one_way(rule: RuleFn) -> Result<(), String> {
     Ok(())
 }
 
+/// What it shows, what the rule is asked, and what it answers.
+type Case = (&'static str, Policy, Side, Side, Option<Agreed>, &'static str);
+
 /// What both sides agreed on says who changed since, whatever the clocks say.
 fn agreed(rule: RuleFn) -> Result<(), String> {
     let (then, later) = (Some(Stamp::attribute(1_000, MS)), Some(Stamp::attribute(9_000, MS)));
@@ -220,7 +227,7 @@ fn agreed(rule: RuleFn) -> Result<(), String> {
     let both = |value| Some(Agreed { value, campaign_time: then });
     let nameless = Some(Agreed { value: true, campaign_time: None });
     let profile = Some(Stamp::record(1_000, MS));
-    let cases: [(&str, Policy, Side, Side, Option<Agreed>, &str); 9] = [
+    let cases: [Case; 9] = [
         ("taken back in D", LAST, Side::new(false, row(5_000)), Side::new(true, then), both(true), "F:c"),
         ("its clock is behind", LAST, Side::new(false, row(0)), Side::new(true, then), both(true), "F:c"),
         ("opted out in D, its clock behind", LAST, Side::new(true, row(0)), Side::new(false, then), both(false), "T:c"),

@@ -5,6 +5,7 @@ mod conversion;
 mod decision;
 mod filter;
 mod laws;
+mod opt_outs;
 mod problems;
 mod specification;
 mod support;
