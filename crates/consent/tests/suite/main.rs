@@ -4,4 +4,5 @@
 mod gate;
 mod laws;
 mod ledger;
+mod model;
 mod rule_table;
