@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on ends there")]
 
+pub mod timeline;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -124,8 +126,19 @@ impl Stage {
 
     /// Rows from the control interface.
     pub async fn records(&self, side: &str, table: &str) -> Vec<Value> {
-        let text = self.get(&format!("/records/{side}/{table}")).await;
-        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+        self.lines(&format!("/records/{side}/{table}")).await
+    }
+
+    /// The objects that a call of the control interface answers, one a line.
+    pub async fn lines(&self, path: &str) -> Vec<Value> {
+        self.get(path).await.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    /// Removes the store: the next run knows nothing.
+    pub fn forget(&self) {
+        for entry in std::fs::read_dir(self.dir.path()).unwrap() {
+            std::fs::remove_file(entry.unwrap().path()).unwrap();
+        }
     }
 
     /// The counters.

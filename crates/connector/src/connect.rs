@@ -17,6 +17,7 @@ use crate::control::store_error;
 use crate::error::{Error, ErrorKind, Problem};
 use crate::trouble;
 use crate::wire::{Wire, WireOptions};
+use crate::workflows::egress::Timeline;
 use crate::workflows::ingress::{self, MappedTable};
 
 /// How the connector calls itself to both services.
@@ -30,6 +31,10 @@ pub(crate) struct Services {
     pub(crate) dataverse_wire: Arc<Wire>,
     pub(crate) campaign_wire: Arc<Wire>,
     pub(crate) tables: Vec<MappedTable>,
+    /// Where events become activities, if any do.
+    pub(crate) timeline: Option<Timeline>,
+    /// What other clients of Campaign's identity are built with.
+    pub(crate) campaign_settings: campaign_client::CampaignConfig,
     pub(crate) checks: Vec<String>,
     /// How long Dynamics 365 serves a read position, where it tells.
     pub(crate) retention: Option<Duration>,
@@ -98,11 +103,12 @@ pub(crate) async fn services(
     store: Option<&Arc<dyn Store>>,
     clock: &SharedClock,
 ) -> Result<Services, Error> {
-    let (dataverse, campaign) =
-        match (dataverse_client(config, &prepared, clock), campaign_client(config, &prepared, clock)) {
-            (Ok(dataverse), Ok(campaign)) => (dataverse, campaign),
-            (dataverse, campaign) => return Err(together([dataverse.err(), campaign.err()])),
-        };
+    let campaign_settings = campaign_settings(config, &prepared);
+    let campaign = campaign_client(config, &prepared, campaign_settings.clone(), clock);
+    let (dataverse, campaign) = match (dataverse_client(config, &prepared, clock), campaign) {
+        (Ok(dataverse), Ok(campaign)) => (dataverse, campaign),
+        (dataverse, campaign) => return Err(together([dataverse.err(), campaign.err()])),
+    };
     let ((dataverse, dataverse_wire), (campaign, campaign_wire)) = (dataverse, campaign);
     if let Some(store) = store {
         let lanes = Lanes { dataverse: dataverse.lane().clone(), campaign: campaign.lane().clone() };
@@ -140,11 +146,36 @@ pub(crate) async fn services(
             Err(found) => problems.extend(found),
         }
     }
+    let timeline = if config.events.is_on() {
+        match Timeline::load(&config.events, &dataverse).await {
+            Ok(timeline) => {
+                checks.extend(timeline.describe());
+                Some(timeline)
+            }
+            Err(found) => {
+                problems.extend(found);
+                None
+            }
+        }
+    } else {
+        None
+    };
     if !problems.is_empty() {
         return Err(Error::new(ErrorKind::Refused, problems));
     }
     let warnings = warning.into_iter().collect();
-    Ok(Services { dataverse, campaign, dataverse_wire, campaign_wire, tables, checks, retention, warnings })
+    Ok(Services {
+        dataverse,
+        campaign,
+        dataverse_wire,
+        campaign_wire,
+        tables,
+        timeline,
+        campaign_settings,
+        checks,
+        retention,
+        warnings,
+    })
 }
 
 /// How long Dynamics 365 serves a read position; a warning where that cannot be known.
@@ -216,12 +247,8 @@ fn network(
     Wire::new(&WireOptions { service, identity: &identity, attempt, in_flight, ca_pem, user_agent: AGENT, rehearsal })
 }
 
-fn campaign_client(config: &Config, prepared: &Prepared, clock: &SharedClock) -> Client<CampaignClient> {
+fn campaign_settings(config: &Config, prepared: &Prepared) -> campaign_client::CampaignConfig {
     let settings = &config.campaign;
-    let refused = |error: campaign_client::Error| {
-        Error::one(ErrorKind::Configuration, Problem::new("campaign", format!("{error}."), error.remedy().to_owned()))
-            .with_source(error)
-    };
     let mut wire = campaign_client::CampaignConfig::new(
         settings.url.as_str(),
         settings.client_id.as_str(),
@@ -239,7 +266,20 @@ fn campaign_client(config: &Config, prepared: &Prepared, clock: &SharedClock) ->
         wire.attempt_timeout = timeout;
     }
     wire.requests_per_second = settings.requests_per_second.map(f64::from);
-    let network = network(prepared, &settings.url, &wire.ims_url, wire.attempt_timeout, wire.in_flight)
+    wire
+}
+
+fn campaign_client(
+    config: &Config,
+    prepared: &Prepared,
+    wire: campaign_client::CampaignConfig,
+    clock: &SharedClock,
+) -> Client<CampaignClient> {
+    let refused = |error: campaign_client::Error| {
+        Error::one(ErrorKind::Configuration, Problem::new("campaign", format!("{error}."), error.remedy().to_owned()))
+            .with_source(error)
+    };
+    let network = network(prepared, &config.campaign.url, &wire.ims_url, wire.attempt_timeout, wire.in_flight)
         .map_err(|error| refused(error.into()))?;
     let client =
         CampaignClient::builder(wire).clock(clock.clone()).transport(network.clone()).build().map_err(refused)?;

@@ -13,12 +13,14 @@ use crate::error::{Error, ErrorKind, Problem};
 use crate::running::Running;
 use crate::summary::Traffic;
 use crate::wire::Wire;
+use crate::workflows::egress::{self, JournalParts};
 use crate::workflows::ingress::{self, StreamParts};
+use crate::workflows::streams::{self, StreamLabel};
 use campaign_client::CampaignClient;
 use d365_client::D365Client;
 use mapping::TableSpec;
-use sync_core::traits::{NoObserver, Observer, Store};
-use sync_core::{DeleteBrake, EngineOptions, RunMode, StreamConfig, StreamId, Workflow};
+use sync_core::traits::{Class, NoObserver, Observer, Store};
+use sync_core::{BuildError, DeleteBrake, EngineOptions, RunMode, StreamConfig, Workflow, WorkflowBuilder};
 use sync_store_sqlite::{EncryptionKey, SqliteOptions, SqliteStore};
 use timing::{SharedClock, SystemClock};
 
@@ -54,16 +56,6 @@ pub struct Connector {
 pub(crate) struct Member {
     pub(crate) workflow: Workflow,
     pub(crate) streams: Vec<StreamLabel>,
-}
-
-/// What an operator calls a stream.
-#[derive(Debug)]
-pub(crate) struct StreamLabel {
-    pub(crate) id: StreamId,
-    /// The Dynamics 365 side.
-    pub(crate) table: String,
-    /// The Campaign side.
-    pub(crate) resource: String,
 }
 
 impl ConnectorBuilder {
@@ -126,7 +118,18 @@ impl ConnectorBuilder {
         warnings.extend(duplicate_risk);
         warnings.extend(table_warnings);
         let clients = Arc::new(Clients { dataverse: dataverse.clone(), campaign: campaign.clone() });
-        let members = vec![ingress(&config, store, streams, observer, clients, &clock)?];
+        let parts = Parts { config: &config, store: &store, observer: &observer, clients: &clients, clock: &clock };
+        let mut members = vec![ingress(&parts, streams)?];
+        if let (Some(timeline), Some(source)) = (services.timeline, &config.events.source) {
+            let journal = JournalParts {
+                campaign: services.campaign_settings,
+                client: campaign.clone(),
+                transport: campaign_wire.clone(),
+                clock: clock.clone(),
+            };
+            let stream = timeline.stream(&config, source, &dataverse, &journal, &store);
+            members.push(egress(&parts, stream.map_err(|problem| Error::one(ErrorKind::Refused, problem))?)?);
+        }
         Ok(Connector {
             config,
             members,
@@ -197,29 +200,57 @@ fn engine_options(config: &Config) -> EngineOptions {
     }
 }
 
-fn ingress(
-    config: &Config,
-    store: Arc<dyn Store>,
-    streams: Vec<StreamParts>,
-    observer: Arc<dyn Observer>,
-    clients: Arc<Clients>,
-    clock: &SharedClock,
-) -> Result<Member, Error> {
-    let options = engine_options(config);
-    let label = |spec: &TableSpec| StreamLabel {
-        id: ingress::stream_id(spec),
-        table: spec.table.clone(),
-        resource: spec.resource.clone(),
-    };
-    let mut workflow = Workflow::builder(ingress::NAME)
-        .store(store)
-        .clock(clock.clone())
-        .observer(observer)
-        .metric_source(clients)
-        .options(options);
+/// What every workflow is built with.
+struct Parts<'p> {
+    config: &'p Config,
+    store: &'p Arc<dyn Store>,
+    observer: &'p Arc<dyn Observer>,
+    clients: &'p Arc<Clients>,
+    clock: &'p SharedClock,
+}
+
+impl Parts<'_> {
+    fn workflow(&self, name: &'static str, options: EngineOptions) -> WorkflowBuilder {
+        Workflow::builder(name)
+            .store(self.store.clone())
+            .clock(self.clock.clone())
+            .observer(self.observer.clone())
+            .metric_source(self.clients.clone())
+            .options(options)
+    }
+}
+
+/// A workflow whose streams cannot stand together.
+fn unbuildable(place: &'static str, error: BuildError) -> Error {
+    let problem = Problem::new(place, format!("{error}."), "Map at least one table, and each only once.");
+    Error::one(ErrorKind::Configuration, problem).with_source(error)
+}
+
+fn egress(parts: &Parts<'_>, stream: egress::StreamParts) -> Result<Member, Error> {
+    let config = parts.config;
+    // An event that waits for its contact waits as long as a record that waits for its parent.
+    let options = EngineOptions { parent_wait: config.events.wait_for_contact, ..engine_options(config) };
+    let workflow = parts.workflow(egress::NAME, options).stream(StreamConfig {
+        class: Class::Live,
+        id: stream.id,
+        rank: 0,
+        source: stream.source,
+        transform: stream.transform,
+        destination: stream.destination,
+        poll_every: config.events.poll,
+        apply_deletes: false,
+        page_rows: 1000,
+    });
+    let workflow = workflow.build().map_err(|error| unbuildable("events", error))?;
+    Ok(Member { workflow, streams: streams::of_egress(config) })
+}
+
+fn ingress(parts: &Parts<'_>, streams: Vec<StreamParts>) -> Result<Member, Error> {
+    let config = parts.config;
+    let mut workflow = parts.workflow(ingress::NAME, engine_options(config));
     for stream in streams {
         workflow = workflow.stream(StreamConfig {
-            class: sync_core::traits::Class::Live,
+            class: Class::Live,
             id: stream.id,
             rank: stream.rank,
             source: stream.source,
@@ -230,11 +261,8 @@ fn ingress(
             page_rows: config.dataverse.page_size,
         });
     }
-    let workflow = workflow.build().map_err(|error| {
-        let problem = Problem::new("table", format!("{error}."), "Map at least one table, and each only once.");
-        Error::one(ErrorKind::Configuration, problem).with_source(error)
-    })?;
-    Ok(Member { workflow, streams: config.tables.iter().map(label).collect() })
+    let workflow = workflow.build().map_err(|error| unbuildable("table", error))?;
+    Ok(Member { workflow, streams: streams::of_ingress(config) })
 }
 
 impl Connector {

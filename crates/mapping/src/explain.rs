@@ -123,6 +123,8 @@ impl Plan {
                         source: json::print(value(*column)),
                         selected: None,
                         replacement: None,
+                        empty: None,
+                        parent: None,
                         written: Ok(None),
                         in_insert: *value(*column) == Value::Bool(true),
                         in_update: false,

@@ -61,6 +61,25 @@ pub struct MailEvent {
     pub event_id: Option<String>,
 }
 
+impl MailEvent {
+    /// An event of which nothing more is known.
+    #[must_use]
+    pub fn new(kind: MailKind, delivery: impl Into<String>, instant: DateTime<Utc>) -> Self {
+        Self {
+            kind,
+            hard: false,
+            delivery: delivery.into(),
+            campaign: None,
+            recipient: None,
+            instant,
+            ordinal: None,
+            url: None,
+            mirror_page: None,
+            event_id: None,
+        }
+    }
+}
+
 impl fmt::Debug for MailEvent {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter

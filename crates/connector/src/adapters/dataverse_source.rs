@@ -295,6 +295,11 @@ fn unusable(why: &str) -> EndpointError {
 
 /// What the engine is to do about an error of the client.
 pub(crate) fn endpoint_error(error: Error) -> EndpointError {
+    endpoint_error_of(&error).with_source(error)
+}
+
+/// The same of an error that several operations share.
+pub(crate) fn endpoint_error_of(error: &Error) -> EndpointError {
     let kind = match error.kind() {
         ErrorKind::TokenExpired | ErrorKind::LinkRefused => EndpointErrorKind::Expired,
         ErrorKind::Transport
@@ -307,11 +312,10 @@ pub(crate) fn endpoint_error(error: Error) -> EndpointError {
     described(kind, error)
 }
 
-fn described(kind: EndpointErrorKind, error: Error) -> EndpointError {
+fn described(kind: EndpointErrorKind, error: &Error) -> EndpointError {
     let code = code(error.kind());
     EndpointError::new(kind, code, format!("Dynamics 365: {error}."), error.remedy().to_owned())
         .with_retry_after(error.retry_after())
-        .with_source(error)
 }
 
 /// A stable code in kebab case.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use sync_core::StoreError;
 use sync_core::traits::{OwnerId, StateStore, Store};
 
@@ -40,4 +41,46 @@ async fn put_retention(store: &Arc<dyn Store>, retention: Option<Duration>) -> R
 pub(crate) async fn retention(store: &impl StateStore) -> Result<Option<Duration>, StoreError> {
     let text = store.get(RETENTION).await?.and_then(|text| String::from_utf8(text).ok());
     Ok(text.and_then(|text| text.parse().ok()).map(Duration::from_secs))
+}
+
+/// A journal's events that were no longer kept when they were to be read.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(crate) struct Gaps {
+    /// How often that was found.
+    pub(crate) count: u64,
+    /// When it was found last, in milliseconds since 1970.
+    pub(crate) last_ms: i64,
+}
+
+const GAPS: &str = "gaps/egress";
+
+/// Notes a gap, and says so. Best effort: a store that cannot be written shows by itself.
+pub(crate) async fn keep_gap(store: &Arc<dyn Store>, now_ms: i64) {
+    tracing::warn!(
+        "events are missing: the journal no longer keeps what was to be read next; a log export of that time fills the gap"
+    );
+    if let Err(error) = put_gap(store, now_ms).await {
+        tracing::debug!(kind = ?error.kind(), "a gap in the journal could not be noted");
+    }
+}
+
+async fn put_gap(store: &Arc<dyn Store>, now_ms: i64) -> Result<(), StoreError> {
+    let mut gaps = gaps(store.as_ref()).await?;
+    gaps.count += 1;
+    gaps.last_ms = now_ms;
+    let owner = OwnerId(format!("process {}", std::process::id()).into());
+    if let (Ok(text), Some(lease)) = (serde_json::to_vec(&gaps), store.acquire(GAPS, &owner, LEASE).await?) {
+        store.put(&lease, GAPS, &text).await?;
+        store.release(lease).await?;
+    }
+    Ok(())
+}
+
+/// The gaps that were found since the store was made.
+///
+/// # Errors
+/// When the store cannot be read.
+pub(crate) async fn gaps(store: &(impl StateStore + ?Sized)) -> Result<Gaps, StoreError> {
+    let text = store.get(GAPS).await?;
+    Ok(text.and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default())
 }

@@ -10,6 +10,7 @@ pub(crate) mod engine_calls;
 pub(crate) mod gates;
 pub(crate) mod kept;
 pub(crate) mod plan_transform;
+pub(crate) mod timeline;
 pub(crate) mod urgency;
 
 /// A stable code: the side, then the kind's name in kebab case.

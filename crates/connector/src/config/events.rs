@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use campaign_client::EventPointers;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 use url::Url;
@@ -28,7 +29,9 @@ pub struct EventsConfig {
     /// How long to wait between two polls that found nothing.
     pub poll: Duration,
     /// How activities are called in Dynamics 365.
-    pub activities: Activities,
+    pub activities: Box<Activities>,
+    /// Where an event of the journal says what.
+    pub pointers: Box<EventPointers>,
 }
 
 /// Where events are read.
@@ -114,7 +117,8 @@ impl Default for EventsConfig {
             source: None,
             wait_for_contact: Duration::from_secs(24 * 3600),
             poll: Duration::from_secs(10),
-            activities: Activities::default(),
+            activities: Box::default(),
+            pointers: Box::default(),
         }
     }
 }
@@ -148,6 +152,15 @@ pub(super) fn events<'t>(document: &mut Document<'t>, root: &DeTable<'t>) -> Eve
     config.poll = section.integer(document, "poll_seconds", 1..=86_400).map_or(config.poll, Duration::from_secs);
     if let Some(value) = section.value("activities") {
         activities(document, section.place("activities"), value, &mut config.activities);
+    }
+    if let Some(value) = section.value("pointers") {
+        let offset = value.span().start;
+        if let Some(pointers) = document.deserialize::<EventPointers>("events.pointers", value) {
+            for problem in pointers.problems() {
+                document.problem("events.pointers", offset, format!("{problem}."), "Write it as \"/name\".");
+            }
+            config.pointers = Box::new(pointers);
+        }
     }
     section.finish(document);
     config

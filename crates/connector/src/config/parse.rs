@@ -69,7 +69,7 @@ fn together(
     sftp: Option<&SftpConfig>,
 ) {
     let at = |name: &str| root.get(name).map_or(0, |value| value.span().start);
-    let on = [("events", events.is_on()), ("opt_out", opt_out.direction != Direction::Disabled)];
+    let on = [("opt_out", opt_out.direction != Direction::Disabled)];
     for (name, _) in on.into_iter().filter(|(_, on)| *on) {
         let message = format!("The section [{name}] is {LATER}.");
         document.problem(name, at(name), message, "Switch it off or remove it.");

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use chrono::{DateTime, SecondsFormat};
 use serde::Serialize;
 use sync_core::engine::reader::PassNote;
 use sync_core::traits::{Backlog, PassKind, Phase, PositionState, StateStore};
@@ -15,7 +16,8 @@ use crate::adapters::kept;
 use crate::config::Config;
 use crate::error::Error;
 use crate::reason;
-use crate::workflows::ingress;
+use crate::workflows::streams::{self, StreamLabel};
+use crate::workflows::{egress, ingress};
 
 /// What `status` shows.
 #[derive(Debug, Clone, Serialize)]
@@ -38,8 +40,20 @@ pub struct WorkflowReport {
     pub last_error: Option<StatusReason>,
     /// What operators asked for and nobody has carried out yet, oldest first: a replay that is armed, for example.
     pub requests: Vec<PendingRequestView>,
+    /// Events that were no longer kept when they were to be read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gaps: Option<GapReport>,
     /// One per table.
     pub tables: Vec<TableReport>,
+}
+
+/// Events that were no longer kept when they were to be read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct GapReport {
+    /// How often that was found since the store was made.
+    pub count: u64,
+    /// When it was found last (RFC 3339, UTC).
+    pub last: String,
 }
 
 /// A workflow state as text.
@@ -97,36 +111,53 @@ pub struct PassReport {
 /// # Errors
 /// When the store exists and cannot be read. A store that does not exist yet is a workflow that never ran.
 pub async fn status(config: &Config) -> Result<StatusReport, Error> {
-    let now_ms = SystemClock::new().now().timestamp_millis();
     let store = if config.store.sqlite.exists() { Some(open(config)?) } else { None };
+    let mut workflows = Vec::new();
+    for (name, streams) in streams::of(config) {
+        workflows.push(workflow(config, store.as_ref(), name, streams).await?);
+    }
+    Ok(StatusReport { workflows })
+}
+
+async fn workflow(
+    config: &Config,
+    store: Option<&SqliteStore>,
+    name: &'static str,
+    streams: Vec<StreamLabel>,
+) -> Result<WorkflowReport, Error> {
+    let now_ms = SystemClock::new().now().timestamp_millis();
+    let failed = |error| store_error(config, error);
     let mut tables = Vec::new();
-    for spec in &config.tables {
-        let mut report = TableReport::not_started(&spec.table, &spec.resource);
-        if let Some(store) = &store {
-            let stream = ingress::stream_id(spec);
-            report.fill(store, &stream, now_ms).await.map_err(|error| store_error(config, error))?;
+    for stream in &streams {
+        let mut report = TableReport::not_started(&stream.table, &stream.resource);
+        if let Some(store) = store {
+            report.fill(store, &stream.id, now_ms).await.map_err(failed)?;
         }
         tables.push(report);
     }
-    let requests = match &store {
-        Some(store) => requests::pending(store).await.map_err(|error| store_error(config, error))?,
-        None => Vec::new(),
+    let mut report = WorkflowReport {
+        workflow: name.to_owned(),
+        state: "STOPPED",
+        backlog: tables.iter().map(|table| table.backlog).sum(),
+        last_error: None,
+        requests: Vec::new(),
+        gaps: None,
+        tables,
     };
-    let (state, last_error) = match &store {
-        Some(store) => last_status(store, config).await?,
-        None => ("STOPPED", None),
-    };
-    let backlog = tables.iter().map(|table| table.backlog).sum();
-    Ok(StatusReport {
-        workflows: vec![WorkflowReport {
-            workflow: ingress::NAME.to_owned(),
-            state,
-            backlog,
-            last_error,
-            requests,
-            tables,
-        }],
-    })
+    let Some(store) = store else { return Ok(report) };
+    (report.state, report.last_error) = last_status(store, config, name).await?;
+    match name {
+        // Whatever is asked for concerns tables.
+        ingress::NAME => report.requests = requests::pending(store).await.map_err(failed)?,
+        egress::NAME => {
+            let gaps = kept::gaps(store).await.map_err(failed)?;
+            let last = DateTime::from_timestamp_millis(gaps.last_ms).unwrap_or_default();
+            let last = last.to_rfc3339_opts(SecondsFormat::Millis, true);
+            report.gaps = (gaps.count > 0).then_some(GapReport { count: gaps.count, last });
+        }
+        _ => {}
+    }
+    Ok(report)
 }
 
 impl TableReport {
@@ -184,8 +215,12 @@ fn since(then_ms: i64, now_ms: i64) -> Duration {
 }
 
 /// The state last written, corrected by whether anybody holds the store: a process that was killed cannot write STOPPED.
-async fn last_status(store: &SqliteStore, config: &Config) -> Result<(WorkflowStateText, Option<StatusReason>), Error> {
-    let written = store.get(&format!("status/{}", ingress::NAME)).await.map_err(|error| store_error(config, error))?;
+async fn last_status(
+    store: &SqliteStore,
+    config: &Config,
+    workflow: &str,
+) -> Result<(WorkflowStateText, Option<StatusReason>), Error> {
+    let written = store.get(&format!("status/{workflow}")).await.map_err(|error| store_error(config, error))?;
     let written = written.and_then(|bytes| serde_json::from_slice::<WorkflowStatus>(&bytes).ok());
     let Some(WorkflowStatus { state, reason }) = written else { return Ok(("STOPPED", None)) };
     let state = match state {

@@ -1,3 +1,5 @@
 //! The workflows that a host starts, stops and watches.
 
+pub(crate) mod egress;
 pub(crate) mod ingress;
+pub(crate) mod streams;

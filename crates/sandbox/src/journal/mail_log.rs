@@ -201,7 +201,8 @@ fn record(book: &Book, entry: &Entry) -> MailRecord {
         broad_log: u64::from(entry.broad_log),
         tracking_log: (entry.tracking_log > 0).then_some(u64::from(entry.tracking_log)),
         url: (entry.kind == MailKind::Click).then(|| URLS.get(usize::from(entry.url)).copied()).flatten(),
-        mirror_page: (secret % 16 > 0).then(|| format!("https://t.acme.example/nl/jsp/m.jsp?c={secret:016x}%3D")),
+        mirror_page: (!secret.is_multiple_of(16))
+            .then(|| format!("https://t.acme.example/nl/jsp/m.jsp?c={secret:016x}%3D")),
         reason: match entry.kind {
             MailKind::HardBounce => among(HARD),
             MailKind::SoftBounce => among(SOFT),

@@ -266,7 +266,9 @@ impl Lane {
             }
             .clamp(least.min(most), most);
         }
-        entries.iter().for_each(|entry| drop(self.not_yet.remove(&entry.seq)));
+        for entry in &entries {
+            self.not_yet.remove(&entry.seq);
+        }
         self.fruitless = if found == 0 { self.fruitless.saturating_add(1) } else { 0 };
         if !entries.is_empty() {
             self.rewrites = entries.iter().all(|entry| entry.class == Class::Replay);

@@ -50,9 +50,9 @@ impl Walk {
             return endpoint_error(error);
         }
         if std::mem::replace(&mut self.link_refused, true) {
-            return described(EndpointErrorKind::Refused, error);
+            return described(EndpointErrorKind::Refused, &error).with_source(error);
         }
-        described(EndpointErrorKind::Expired, error)
+        described(EndpointErrorKind::Expired, &error).with_source(error)
     }
 
     /// The deletions of a page, by their place in it, whose records the same walk showed, or may have shown.

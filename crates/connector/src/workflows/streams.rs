@@ -1,0 +1,43 @@
+//! Which workflows a configuration has, and what their streams are called.
+
+use sync_core::StreamId;
+
+use super::{egress, ingress};
+use crate::config::Config;
+
+/// What an operator calls a stream.
+#[derive(Debug, Clone)]
+pub(crate) struct StreamLabel {
+    pub(crate) id: StreamId,
+    /// The Dynamics 365 side.
+    pub(crate) table: String,
+    /// The Campaign side.
+    pub(crate) resource: String,
+}
+
+/// The streams of ingress.
+pub(crate) fn of_ingress(config: &Config) -> Vec<StreamLabel> {
+    let label = |spec: &mapping::TableSpec| StreamLabel {
+        id: ingress::stream_id(spec),
+        table: spec.table.clone(),
+        resource: spec.resource.clone(),
+    };
+    config.tables.iter().map(label).collect()
+}
+
+/// The streams of egress; none where every kind of event is off.
+pub(crate) fn of_egress(config: &Config) -> Vec<StreamLabel> {
+    let source = config.events.source.iter().filter(|_| config.events.is_on());
+    let label = |source: &crate::config::EventSource| StreamLabel {
+        id: egress::stream_id(source),
+        table: "activitypointer".to_owned(),
+        resource: egress::source_name(source).to_owned(),
+    };
+    source.map(label).collect()
+}
+
+/// Every workflow that is configured, in the order in which they are started.
+pub(crate) fn of(config: &Config) -> Vec<(&'static str, Vec<StreamLabel>)> {
+    let all = [(ingress::NAME, of_ingress(config)), (egress::NAME, of_egress(config))];
+    all.into_iter().filter(|(_, streams)| !streams.is_empty()).collect()
+}

@@ -1,0 +1,127 @@
+//! Email events of Campaign on the timelines of Dynamics 365.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on ends there")]
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use d365_campaign::{Config, RunSummary};
+use end_to_end_tests::{Stage, timeline};
+use serde_json::{Value, json};
+
+const CONTACTS: &str = "[[table]]\ntable = \"contact\"\nresource = \"profile\"\nkey = \"externalId\"\n\
+                        fields = [ { from = \"lastname\", to = \"lastName\" } ]\n";
+const ALL: &str = "sends = true\nopens = true\nclicks = true\nbounces = true\n";
+
+fn config(stage: &Stage, events: &str) -> Config {
+    let url = stage.info()["journal"]["url"].clone();
+    let events = format!("[events]\n{events}source = {{ journal = {{ url = {url} }} }}\n");
+    stage.config_with("", "settle_seconds = 0", "", &format!("{CONTACTS}{events}"))
+}
+
+fn egress(summary: &RunSummary) -> &d365_campaign::WorkflowSummary {
+    summary.workflows.iter().find(|workflow| workflow.workflow == "egress").unwrap()
+}
+
+async fn assert_told_once(stage: &Stage, kinds: &[&str]) {
+    let contacts = stage.records("dataverse", "contact").await;
+    let mut expected = timeline::expected(stage, &contacts).await;
+    expected.retain(|line, _| kinds.iter().any(|kind| line.starts_with(kind)));
+    let differences = timeline::differences(&expected, &timeline::found(stage).await);
+    assert_eq!(differences.first(), None, "{} differences", differences.len());
+    assert!(!expected.is_empty());
+}
+
+async fn writes(stage: &Stage) -> u64 {
+    let requests = stage.counters().await["dataverse"]["requests"].clone();
+    let requests: BTreeMap<String, u64> = serde_json::from_value(requests).unwrap();
+    requests.iter().filter(|(route, _)| !route.starts_with("GET")).map(|(_, count)| count).sum()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_event_is_one_activity_with_every_attribute() {
+    let stage = Stage::new(60, "").await;
+    stage
+        .post(
+            "/events",
+            &json!({"send": 300, "open": 200, "click": 100, "bounce": 40, "soft_bounce": 30,
+                                 "duplicates": 200, "shuffle": true, "seed": 7}),
+        )
+        .await;
+    let summary = stage.run_config(config(&stage, ALL)).await;
+    assert_told_once(&stage, &["send", "open", "click", "bounce"]).await;
+    let tally = egress(&summary).tables[0].tally;
+    assert_eq!((tally.inserted, tally.dead), (640, 0));
+    let soft = |event: &&Value| event["eventType"] == "bounce" && event["bounceType"] != "hard";
+    let events = stage.lines("/events").await;
+    let deliveries: u64 = events.iter().filter(soft).map(|event| event["deliveries"].as_u64().unwrap()).sum();
+    assert_eq!(tally.filtered, deliveries, "each time that it is told");
+    let bulk = writes(&stage).await;
+    assert!(bulk < 64, "many rows go in one request: {bulk} requests");
+
+    // Nothing is told twice: not by a further run, and not by one that knows nothing of the first.
+    stage.run_config(config(&stage, ALL)).await;
+    assert_eq!(writes(&stage).await, bulk);
+    stage.forget();
+    stage.run_config(config(&stage, ALL)).await;
+    assert_told_once(&stage, &["send", "open", "click", "bounce"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_kind_is_switched_on_by_itself() {
+    let stage = Stage::new(20, "").await;
+    stage.post("/events", &json!({"send": 30, "open": 20, "click": 10, "bounce": 5, "seed": 3})).await;
+    let summary = stage.run_config(config(&stage, "clicks = true\n")).await;
+    assert_told_once(&stage, &["click"]).await;
+    let tally = egress(&summary).tables[0].tally;
+    assert_eq!((tally.inserted, tally.filtered), (10, 55));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_event_waits_for_its_contact_and_becomes_a_dead_letter_in_the_end() {
+    let stage = Stage::new(20, "").await;
+    stage.post("/events", &json!({"send": 30, "unknown_contact": 4, "seed": 3})).await;
+    let waiting = config(&stage, &format!("{ALL}wait_for_contact = \"60s\"\n"));
+    let summary = stage.run_config(waiting.clone()).await;
+    assert_told_once(&stage, &["send"]).await;
+    let tally = egress(&summary).tables[0].tally;
+    assert_eq!((tally.inserted, tally.dead), (30, 0));
+    let status = serde_json::to_value(d365_campaign::control::status(&waiting).await.unwrap()).unwrap();
+    assert_eq!(status["workflows"][1]["backlog"], 4, "{status}");
+    let summary = stage.run_later(waiting, Duration::from_secs(120)).await;
+    assert_eq!(egress(&summary).tables[0].tally.dead, 4);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_contact_that_comes_later_gets_its_event() {
+    let stage = Stage::new(20, "").await;
+    stage.post("/events", &json!({"send": 10, "unknown_contact": 1, "seed": 5})).await;
+    let events = stage.lines("/events").await;
+    let contacts = stage.records("dataverse", "contact").await;
+    let known = |event: &Value| contacts.iter().any(|contact| contact["contactid"] == event["externalId"]);
+    let stranger = events.iter().find(|event| !known(event)).unwrap()["externalId"].as_str().unwrap().to_owned();
+    let waiting = config(&stage, &format!("{ALL}wait_for_contact = \"1h\"\n"));
+    stage.run_config(waiting.clone()).await;
+    stage.put(&format!("/records/dataverse/contact/{stranger}"), &json!({"lastname": "Late"})).await;
+    let summary = stage.run_later(waiting, Duration::from_secs(600)).await;
+    assert_eq!(egress(&summary).tables[0].tally.inserted, 1);
+    assert_told_once(&stage, &["send"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_gap_in_the_journal_is_told_and_what_is_kept_is_written() {
+    let stage = Stage::new(20, "").await;
+    stage.post("/events", &json!({"send": 40, "seed": 5})).await;
+    stage.run_config(config(&stage, ALL)).await;
+    stage.post("/events", &json!({"send": 40, "seed": 6})).await;
+    // Everything up to the middle of what was not read yet.
+    stage.post("/journal", &json!({"expire": 60})).await;
+    let config = config(&stage, ALL);
+    stage.run_config(config.clone()).await;
+    let found: usize = timeline::found(&stage).await.values().sum();
+    assert_eq!(found, 60);
+    let status = d365_campaign::control::status(&config).await.unwrap();
+    let status = serde_json::to_value(&status).unwrap();
+    let egress = status["workflows"].as_array().unwrap().iter().find(|one| one["workflow"] == "egress").unwrap();
+    assert_eq!(egress["gaps"]["count"], 1, "{egress}");
+}
