@@ -56,7 +56,7 @@ pub(super) fn forget_outdated(life: &mut RecordLife, plan: PlanVersion) {
     }
 }
 
-/// The entry that the draft becomes, once those before it are done. Its body is set by the caller.
+/// The entry that the draft becomes, once those before it are done. Its body and its time are set by the caller.
 pub(super) fn entry(life: &RecordLife, draft: &Draft, before: &[EntryLife], plan: PlanVersion) -> Entry {
     let index = life.index;
     let last = before.last();
@@ -66,6 +66,7 @@ pub(super) fn entry(life: &RecordLife, draft: &Draft, before: &[EntryLife], plan
         body: EntryBody::Delete,
         version: draft.version,
         attempt: 1,
+        appended_ms: 0,
         unknown: last.is_none() && index.is_some_and(|row| row.digest.is_none()),
         class: Class::Live,
         replay: false,

@@ -18,7 +18,7 @@ use sync_core::traits::{
 };
 use sync_core::{EndpointError, EndpointErrorKind, Seq};
 use sync_store_sqlite::SqliteStore;
-use timing::SystemClock;
+use timing::{Clock as _, SystemClock};
 
 pub use view::{FieldView, OutcomeView, Preview, RequestView, RuleView};
 
@@ -76,7 +76,11 @@ pub async fn preview(config: &Config, table: &str, id: &str) -> Result<Preview, 
     let played = match course.body {
         None => Played::Nothing,
         Some(body) => {
-            let entry = Entry { body, ..entry(&life, &draft, &course.before, parts.transform.version()) };
+            let entry = Entry {
+                body,
+                appended_ms: now_ms(),
+                ..entry(&life, &draft, &course.before, parts.transform.version())
+            };
             play(parts.destination.as_ref(), entry).await?
         }
     };
@@ -120,7 +124,7 @@ async fn play(destination: &dyn Destination, entry: Entry) -> Result<Played, Err
     let at = Attempt { number: 1, in_doubt: entry.unknown, class: entry.class };
     let key = entry.key.clone();
     let op = |action: &Action| [WriteOp { seq: Seq(0), key: key.clone(), action: action.clone() }];
-    let now_ms = timing::Clock::now(&SystemClock::new()).timestamp_millis();
+    let now_ms = now_ms();
     let (mut machine, mut next) = EntryMachine::start(entry, History::default(), &policy);
     loop {
         let mut report = Report::new(1);
@@ -141,6 +145,10 @@ async fn play(destination: &dyn Destination, entry: Entry) -> Result<Played, Err
         let outcome = report.into_outcomes().pop().unwrap_or(Outcome::Missing);
         next = machine.step(Moment { now_ms, unit: 0.0 }, &policy, WriterInput::Outcome(outcome));
     }
+}
+
+fn now_ms() -> i64 {
+    SystemClock::new().now().timestamp_millis()
 }
 
 /// The requests that the destination made, and would have made.
