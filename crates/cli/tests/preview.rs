@@ -18,11 +18,14 @@ use tokio::net::{TcpListener, TcpStream};
 /// A request as it travels: method, path and body.
 type Sent = (String, String, String);
 
+/// The bytes that one connection carried to Campaign.
+type Seen = Arc<Mutex<Vec<u8>>>;
+
 /// Stands between the program and Campaign, and writes down what goes there.
 struct Tap {
     address: SocketAddr,
     upstream: Arc<Mutex<Option<SocketAddr>>>,
-    streams: Arc<Mutex<Vec<Arc<Mutex<Vec<u8>>>>>>,
+    streams: Arc<Mutex<Vec<Seen>>>,
 }
 
 impl Tap {
@@ -49,7 +52,7 @@ impl Tap {
     }
 }
 
-async fn pass(mut from: TcpStream, to: SocketAddr, seen: Arc<Mutex<Vec<u8>>>) {
+async fn pass(mut from: TcpStream, to: SocketAddr, seen: Seen) {
     let Ok(mut to) = TcpStream::connect(to).await else { return };
     let ((mut read, mut answer), (mut back, mut write)) = (from.split(), to.split());
     let there = async {
