@@ -266,6 +266,7 @@ impl fmt::Display for FieldView {
                 };
                 write!(f, "; written as {written} ({kinds})")
             }
+            (None, None) if self.in_insert => write!(f, "; a new row gets it, and no update has it"),
             (None, None) => write!(f, "; not written"),
         }
     }
