@@ -312,7 +312,7 @@ fn verdict(way: u8, now_ms: i64) -> Verdict {
         6 | 7 => retry(later),
         8 => unknown(later),
         9 => Verdict::Released,
-        12 => not_yet(later, way % 2 == 0),
+        12 => not_yet(later, way.is_multiple_of(2)),
         10 => dead("no", false),
         _ => dead("open", true),
     }

@@ -72,7 +72,6 @@ pub(super) fn entry(life: &RecordLife, draft: &Draft, before: &[EntryLife], plan
         replay: false,
         verification: false,
         plan,
-        appended_ms: 0,
         bound: last.map_or_else(|| index.is_some_and(|row| row.bound), |entry| entry.digest.is_some()),
         written: last.map_or_else(|| index.and_then(|row| row.digest), |entry| entry.digest),
     }
