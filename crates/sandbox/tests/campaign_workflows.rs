@@ -1,7 +1,5 @@
 //! Workflows: state, commands, the external signal, the daily run.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
-
 use campaign_harness::{Campaign, start};
 use sandbox::service::Side;
 use serde_json::{Value, json};
