@@ -66,6 +66,17 @@ pub enum Event {
         /// What is to be done, and why.
         verdict: Verdict,
     },
+    /// One side was read alone, and holds another value than last time. Nothing is decided.
+    Seen {
+        /// The Campaign attribute.
+        attribute: String,
+        /// What led to the look.
+        source: Source,
+        /// What Dynamics 365 held, if it was read.
+        d365: Option<Side>,
+        /// What Campaign held, if it was read.
+        campaign: Option<Side>,
+    },
     /// The writes of a decision ended.
     Concluded {
         /// The Campaign attribute.
@@ -88,12 +99,15 @@ impl Event {
             Self::Concluded { .. } => 2,
             Self::Erased => ERASED,
             Self::Unerased => 4,
+            Self::Seen { .. } => 5,
         }
     }
 
     fn attribute(&self) -> Option<&str> {
         match self {
-            Self::Decided { attribute, .. } | Self::Concluded { attribute, .. } => Some(attribute),
+            Self::Decided { attribute, .. } | Self::Seen { attribute, .. } | Self::Concluded { attribute, .. } => {
+                Some(attribute)
+            }
             Self::Erased | Self::Unerased => None,
         }
     }

@@ -97,8 +97,8 @@ pub(crate) const fn damaged() -> LedgerError {
 pub(crate) const fn gone() -> LedgerError {
     LedgerError::new(
         LedgerErrorKind::Unavailable,
-        "The writer of the consent file has ended.",
-        "Start again; what was acknowledged is durable. If it repeats, check the disk.",
+        "It was not recorded: the writer of the consent file has ended, or a write beside it failed.",
+        "Try again; what was acknowledged is durable. If it repeats, start again and check the disk.",
     )
 }
 

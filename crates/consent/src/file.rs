@@ -22,7 +22,8 @@ const QUEUE: usize = 1024;
 
 const LAYOUT: &str = "
 CREATE TABLE meta(salt BLOB NOT NULL, keyed INTEGER NOT NULL, mark BLOB NOT NULL) STRICT;
--- The chain. link: the keyed hash of the link before it and of this row. kind: 1 decision, 2 conclusion, 3 erased, 4 unerased.
+-- The chain. link: the keyed hash of the link before it and of this row. kind: 1 decision, 2 conclusion, 3 erased, 4 unerased,
+-- 5 seen.
 CREATE TABLE entry(
   seq INTEGER PRIMARY KEY, kind INTEGER NOT NULL, contact BLOB NOT NULL, at_ms INTEGER NOT NULL, body BLOB NOT NULL,
   link BLOB NOT NULL) STRICT;
@@ -108,26 +109,32 @@ fn serve(connection: &Connection, queue: &Receiver<Job>) {
         let mut group = vec![first];
         group.extend(queue.try_iter().take(GROUP - 1));
         let mut answers = Vec::with_capacity(group.len());
-        let outcome = transact(connection, group, &mut answers);
-        let failure = outcome.as_ref().err().cloned();
+        let done = run(connection, group, &mut answers);
+        let committed = match &done {
+            Ok(()) => {
+                connection.prepare_cached("COMMIT").and_then(|mut commit| commit.execute([])).map_err(failed).map(drop)
+            }
+            Err(_) => Ok(()),
+        };
+        // After a failed commit nobody knows what the disk holds, unless it is full; opening the file anew finds out.
+        let lost = committed.as_ref().is_err_and(|error| error.kind() != LedgerErrorKind::Full);
+        let failure = done.and(committed).err();
+        if failure.is_some() && !connection.is_autocommit() {
+            // The first error is the one to report.
+            let _ = connection.execute_batch("ROLLBACK");
+        }
         for answer in answers {
             answer(failure.clone());
         }
-        if outcome.is_err() {
-            if !connection.is_autocommit() {
-                // The first error is the one to report.
-                let _ = connection.execute_batch("ROLLBACK");
-            }
-            if failure.is_some_and(|failure| failure.kind() != LedgerErrorKind::Full) {
-                // After a failed commit nobody knows what the disk holds; opening the file anew finds out.
-                return;
-            }
+        if lost {
+            return;
         }
     }
 }
 
-/// Runs a group; a failure concerns every job of it. Jobs that did not run are dropped, which their callers notice.
-fn transact(connection: &Connection, group: Vec<Job>, answers: &mut Vec<Answer>) -> Result<(), LedgerError> {
+/// Runs a group, up to its commit; a failure concerns every job of it. Jobs that did not run are dropped, which their callers
+/// notice.
+fn run(connection: &Connection, group: Vec<Job>, answers: &mut Vec<Answer>) -> Result<(), LedgerError> {
     let say = |sql: &str| connection.prepare_cached(sql)?.execute([]).map(drop);
     say("BEGIN IMMEDIATE").map_err(failed)?;
     for job in group {
@@ -139,7 +146,7 @@ fn transact(connection: &Connection, group: Vec<Job>, answers: &mut Vec<Answer>)
         }
         say("RELEASE job").map_err(failed)?;
     }
-    say("COMMIT").map_err(failed)
+    Ok(())
 }
 
 /// Opens or makes the file for writing.

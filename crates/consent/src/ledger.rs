@@ -90,7 +90,7 @@ impl Ledger {
         Ok(Self { path: path.to_owned(), key, hashes, writer: None, reader: Mutex::new(reader), clock })
     }
 
-    /// Decides every opt-out that was read from both sides, and records what it says: decisions that write, and those at which a side
+    /// Decides every opt-out that was read from both sides, and records what it says: decisions that write, and looks at which a side
     /// holds another value than last time. What was under way of the same opt-out counts as overtaken. Once this returns, all of
     /// it is durable, and the writes may be sent.
     ///
@@ -326,7 +326,14 @@ impl File<'_> {
         let seen = |side: Side| Seen { side, at_ms: look.began_ms };
         known.d365 = reading.d365.map(seen).or(before.d365);
         known.campaign = reading.campaign.map(seen).or(before.campaign);
+        let value = |seen: Option<Seen>| seen.map(|seen| seen.side.value);
+        let news = value(before.d365) != value(known.d365) || value(before.campaign) != value(known.campaign);
         let (Some(d365), Some(campaign)) = (reading.d365, reading.campaign) else {
+            if news {
+                let Reading { d365, campaign, .. } = *reading;
+                last =
+                    self.append(&Event::Seen { attribute: attribute.clone(), source: look.source, d365, campaign })?;
+            }
             self.save(attribute, &known, last)?;
             return Ok(None);
         };
@@ -338,8 +345,6 @@ impl File<'_> {
             })?;
         }
         let verdict = decide(policy, direction, d365, campaign, before.agreed);
-        let value = |seen: Option<Seen>| seen.map(|seen| seen.side.value);
-        let news = value(before.d365) != value(known.d365) || value(before.campaign) != value(known.campaign);
         if news || verdict.writes() {
             last = self.append(&Event::Decided {
                 attribute: attribute.clone(),

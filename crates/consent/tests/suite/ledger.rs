@@ -60,6 +60,7 @@ fn events(ledger: &Ledger, number: u8) -> Vec<String> {
     let name = |event: &Event| match event {
         Event::Decided { verdict, .. } => format!("decided {:?}", verdict.reason),
         Event::Concluded { decision, ending, .. } => format!("{decision} {ending:?}"),
+        Event::Seen { d365, campaign, .. } => format!("seen {} {}", d365.is_some(), campaign.is_some()),
         Event::Erased => "erased".to_owned(),
         Event::Unerased => "unerased".to_owned(),
         other => panic!("{other:?}"),
@@ -316,6 +317,45 @@ async fn many_at_once_and_two_writers_make_one_chain() {
     }
     assert_eq!(ledgers[0].verify(None).unwrap().unwrap().entries, 200);
     clock.advance(Duration::from_secs(1));
+}
+
+/// Each value that a side holds is in the chain, so no last known state can be set back to another value.
+#[tokio::test]
+async fn a_side_that_was_read_alone_is_recorded_when_its_value_is_new() {
+    let (folder, clock) = (tempfile::tempdir().unwrap(), ManualClock::new());
+    let path = folder.path().join("c");
+    let ledger = open(&path, &clock);
+    looked(&ledger, 1, None, side(false, 1)).await;
+    looked(&ledger, 1, None, side(false, 1)).await;
+    let stranger = Connection::open(&path).unwrap();
+    let row: (i64, Vec<u8>, Vec<u8>) = stranger
+        .query_row("SELECT last, state, seal FROM known", [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+        .unwrap();
+    looked(&ledger, 1, None, side(true, 2)).await;
+    looked(&ledger, 1, side(true, 2), None).await;
+    assert_eq!(events(&ledger, 1), ["1: seen false true", "2: seen false true", "3: seen true false"]);
+    stranger.execute("UPDATE known SET last = ?1, state = ?2, seal = ?3", row).unwrap();
+    assert_eq!(ledger.verify(None).unwrap(), Err(Broken::Known(2)));
+}
+
+/// The log is cut anywhere, as a crash in the middle of a write leaves it: what is found is a whole beginning of the chain.
+#[tokio::test]
+async fn a_torn_log_leaves_a_whole_ledger() {
+    let (folder, clock) = (tempfile::tempdir().unwrap(), ManualClock::new());
+    let path = folder.path().join("c");
+    let ledger = open(&path, &clock);
+    filled(&ledger).await;
+    let log = std::fs::read(folder.path().join("c-wal")).unwrap();
+    let mut found = std::collections::BTreeSet::new();
+    for cut in (0..=log.len()).rev().step_by(2_903) {
+        let crashed = tempfile::tempdir().unwrap();
+        std::fs::copy(&path, crashed.path().join("c")).unwrap();
+        std::fs::write(crashed.path().join("c-wal"), &log[..cut]).unwrap();
+        let again = open(&crashed.path().join("c"), &clock);
+        found.insert(again.verify(None).unwrap().unwrap().entries);
+    }
+    // The decision that overtakes another is one step with its entry, so nothing ends with 5.
+    assert_eq!(found, [0, 1, 2, 3, 4, 6, 7, 8].into(), "every beginning was met");
 }
 
 /// A copy of the file and its log at any time is what a crash at that time leaves; what was acknowledged is in it.
