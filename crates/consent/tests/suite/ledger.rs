@@ -384,3 +384,54 @@ async fn a_crash_at_any_point_keeps_what_was_acknowledged() {
         assert_eq!(again.verify(None).unwrap().unwrap().entries, expected + 1);
     }
 }
+
+#[tokio::test]
+async fn what_cannot_be_recorded_leaves_nothing_and_the_next_is_recorded() {
+    let (folder, clock) = (tempfile::tempdir().unwrap(), ManualClock::new());
+    let path = folder.path().join("c");
+    let ledger = open(&path, &clock);
+    looked(&ledger, 1, side(true, 5), side(false, 1)).await;
+    let stranger = Connection::open(&path).unwrap();
+    stranger.execute_batch("ALTER TABLE known RENAME TO elsewhere").unwrap();
+    let look_anew = || look(1_000, &[("blackListFax", side(true, 5), side(false, 1))]);
+    assert!(ledger.decide(&contact(2), Policy::default(), BOTH, look_anew()).await.is_err());
+    stranger.execute_batch("ALTER TABLE elsewhere RENAME TO known").unwrap();
+    assert_eq!(events(&ledger, 2), [""; 0]);
+    assert!(ledger.decide(&contact(2), Policy::default(), BOTH, look_anew()).await.is_ok());
+    assert_eq!(events(&ledger, 2), ["2: decided OptOutStands"]);
+    assert_eq!(ledger.verify(None).unwrap().unwrap().entries, 2);
+}
+
+/// What is stored for ever, and what configurations say, keeps its words.
+#[tokio::test]
+async fn the_words_of_the_file_are_kept() {
+    let (folder, clock) = (tempfile::tempdir().unwrap(), ManualClock::new());
+    let path = folder.path().join("c");
+    let ledger = open(&path, &clock);
+    let decided = looked(&ledger, 1, side(true, 5), None).await;
+    assert!(decided.is_empty());
+    let decided = looked(&ledger, 1, side(true, 5), side(false, 9)).await;
+    ledger.conclude(&contact(1), vec![(decided[0].clone(), Ending::Unknown)]).await.unwrap();
+    ledger.erase(&contact(1)).await.unwrap();
+    let stranger = Connection::open(&path).unwrap();
+    let mut select = stranger.prepare("SELECT CAST(body AS TEXT) FROM entry ORDER BY seq").unwrap();
+    let bodies: Vec<String> = select.query_map([], |row| row.get(0)).unwrap().collect::<Result<_, _>>().unwrap();
+    let row = r#"{"value":true,"time":{"at_ms":5000,"precision":"second","level":"attribute"}}"#;
+    let campaign = r#"{"value":false,"time":{"at_ms":9000,"precision":"second","level":"attribute"}}"#;
+    assert_eq!(
+        bodies,
+        [
+            format!(
+                r#"{{"entry":"seen","attribute":"blackListEmail","source":"d365-change","d365":{row},"campaign":null}}"#
+            ),
+            format!(
+                r#"{{"entry":"decided","attribute":"blackListEmail","source":"d365-change","direction":"bidirectional","policy":{{"rule":"adobe","tolerance_ms":0}},"d365":{row},"campaign":{campaign},"verdict":{{"value":false,"reason":"campaign-newer","write_d365":true,"write_campaign":false}}}}"#
+            ),
+            r#"{"entry":"concluded","attribute":"blackListEmail","decision":2,"ending":"unknown"}"#.to_owned(),
+            r#"{"entry":"erased"}"#.to_owned(),
+        ]
+    );
+    let word = |direction: Direction| serde_json::to_string(&direction).unwrap();
+    let words = [Direction::Disabled, Direction::D365ToCampaign, Direction::CampaignToD365, BOTH].map(word);
+    assert_eq!(words, [r#""disabled""#, r#""d365_to_campaign""#, r#""campaign_to_d365""#, r#""bidirectional""#]);
+}
