@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{ACCEPT, IF_MATCH, IF_NONE_MATCH};
+use http::header::{ACCEPT, CONTENT_TYPE, IF_MATCH, IF_NONE_MATCH};
 use http::{HeaderName, HeaderValue, Method, StatusCode};
 use http_kit::retry::{Advice, Answer, Classify, RetryPolicy, StandardClassifier, Verdict};
 use http_kit::{
@@ -14,6 +14,7 @@ use http_kit::{
 use timing::{SharedClock, SharedEntropy, SystemClock, SystemEntropy};
 use url::Url;
 
+use crate::batch::{EncodedBatch, is_multipart};
 use crate::changes::ChangeTracker;
 use crate::codes;
 use crate::config::{API_VERSION, D365Config};
@@ -312,6 +313,24 @@ impl D365Client {
         self.send(prefer_header(request, prefer)?, operation).await
     }
 
+    /// Sends a batch. An answer in several parts comes back whatever its status: the parts tell what happened.
+    pub(crate) async fn post_batch(
+        &self,
+        batch: EncodedBatch,
+        goes_on: bool,
+        idempotent: bool,
+        operation: &'static str,
+    ) -> Result<Response, Error> {
+        let mut request = Request::new(Method::POST, self.url("$batch")?, operation)
+            .idempotent(idempotent)
+            .body("multipart/mixed", batch.body)
+            .header(CONTENT_TYPE, header_value(&batch.content_type)?);
+        if goes_on {
+            request = request.header(PREFER, HeaderValue::from_static("odata.continue-on-error"));
+        }
+        Ok(self.parts.http.send(request).await?)
+    }
+
     async fn send(&self, request: Request, operation: &'static str) -> Result<Response, Error> {
         let response = self.parts.http.send(request).await?;
         if response.status.is_success() { Ok(response) } else { Err(Error::refused(&response, operation)) }
@@ -361,6 +380,11 @@ struct DataverseClassifier;
 
 impl Classify for DataverseClassifier {
     fn classify(&self, answer: &Answer<'_>) -> Verdict {
+        // The answer of a batch that stopped: its status is that of one part, and the parts before it were carried out.
+        let kind = answer.headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+        if kind.is_some_and(is_multipart) {
+            return Verdict::Done;
+        }
         let by_status = StandardClassifier.classify(answer);
         if answer.status.as_u16() < 400 || answer.status == StatusCode::UNAUTHORIZED {
             return by_status;

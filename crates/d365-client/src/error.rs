@@ -258,6 +258,21 @@ impl Error {
         self
     }
 
+    /// As the answer inside of a batch that it is.
+    pub(crate) fn with_part(
+        mut self,
+        request_id: Option<&str>,
+        retry_after: Option<Duration>,
+        maybe_applied_before: bool,
+    ) -> Self {
+        self.0.request_id = request_id.map(Into::into);
+        self.0.retry_after = retry_after;
+        if maybe_applied_before {
+            self.0.delivery = Delivery::MaybeApplied;
+        }
+        self
+    }
+
     pub(crate) fn with_kind(mut self, kind: ErrorKind) -> Self {
         self.0.kind = kind;
         self

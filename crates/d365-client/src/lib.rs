@@ -3,6 +3,8 @@
 //! - [`D365Client`] holds identity, connections and pace; [`D365Client::who_am_i`] proves that all is in order.
 //! - [`EntityApi`] creates, reads, updates, upserts, deletes and lists rows: typed structs that implement [`Entity`],
 //!   or [`DynamicEntity`] for tables known at run time only.
+//! - `EntityApi::upsert_multiple` and its like write many rows of one table as one transaction; a [`Batch`] carries requests
+//!   of any kind, each with its own outcome.
 //! - [`wire`] keeps decimals exact and reads multi-select choices in typed structs.
 //! - [`odata`] builds conditions and queries from types, so that no value can change a query's meaning.
 //! - [`ChangeTracker`] reads a whole table once and its changes and deletions from then on.
@@ -63,6 +65,7 @@
 //! # }
 //! ```
 
+mod batch;
 mod bulk;
 mod changes;
 mod client;
@@ -77,6 +80,10 @@ mod scan;
 mod whoami;
 pub mod wire;
 
+pub use batch::{
+    Batch, BatchRequest, ChangeSet, ContentId, EncodedBatch, MAX_BATCH, Outcome, PartAnswer, PartOutcome, SetOutcome,
+    decode_batch, encode_batch,
+};
 pub use bulk::{BulkMessage, Trouble};
 pub use changes::{ChangePage, ChangeTracker, Changed, FetchedChanges, Link, decode_changes};
 pub use client::{D365Client, D365ClientBuilder};

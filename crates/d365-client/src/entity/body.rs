@@ -8,6 +8,7 @@ use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
 use super::is_finite;
+use crate::batch::ContentId;
 use crate::error::Error;
 use crate::odata::{EntityKey, Name};
 
@@ -90,6 +91,17 @@ impl EntityBody {
     {
         let target = format!("/{}{}", set.try_into()?, key.to_segment());
         self.put_bind(navigation.try_into()?, &target)
+    }
+
+    /// Points a lookup to the row that an earlier request of the same change set writes: `{navigation}@odata.bind` with `$1`.
+    ///
+    /// # Errors
+    /// A name that is no identifier.
+    pub fn bind_to<N: TryInto<Name>>(self, navigation: N, row: ContentId) -> Result<Self, Error>
+    where
+        Error: From<N::Error>,
+    {
+        self.put_bind(navigation.try_into()?, &row.to_string())
     }
 
     /// Empties a lookup: `{navigation}@odata.bind` with null.
