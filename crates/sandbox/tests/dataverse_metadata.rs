@@ -21,13 +21,16 @@ async fn definitions_are_filtered_by_a_grammar() {
     let cases: [(&str, &[&str]); 10] = [
         ("LogicalName eq 'account' or LogicalName eq 'contact'", &["account", "contact"]),
         ("(LogicalName eq 'account' or LogicalName eq 'contact') and ObjectTypeCode eq 2", &["contact"]),
-        ("not (LogicalName eq 'account') and ChangeTrackingEnabled eq true", &["contact", "new_vehicle"]),
+        (
+            "not (LogicalName eq 'account') and ChangeTrackingEnabled eq true and IsActivity eq false",
+            &["contact", "new_vehicle"],
+        ),
         ("LogicalName eq 'a and b' or LogicalName eq 'contact'", &["contact"]),
         ("'contact' eq LogicalName", &["contact"]),
         ("CanChangeTrackingBeEnabled/Value eq false", &[]),
         ("ObjectTypeCode lt 3", &["account", "contact"]),
-        ("LogicalName ne 'new_vehicle'", &["account", "contact"]),
-        ("IsCustomEntity eq true", &["new_vehicle"]),
+        ("LogicalName ne 'new_vehicle' and IsActivity eq false", &["account", "contact", "systemuser"]),
+        ("IsCustomEntity eq true and IsActivity eq false", &["new_vehicle"]),
         ("LogicalName eq @p", &["contact"]),
     ];
     for (filter, expected) in cases {
