@@ -4,13 +4,13 @@
 //! A request goes through [`DataverseService`] (token, limits, route, headers) to `read`, `changes`, `write` or `metadata`. Rows are
 //! kept in `store`; everything that the public pages leave open is a switch of [`DataverseScenario`].
 //!
-//! No request holds the locks of two tables at once.
+//! No request holds the locks of two tables at once; a change set holds the gate that every other request passes.
 //!
-//! What the service has and this does not answers 501 with a message that names it: `$batch`, `$metadata`, `$expand` and `$apply` on
-//! rows, FetchXML, deep inserts, collection-valued navigation and its `$ref`, filters through navigation properties and lambdas,
-//! bound actions (`CreateMultiple` and its like), `RetrieveMetadataChanges` and other functions, functions in filters on
-//! definitions, and the sets `teams`, `businessunits`, `transactioncurrencies`, `tasks`, `activitypointers`, `sdkmessagefilters`,
-//! `systemusers` as a list, and a few more. `systemusers({id})` answers for the user that `WhoAmI` names.
+//! What the service has and this does not answers 501 with a message that names it: `$metadata`, `$expand` and `$apply` on rows,
+//! FetchXML, deep inserts, collection-valued navigation and its `$ref`, filters through navigation properties and lambdas, bound
+//! actions other than those for many rows, `RetrieveMetadataChanges` and other functions, functions in filters on definitions,
+//! `sdkmessagefilters` beyond the probe for such actions, the sets `teams`, `businessunits`, `transactioncurrencies`, `tasks`,
+//! `activitypointers`, and a few more.
 
 mod activity;
 mod batch;
