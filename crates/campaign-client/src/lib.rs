@@ -37,6 +37,8 @@ mod config;
 mod custom_resource;
 mod equipment;
 mod error;
+#[cfg(feature = "exchange")]
+pub mod exchange;
 mod filter;
 mod journal;
 mod key;

@@ -18,13 +18,18 @@ use crate::dataverse::{DataverseMutationPlan, DataverseService, Limits};
 use crate::faults::FaultRule;
 use crate::journal::{self, JournalService};
 use crate::service::{Shared, Side};
+use crate::sftp::{SftpFaultRule, SftpService};
 
 /// What the control interface reaches.
 pub(crate) struct Control {
     pub(crate) shared: Arc<Shared>,
     pub(crate) dataverse: Arc<DataverseService>,
     pub(crate) campaign: Arc<CampaignService>,
+<<<<<<< HEAD
     pub(crate) journal: Arc<JournalService>,
+=======
+    pub(crate) sftp: Arc<SftpService>,
+>>>>>>> 0cf6dc4 (Exchange files over SFTP, with one pinned host key, and serve them from the sandbox)
     pub(crate) info: Value,
 }
 
@@ -44,9 +49,13 @@ pub(crate) fn router(control: Arc<Control>) -> Router {
         .route("/versions", post(reserve_versions))
         .route("/metadata", post(change_definition))
         .route("/limits", put(set_limits).get(show_limits))
+<<<<<<< HEAD
         .route("/events", post(journal::make).get(journal::list))
         .route("/journal", post(journal::configure))
         .route("/exports/opt-out", post(not_yet))
+=======
+        .route("/events", post(not_yet))
+>>>>>>> 0cf6dc4 (Exchange files over SFTP, with one pinned host key, and serve them from the sandbox)
         .fallback(unknown)
         .with_state(control)
 }
@@ -87,15 +96,22 @@ async fn unknown() -> Response {
 }
 
 async fn not_yet() -> Response {
+<<<<<<< HEAD
     refusal(StatusCode::NOT_IMPLEMENTED, "not available yet: the sandbox has no file exchange")
+=======
+    refusal(StatusCode::NOT_IMPLEMENTED, "not available yet: the sandbox has no journal")
+>>>>>>> 0cf6dc4 (Exchange files over SFTP, with one pinned host key, and serve them from the sandbox)
 }
 
 async fn counters(State(control): State<Arc<Control>>) -> Response {
-    answer(StatusCode::OK, &control.shared.counters.snapshot())
+    let mut counters = control.shared.counters.snapshot();
+    counters["sftp"] = control.sftp.counters();
+    answer(StatusCode::OK, &counters)
 }
 
 async fn reset(State(control): State<Arc<Control>>) -> Response {
     control.shared.counters.reset();
+    control.sftp.reset_counters();
     answer(StatusCode::OK, &json!({}))
 }
 
@@ -223,9 +239,16 @@ async fn mutate(State(control): State<Arc<Control>>, given: Given) -> Response {
 }
 
 async fn add_faults(State(control): State<Arc<Control>>, given: Given) -> Response {
-    let rules: Vec<FaultRule> = match read(given) {
+    let given: Vec<Value> = match read(given) {
         Ok(rules) => rules,
         Err(unreadable) => return unreadable.answer(),
+    };
+    let (files, services): (Vec<Value>, Vec<Value>) = given.into_iter().partition(|rule| rule["side"] == "sftp");
+    let rules = services.into_iter().map(serde_json::from_value).collect::<Result<Vec<FaultRule>, _>>();
+    let file_rules = files.into_iter().map(serde_json::from_value).collect::<Result<Vec<SftpFaultRule>, _>>();
+    let (rules, file_rules) = match (rules, file_rules) {
+        (Ok(rules), Ok(file_rules)) => (rules, file_rules),
+        (Err(error), _) | (_, Err(error)) => return refusal(StatusCode::BAD_REQUEST, &error.to_string()),
     };
     let wrong = rules.iter().find_map(|rule| {
         let share = rule.probability.is_some_and(|p| !(0.0..=1.0).contains(&p));
@@ -242,20 +265,24 @@ async fn add_faults(State(control): State<Arc<Control>>, given: Given) -> Respon
         .into_iter()
         .find_map(|(wrong, message)| wrong.then_some(message))
     });
-    if let Some(problem) = wrong {
+    if let Some(problem) = wrong.or_else(|| file_rules.iter().find_map(SftpFaultRule::problem)) {
         return refusal(StatusCode::BAD_REQUEST, problem);
     }
-    let added = rules.len();
+    let added = rules.len() + file_rules.len();
     control.shared.faults.add(rules);
+    control.sftp.faults().add(file_rules);
     answer(StatusCode::OK, &json!({"added": added}))
 }
 
 async fn list_faults(State(control): State<Arc<Control>>) -> Response {
-    answer(StatusCode::OK, &json!(control.shared.faults.list()))
+    let services = control.shared.faults.list().into_iter().map(|count| json!(count));
+    let files = control.sftp.faults().list().into_iter().map(|count| json!(count));
+    answer(StatusCode::OK, &services.chain(files).collect())
 }
 
 async fn clear_faults(State(control): State<Arc<Control>>) -> Response {
     control.shared.faults.clear();
+    control.sftp.faults().clear();
     answer(StatusCode::OK, &json!({}))
 }
 

@@ -21,6 +21,7 @@ pub mod route;
 mod sandbox;
 pub mod scenario;
 pub mod service;
+pub mod sftp;
 mod tls;
 mod token_endpoints;
 

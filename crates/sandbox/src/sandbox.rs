@@ -12,6 +12,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::clock::SandboxClock;
 use crate::campaign::{CampaignScenarioError, CampaignService};
 use crate::connection::{Connection, Gate};
 use crate::control::{self, Control};
@@ -19,6 +20,8 @@ use crate::dataverse::{DataverseService, Limits};
 use crate::journal::{JournalAddress, JournalService};
 use crate::scenario::Scenario;
 use crate::service::{ServiceConfig, Shared, Side, serve};
+use crate::sftp::control::FileControl;
+use crate::sftp::{SftpInfo, SftpService};
 use crate::tls;
 
 /// What a sandbox is started with.
@@ -28,8 +31,13 @@ pub struct SandboxConfig {
     pub dataverse: SocketAddr,
     /// Address of Campaign.
     pub campaign: SocketAddr,
+<<<<<<< HEAD
     /// Address of the events journal.
     pub journal: SocketAddr,
+=======
+    /// Address of the file exchange.
+    pub sftp: SocketAddr,
+>>>>>>> 0cf6dc4 (Exchange files over SFTP, with one pinned host key, and serve them from the sandbox)
     /// Address of the control interface.
     pub control: SocketAddr,
     /// Seeded contacts.
@@ -59,7 +67,11 @@ impl Default for SandboxConfig {
         Self {
             dataverse: free,
             campaign: free,
+<<<<<<< HEAD
             journal: free,
+=======
+            sftp: free,
+>>>>>>> 0cf6dc4 (Exchange files over SFTP, with one pinned host key, and serve them from the sandbox)
             control: free,
             contacts: 1000,
             seed: 42,
@@ -97,6 +109,9 @@ pub enum SandboxError {
     /// No certificate could be made.
     #[error("{0}")]
     Tls(String),
+    /// The keys of the file exchange could not be written.
+    #[error("the keys of the file exchange: {0}")]
+    Sftp(String),
 }
 
 /// Where Dataverse is, and who may enter.
@@ -143,8 +158,13 @@ pub struct SandboxInfo {
     pub dataverse: DataverseInfo,
     /// Campaign.
     pub campaign: CampaignInfo,
+<<<<<<< HEAD
     /// The events journal.
     pub journal: JournalInfo,
+=======
+    /// The file exchange.
+    pub sftp: SftpInfo,
+>>>>>>> 0cf6dc4 (Exchange files over SFTP, with one pinned host key, and serve them from the sandbox)
     /// Origin of the control interface.
     pub control: String,
 }
@@ -156,7 +176,11 @@ impl SandboxInfo {
         json!({
             "dataverse": {"url": d.url, "tenant": d.tenant, "authority": d.authority, "client_id": d.client_id, "client_secret": d.client_secret},
             "campaign": {"url": c.url, "ims_url": c.ims_url, "client_id": c.client_id, "client_secret": c.client_secret, "org_id": c.org_id},
+<<<<<<< HEAD
             "journal": {"url": self.journal.url},
+=======
+            "sftp": self.sftp.to_json(),
+>>>>>>> 0cf6dc4 (Exchange files over SFTP, with one pinned host key, and serve them from the sandbox)
             "control": self.control,
         })
     }
@@ -169,6 +193,7 @@ pub struct Sandbox {
     shared: Arc<Shared>,
     dataverse: Arc<DataverseService>,
     campaign: Arc<CampaignService>,
+    sftp: Arc<SftpService>,
     servers: JoinSet<()>,
     stop: CancellationToken,
 }
@@ -191,14 +216,28 @@ impl Sandbox {
     pub async fn start(config: SandboxConfig) -> Result<Self, SandboxError> {
         let (dataverse_listener, dataverse_at) = listen(config.dataverse).await?;
         let (campaign_listener, campaign_at) = listen(config.campaign).await?;
+<<<<<<< HEAD
         let (journal_listener, journal_at) = listen(config.journal).await?;
+=======
+        let (sftp_listener, sftp_at) = listen(config.sftp).await?;
+>>>>>>> 0cf6dc4 (Exchange files over SFTP, with one pinned host key, and serve them from the sandbox)
         let (control_listener, control_at) = listen(config.control).await?;
         let host = dataverse_at.ip().to_string();
         let tls = config.tls.as_deref().map(|dir| tls::acceptor(dir, &host)).transpose().map_err(SandboxError::Tls)?;
         let scheme = if tls.is_some() { "https" } else { "http" };
         let dataverse_front = config.dataverse_front.unwrap_or(dataverse_at);
         let campaign_front = config.campaign_front.unwrap_or(campaign_at);
+<<<<<<< HEAD
         let journal_address = JournalAddress { origin: format!("{scheme}://{journal_at}") };
+=======
+        let stop = CancellationToken::new();
+        let mut servers = JoinSet::new();
+        let clock = Arc::new(SandboxClock::new());
+        let sftp =
+            SftpService::start(sftp_listener, sftp_at, config.seed, clock.clone(), stop.clone(), &mut servers)
+                .map_err(SandboxError::Sftp)?;
+        let sftp = Arc::new(sftp);
+>>>>>>> 0cf6dc4 (Exchange files over SFTP, with one pinned host key, and serve them from the sandbox)
         let info = SandboxInfo {
             dataverse: DataverseInfo {
                 url: format!("{scheme}://{dataverse_front}"),
@@ -215,12 +254,15 @@ impl Sandbox {
                 client_secret: "p8e-Sandbox+Secret/of~Campaign".to_owned(),
                 org_id: "5A4D0C1E2B3F4A5D0A495E0B@AdobeOrg".to_owned(),
             },
+<<<<<<< HEAD
             journal: JournalInfo { url: journal_address.url() },
+=======
+            sftp: sftp.info().clone(),
+>>>>>>> 0cf6dc4 (Exchange files over SFTP, with one pinned host key, and serve them from the sandbox)
             // Control stays plain: it is on loopback and belongs to the tests.
             control: format!("http://{control_at}"),
         };
-        let stop = CancellationToken::new();
-        let shared = Arc::new(Shared::new(service_config(&config, &info), stop.clone()));
+        let shared = Arc::new(Shared::with_clock(service_config(&config, &info), clock, stop.clone()));
         // Seeding a million rows takes seconds: not on a thread that serves.
         let made = {
             let (shared, scenario, limits) = (shared.clone(), config.scenario.clone(), config.limits);
@@ -238,11 +280,15 @@ impl Sandbox {
             shared: shared.clone(),
             dataverse: dataverse.clone(),
             campaign: campaign.clone(),
+<<<<<<< HEAD
             journal: journal.clone(),
+=======
+            sftp: sftp.clone(),
+>>>>>>> 0cf6dc4 (Exchange files over SFTP, with one pinned host key, and serve them from the sandbox)
             info: info.to_json(),
         };
-        let control = control::router(Arc::new(control)).layer(axum::extract::DefaultBodyLimit::max(64 * 1024 * 1024));
-        let mut servers = JoinSet::new();
+        let files = FileControl::new(sftp.clone(), campaign.clone(), shared.clock.clone(), Arc::new(Vec::new));
+        let control = control::router(Arc::new(control)).merge(crate::sftp::control::router(Arc::new(files))).layer(axum::extract::DefaultBodyLimit::max(64 * 1024 * 1024));
         let services = [
             (dataverse_listener, tls.clone(), layered(dataverse.router(), Side::Dataverse), dataverse_at),
             (campaign_listener, tls.clone(), layered(campaign.router(), Side::Campaign), campaign_at),
@@ -261,7 +307,7 @@ impl Sandbox {
                 }
             });
         }
-        Ok(Self { info, shared, dataverse, campaign, servers, stop })
+        Ok(Self { info, shared, dataverse, campaign, sftp, servers, stop })
     }
 
     /// Addresses and credentials.
@@ -282,6 +328,11 @@ impl Sandbox {
     /// Campaign's rows, past HTTP.
     pub fn campaign(&self) -> &Arc<CampaignService> {
         &self.campaign
+    }
+
+    /// The file exchange, past SSH.
+    pub fn sftp(&self) -> &Arc<SftpService> {
+        &self.sftp
     }
 
     /// Stops: no new connections, at most a second for requests in flight, then the end. Safe to cancel: dropping stops at once.

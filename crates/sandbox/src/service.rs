@@ -97,7 +97,11 @@ pub struct Shared {
 impl Shared {
     /// Fresh state.
     pub fn new(config: ServiceConfig, stop: CancellationToken) -> Self {
-        let clock = Arc::new(SandboxClock::new());
+        Self::with_clock(config, Arc::new(SandboxClock::new()), stop)
+    }
+
+    /// The same under a clock that others hold too.
+    pub fn with_clock(config: ServiceConfig, clock: Arc<SandboxClock>, stop: CancellationToken) -> Self {
         Self {
             tokens: TokenBook::new(clock.clone()),
             clock,

@@ -6,6 +6,7 @@
 //! [`CampaignScenario`].
 
 mod engine;
+pub mod exports;
 mod metadata;
 mod primary_key;
 mod profile;
