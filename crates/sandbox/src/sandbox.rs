@@ -12,8 +12,8 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::clock::SandboxClock;
 use crate::campaign::{CampaignScenarioError, CampaignService};
+use crate::clock::SandboxClock;
 use crate::connection::{Connection, Gate};
 use crate::control::{self, Control};
 use crate::dataverse::{DataverseService, Limits};
@@ -233,9 +233,8 @@ impl Sandbox {
         let stop = CancellationToken::new();
         let mut servers = JoinSet::new();
         let clock = Arc::new(SandboxClock::new());
-        let sftp =
-            SftpService::start(sftp_listener, sftp_at, config.seed, clock.clone(), stop.clone(), &mut servers)
-                .map_err(SandboxError::Sftp)?;
+        let sftp = SftpService::start(sftp_listener, sftp_at, config.seed, clock.clone(), stop.clone(), &mut servers)
+            .map_err(SandboxError::Sftp)?;
         let sftp = Arc::new(sftp);
 >>>>>>> 0cf6dc4 (Exchange files over SFTP, with one pinned host key, and serve them from the sandbox)
         let info = SandboxInfo {
@@ -288,7 +287,9 @@ impl Sandbox {
             info: info.to_json(),
         };
         let files = FileControl::new(sftp.clone(), campaign.clone(), shared.clock.clone(), Arc::new(Vec::new));
-        let control = control::router(Arc::new(control)).merge(crate::sftp::control::router(Arc::new(files))).layer(axum::extract::DefaultBodyLimit::max(64 * 1024 * 1024));
+        let control = control::router(Arc::new(control))
+            .merge(crate::sftp::control::router(Arc::new(files)))
+            .layer(axum::extract::DefaultBodyLimit::max(64 * 1024 * 1024));
         let services = [
             (dataverse_listener, tls.clone(), layered(dataverse.router(), Side::Dataverse), dataverse_at),
             (campaign_listener, tls.clone(), layered(campaign.router(), Side::Campaign), campaign_at),

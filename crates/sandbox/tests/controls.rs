@@ -365,8 +365,6 @@ async fn counters_count_and_start_again() {
     assert_eq!(client.counters().await["dataverse"]["requests"], json!({}));
     let info = client.control(Method::GET, "/", json!(null)).await.json();
     assert_eq!(info, client.sandbox.info().to_json());
-    let reply = client.control(Method::POST, "/exports/opt-out", json!({})).await.expect(501);
-    assert!(reply.text.contains("not available yet"));
     client.control(Method::GET, "/nothing", json!(null)).await.expect(404);
 }
 

@@ -61,12 +61,16 @@ async fn it_prints_one_line_and_ends_on_a_signal() {
                 assert!(info[side][name].is_string(), "{side}.{name}");
             }
         }
-        assert!(info["journal"]["url"].is_string() && info.get("sftp").is_none());
+        assert!(info["journal"]["url"].is_string());
+        let key = std::path::PathBuf::from(info["sftp"]["private_key_file"].as_str().unwrap());
+        assert!(std::fs::read_to_string(&key).unwrap().starts_with("-----BEGIN OPENSSH PRIVATE KEY-----"));
+        assert!(info["sftp"]["host_key"].as_str().unwrap().starts_with("ssh-ed25519 "));
         let again: Value = reqwest::get(&control).await.unwrap().json().await.unwrap();
         assert_eq!(again, info);
         let rows = reqwest::get(format!("{control}/records/dataverse/contact")).await.unwrap().text().await.unwrap();
         assert_eq!(rows.lines().count(), 5);
         assert_eq!(program.end(signal), (Some(0), String::new()));
+        assert!(!key.exists(), "the key goes with the program");
     }
 }
 
@@ -181,8 +185,7 @@ fn a_stalled_thread_does_not_hold_up_the_end() {
 fn what_does_not_exist_yet_is_said() {
     let scenario = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(scenario.path(), "[dataverse]\nunknown = 1\n").unwrap();
-    let cases: [(&[&str], &str); 6] = [
-        (&["--sftp", "127.0.0.1:0"], "--sftp: not available yet"),
+    let cases: [(&[&str], &str); 5] = [
         (&["--dataverse", "192.0.2.1:1"], "loopback"),
         (&["--limits", "some"], "real, off or REQUESTS/SECONDS"),
         (&["--latency-ms", "1:x"], "D or D:C in milliseconds"),

@@ -139,10 +139,9 @@ impl ExchangeConfig {
 pub(super) fn algorithms(key: &KeyData) -> Vec<Algorithm> {
     match key {
         KeyData::Ed25519(_) | KeyData::Ecdsa(_) => vec![key.algorithm()],
-        KeyData::Rsa(_) => vec![
-            Algorithm::Rsa { hash: Some(HashAlg::Sha512) },
-            Algorithm::Rsa { hash: Some(HashAlg::Sha256) },
-        ],
+        KeyData::Rsa(_) => {
+            vec![Algorithm::Rsa { hash: Some(HashAlg::Sha512) }, Algorithm::Rsa { hash: Some(HashAlg::Sha256) }]
+        }
         _ => Vec::new(),
     }
 }

@@ -122,7 +122,9 @@ impl ExchangeErrorKind {
             Self::Permission => "give the user access to the folder",
             Self::NotFound => "create the folder on the server, or correct its name",
             Self::Exists => "choose another name",
-            Self::HostileName => "use 1 to 200 letters, digits, dots, hyphens and underlines, without a dot at the front",
+            Self::HostileName => {
+                "use 1 to 200 letters, digits, dots, hyphens and underlines, without a dot at the front"
+            }
             Self::NotAFile => "put the file itself into the folder",
             Self::Changed => "list again, and read the file when it is complete",
             Self::Limit(_) => "have the export split into smaller files, or raise the limit",

@@ -178,8 +178,6 @@ impl Exchange {
 async fn next_chunk<R: AsyncRead + Unpin>(reader: &mut R) -> Result<Bytes, ExchangeError> {
     let mut chunk = Vec::with_capacity(CHUNK);
     let mut part = reader.take(CHUNK as u64);
-    part.read_to_end(&mut chunk)
-        .await
-        .map_err(|error| ExchangeError::from_source(ExchangeErrorKind::Input, error))?;
+    part.read_to_end(&mut chunk).await.map_err(|error| ExchangeError::from_source(ExchangeErrorKind::Input, error))?;
     Ok(chunk.into())
 }

@@ -141,7 +141,8 @@ async fn settings_that_cannot_work_are_told_before_anything_is_sent() {
         assert_eq!(error.kind(), ExchangeErrorKind::Configuration, "{host_key}");
     }
     let mut config = good.clone();
-    config.private_key = PrivateKeySource::Text("-----BEGIN OPENSSH PRIVATE KEY-----\nsecret-canary\n".to_owned().into());
+    config.private_key =
+        PrivateKeySource::Text("-----BEGIN OPENSSH PRIVATE KEY-----\nsecret-canary\n".to_owned().into());
     let error = Exchange::connect(config).await.unwrap_err();
     assert_eq!(error.kind(), ExchangeErrorKind::PrivateKey);
     assert!(!format!("{error} {error:?}").contains("canary"));

@@ -37,7 +37,8 @@ fn said(program: &str, arguments: &[&str]) -> Option<String> {
 impl OpenSsh {
     /// `Err` says why the server cannot be started here.
     fn open() -> Result<Self, String> {
-        let program = PLACES.iter().find(|place| std::path::Path::new(place).exists()).ok_or("sshd is not installed")?;
+        let program =
+            PLACES.iter().find(|place| std::path::Path::new(place).exists()).ok_or("sshd is not installed")?;
         let user = said("id", &["-un"]).ok_or("the name of the user is not known")?;
         let folder = tempfile::tempdir().unwrap();
         let home = folder.path().join("home");

@@ -127,7 +127,8 @@ fn locked<T>(of: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 /// An opt-out attribute: one with a time of its own, or one of the known families.
 fn is_attribute(name: &str) -> bool {
     !name.ends_with("LastModified")
-        && (name == "ccpaOptOut" || ["blackList", "denyList", "blockList"].iter().any(|family| name.starts_with(family)))
+        && (name == "ccpaOptOut"
+            || ["blackList", "denyList", "blockList"].iter().any(|family| name.starts_with(family)))
 }
 
 fn text(row: &Map<String, Value>, name: &str) -> String {
@@ -182,8 +183,9 @@ impl ExportBook {
         }
         if attributes.is_empty() {
             // No profile, so nobody told the names; these are the published ones.
-            attributes =
-                ["", "Email", "Fax", "Mobile", "Phone", "PostalMail", "Pushnotification"].map(|c| format!("blackList{c}")).to_vec();
+            attributes = ["", "Email", "Fax", "Mobile", "Phone", "PostalMail", "Pushnotification"]
+                .map(|c| format!("blackList{c}"))
+                .to_vec();
             attributes.push("ccpaOptOut".to_owned());
         }
         let mut header = vec!["externalId".to_owned()];

@@ -131,7 +131,8 @@ pub struct SftpFaultBook {
 impl SftpFaultBook {
     /// Adds rules after those that are there. The first rule that fires decides.
     pub fn add(&self, rules: impl IntoIterator<Item = SftpFaultRule>) {
-        let arm = |rule: SftpFaultRule| Armed { draws: Prng::stream(rule.seed, "sftp faults"), rule, seen: 0, fired: 0 };
+        let arm =
+            |rule: SftpFaultRule| Armed { draws: Prng::stream(rule.seed, "sftp faults"), rule, seen: 0, fired: 0 };
         locked(&self.armed).extend(rules.into_iter().map(arm));
     }
 

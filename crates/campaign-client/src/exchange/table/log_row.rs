@@ -88,7 +88,8 @@ pub enum LogKindRule {
 impl Default for LogKindRule {
     /// The words `send`, `open`, `click` and `bounce`; others are refused.
     fn default() -> Self {
-        let words = [("send", LogKind::Send), ("open", LogKind::Open), ("click", LogKind::Click), ("bounce", LogKind::Bounce)];
+        let words =
+            [("send", LogKind::Send), ("open", LogKind::Open), ("click", LogKind::Click), ("bounce", LogKind::Bounce)];
         Self::Words { words: words.map(|(word, kind)| (word.to_owned(), kind)).into(), ignore_others: false }
     }
 }
@@ -107,8 +108,7 @@ pub struct LogLayout {
 impl Default for LogLayout {
     fn default() -> Self {
         let time = ColumnMap::default().with(LogField::At, "timestamp");
-        let columns =
-            DEFAULTS.into_iter().fold(time, |map, (field, column)| map.with_optional(field, column));
+        let columns = DEFAULTS.into_iter().fold(time, |map, (field, column)| map.with_optional(field, column));
         Self { columns, kind: LogKindRule::default(), offset: super::utc() }
     }
 }
@@ -150,7 +150,8 @@ impl LogDecoder {
     /// [`ExchangeErrorKind::Layout`] when a required column is missing, or that of the kind where words tell it.
     pub fn new(header: &[String], layout: &LogLayout) -> Result<Self, ExchangeError> {
         let mut places = layout.columns.resolve(header)?;
-        let lacks = |what: &str| ExchangeError::because(ExchangeErrorKind::Layout, format!("the header lacks the {what}"));
+        let lacks =
+            |what: &str| ExchangeError::because(ExchangeErrorKind::Layout, format!("the header lacks the {what}"));
         let at = places.remove(&LogField::At).ok_or_else(|| lacks("column of the time"))?;
         if matches!(layout.kind, LogKindRule::Words { .. }) && !places.contains_key(&LogField::Kind) {
             return Err(lacks("column of the kind"));

@@ -234,7 +234,9 @@ impl<R: AsyncRead + Unpin + Send> TableReader<R> {
     /// Goes on behind a row that is too long. With quotes it may be one that was never closed, so that the very next line is a row
     /// again; without, the row is the line.
     async fn too_long(&mut self) -> Result<Step, ExchangeError> {
-        if self.settled.quotes.byte().is_some() && self.buffer.get(self.start..self.at).unwrap_or_default().contains(&b'\n') {
+        if self.settled.quotes.byte().is_some()
+            && self.buffer.get(self.start..self.at).unwrap_or_default().contains(&b'\n')
+        {
             return self.resume_after_first_line(RowErrorKind::TooLong).map(Step::Refused);
         }
         self.parser.reset();
