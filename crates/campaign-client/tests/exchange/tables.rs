@@ -106,7 +106,12 @@ fn a_quote_that_does_not_end_costs_its_line_alone() {
     let (_, rows) = read(b"id,name\nc-1,a\nc-2,\"open\nc-3,b\nc-4,\"open", &sniffed()).unwrap();
     let (taken, refused) = told(&rows);
     assert_eq!(taken, [["c-1", "a"], ["c-3", "b"]]);
-    assert_eq!(refused, [(3, "open_quote"), (5, "open_quote")]);
+    assert_eq!(refused, [(3, "stray_quote"), (5, "open_quote")]);
+    // Two open quotes do not swallow what is between them; text behind a quoted value is not joined to it.
+    let (_, rows) = read(b"id,name\n\"c-1,a\nc-2,b\n\"c-3\",c\nc-4,\"x\"y\nc-5,\"d\"\r\n", &sniffed()).unwrap();
+    let (taken, refused) = told(&rows);
+    assert_eq!(taken, [["c-2", "b"], ["c-3", "c"], ["c-5", "d"]]);
+    assert_eq!(refused, [(2, "stray_quote"), (5, "stray_quote")]);
 }
 
 #[test]

@@ -192,8 +192,8 @@ impl<R: AsyncRead + Unpin + Send> TableReader<R> {
         if raw.len() > self.limits.line {
             return self.too_long().await;
         }
-        if !raw.ends_with(b"\n") && self.open_at_end(raw) {
-            return self.resume_after_first_line(RowErrorKind::OpenQuote).map(Step::Refused);
+        if let Some(why) = self.broken_quotes(raw) {
+            return self.resume_after_first_line(why).map(Step::Refused);
         }
         if raw.strip_suffix(b"\n").unwrap_or(raw).ends_with(b"\r") {
             // The parser takes it for the last character of the last value.
@@ -209,26 +209,26 @@ impl<R: AsyncRead + Unpin + Send> TableReader<R> {
         Ok(Step::Row(Parsed { bytes, ends, too_many }))
     }
 
-    /// Whether the last value of the file is quoted and not closed. The parser takes it as it is.
-    fn open_at_end(&self, raw: &[u8]) -> bool {
-        let Some(quote) = self.settled.quotes.byte() else { return false };
+    /// What is wrong with the quotes of a row. The parser takes anything, and would join lines whose quotes are not closed.
+    fn broken_quotes(&self, raw: &[u8]) -> Option<RowErrorKind> {
+        let quote = self.settled.quotes.byte().filter(|quote| raw.contains(quote))?;
         let separator = self.settled.separator.byte();
+        let raw = raw.strip_suffix(b"\n").unwrap_or(raw);
+        let raw = raw.strip_suffix(b"\r").unwrap_or(raw);
         let (mut inside, mut fresh, mut closed) = (false, true, false);
         for byte in raw {
             if inside {
-                if *byte == quote {
-                    (inside, closed) = (false, true);
-                }
-            } else if closed && *byte == quote {
-                inside = true;
-            } else if fresh && *byte == quote {
-                inside = true;
+                (inside, closed) = (*byte != quote, *byte == quote);
+            } else if (closed || fresh) && *byte == quote {
+                (inside, closed) = (true, false);
+            } else if closed && *byte != separator {
+                return Some(RowErrorKind::StrayQuote);
             } else {
                 closed = false;
             }
             fresh = !inside && *byte == separator;
         }
-        inside
+        inside.then_some(RowErrorKind::OpenQuote)
     }
 
     /// Goes on behind a row that is too long. With quotes it may be one that was never closed, so that the very next line is a row

@@ -63,6 +63,8 @@ pub enum RowErrorKind {
     NotUtf8,
     /// A quoted value does not end before the file does.
     OpenQuote,
+    /// Text behind the end of a quoted value: a quote is missing, or the file has none and the values have.
+    StrayQuote,
     /// The value that names the record is empty.
     NoKey,
     /// A value is no truth value: `0`, `1`, `true`, `false`.
@@ -98,6 +100,7 @@ impl RowErrorKind {
             Self::TooLong => "too_long",
             Self::NotUtf8 => "not_utf8",
             Self::OpenQuote => "open_quote",
+            Self::StrayQuote => "stray_quote",
             Self::NoKey => "no_key",
             Self::NotBoolean { .. } => "not_boolean",
             Self::NotTime { .. } => "not_time",
@@ -117,6 +120,7 @@ impl fmt::Display for RowError {
             RowErrorKind::TooLong => formatter.write_str("longer than the limit"),
             RowErrorKind::NotUtf8 => formatter.write_str("not UTF-8"),
             RowErrorKind::OpenQuote => formatter.write_str("a quote that does not end"),
+            RowErrorKind::StrayQuote => formatter.write_str("text behind the end of a quoted value"),
             RowErrorKind::NoKey => formatter.write_str("no external id"),
             RowErrorKind::NotBoolean { column } => write!(formatter, "column {column}: no truth value"),
             RowErrorKind::NotTime { column } => write!(formatter, "column {column}: no date and time of a known form"),
