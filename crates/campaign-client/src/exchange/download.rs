@@ -105,7 +105,7 @@ impl AsyncRead for Raw {
 }
 
 enum Content {
-    Plain(BufReader<Raw>),
+    Plain(Box<BufReader<Raw>>),
     Gzip(Box<GzipDecoder<BufReader<Raw>>>),
 }
 
@@ -183,7 +183,7 @@ impl AsyncRead for FileReader {
         }
         let before = into.filled().len();
         let read = match &mut this.content {
-            Content::Plain(reader) => ready!(Pin::new(reader).poll_read(context, into)),
+            Content::Plain(reader) => ready!(Pin::new(reader.as_mut()).poll_read(context, into)),
             Content::Gzip(decoder) => ready!(Pin::new(decoder.as_mut()).poll_read(context, into)),
         };
         let outcome = match read {
@@ -227,7 +227,7 @@ impl Exchange {
                 decoder.multiple_members(true);
                 Content::Gzip(Box::new(decoder))
             } else {
-                Content::Plain(raw)
+                Content::Plain(Box::new(raw))
             };
             let (entry, limits) = (entry.clone(), self.limits);
             Ok(FileReader { content, entry, limits, produced: 0, ended: false, failed: false })
