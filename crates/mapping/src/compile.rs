@@ -12,7 +12,7 @@ use crate::opt_out::{PROFILE, is_opt_out, owned_twice, published_name, validate_
 use crate::plan::{Field, Matcher, Replacement, Role, Slot, is_nothing};
 use crate::validate::alone;
 use crate::{
-    Compare, Literal, NullPolicy, Operator, OptOutPair, Plan, Problem, ProblemKind, Problems, SourceColumn, TableSpec,
+    Compare, LinkMode, Literal, NullPolicy, Operator, OptOutPair, Plan, Problem, ProblemKind, Problems, SourceColumn, TableSpec,
 };
 
 /// Compiles a specification against the schema of the source table and of the target resource.
@@ -180,10 +180,16 @@ impl<'s> Compiler<'s> {
         for (l, link) in spec.links.iter().enumerate() {
             let path = format!("links[{l}]");
             let source = self.source_column(&format!("{path}.from"), &link.from);
-            let attribute = self.attribute(&format!("{path}.to"), &published_name(&link.to, self.target));
+            let to = published_name(&link.to, self.target);
+            let attribute = match link.mode {
+                LinkMode::Key => self.attribute(&format!("{path}.to"), &to),
+                LinkMode::Link => self.link(&format!("{path}.to"), &to),
+            };
             let (Some(source), Some(attribute)) = (source, attribute) else { continue };
             let fault = if !matches!(source.kind, ValueKind::Reference | ValueKind::Guid) {
                 Some((".from", format!("`{}` is of type {}, a link needs a lookup", source.name, source.type_name)))
+            } else if link.mode == LinkMode::Link {
+                None
             } else if !matches!(attribute.kind, ValueKind::Text | ValueKind::Guid) {
                 Some((".to", format!("`{}` is of type {}, a link needs a text", attribute.name, attribute.type_name)))
             } else if attribute.max_length.is_some_and(|max| max < 36) {
@@ -196,7 +202,11 @@ impl<'s> Compiler<'s> {
                 self.problem(format!("{path}{end}"), ProblemKind::NotConvertible, message, remedy);
                 continue;
             }
-            let Some(target) = self.target_of(&path, source, attribute) else { continue };
+            let target = match link.mode {
+                LinkMode::Key => self.target_of(&path, source, attribute),
+                LinkMode::Link => Some(Target::Link),
+            };
+            let Some(target) = target else { continue };
             let mut compiled = Field::new(self.column(source), source, target);
             compiled.parent = Some(link.parent.as_str().into());
             slots.push(slot(path, source, attribute, compiled));
@@ -396,6 +406,24 @@ impl<'s> Compiler<'s> {
             return None;
         }
         Some(column)
+    }
+
+    /// An attribute that is a link itself.
+    fn link(&mut self, path: &str, name: &str) -> Option<&'s Column> {
+        if name.is_empty() {
+            return None;
+        }
+        let Some(found) = self.target.column(name) else {
+            let message = format!("the resource `{}` has no link `{name}`", self.target.name);
+            self.problem(path, ProblemKind::UnknownAttribute, message, nearest(name, self.target));
+            return None;
+        };
+        if &*found.type_name == "link" {
+            return Some(found);
+        }
+        let message = format!("`{name}` is of type {}, no link", found.type_name);
+        self.problem(path, ProblemKind::NotConvertible, message, "name the link, or write the key: mode = \"key\"");
+        None
     }
 
     fn target_of(&mut self, path: &str, source: &Column, attribute: &Column) -> Option<Target> {

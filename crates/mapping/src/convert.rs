@@ -31,13 +31,23 @@ use crate::decision::code;
 /// What the target attribute takes.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Target {
-    Text { max: Option<u32> },
-    Int { min: i64, max: i64 },
+    Text {
+        max: Option<u32>,
+    },
+    Int {
+        min: i64,
+        max: i64,
+    },
     Number,
     Bool,
     Date,
     DateTime,
-    Enumeration { names: Vec<Arc<str>>, zero: Option<Arc<str>> },
+    Enumeration {
+        names: Vec<Arc<str>>,
+        zero: Option<Arc<str>>,
+    },
+    /// A link that is set by the key of the row it leads to.
+    Link,
 }
 
 /// A value after the choice between label and number, and after replacement.
@@ -99,6 +109,7 @@ impl Target {
         use ValueKind as K;
         match self {
             Self::Text { .. } => source != K::Null,
+            Self::Link => matches!(source, K::Guid | K::Reference),
             Self::Int { .. } | Self::Number | Self::Bool | Self::Enumeration { .. } => {
                 matches!(source, K::Bool | K::Int | K::Decimal | K::Float | K::Text | K::Choice)
             }
@@ -112,6 +123,7 @@ impl Target {
             Self::Text { max: Some(max) } => format!("write a text of at most {max} characters"),
             Self::Text { max: None } => "write a text".to_owned(),
             Self::Int { min, max } => format!("write a whole number from {min} to {max}"),
+            Self::Link => "link a lookup column".to_owned(),
             Self::Number => "write a number".to_owned(),
             Self::Bool => "write true or false".to_owned(),
             Self::Date => "write a date \"YYYY-MM-DD\"".to_owned(),
@@ -130,6 +142,7 @@ impl Target {
             Self::Text { .. } | Self::Date | Self::DateTime => out.extend_from_slice(b"\"\""),
             Self::Int { .. } | Self::Number => out.push(b'0'),
             Self::Bool => out.extend_from_slice(b"false"),
+            Self::Link => out.extend_from_slice(b"null"),
             Self::Enumeration { zero: Some(name), .. } => string(out, name),
             Self::Enumeration { zero: None, .. } => {
                 return misfit(
@@ -145,6 +158,12 @@ impl Target {
     pub(crate) fn encode(&self, value: &Selected<'_>, out: &mut Vec<u8>) -> Result<(), Misfit> {
         match self {
             Self::Text { max } => encode_text(value, *max, out),
+            Self::Link => {
+                out.extend_from_slice(b"{\"PKey\":");
+                encode_text(value, None, out)?;
+                out.push(b'}');
+                Ok(())
+            }
             Self::Int { min, max } => {
                 let number = whole(value)?;
                 if number < *min || number > *max {

@@ -30,6 +30,7 @@ pub use opt_out::{OptOutPair, is_opt_out, opt_out_conflicts, validate_pairs, wir
 pub use plan::Plan;
 pub use problem::{Problem, ProblemKind, Problems};
 pub use spec::{
-    Compare, FieldSpec, FilterSpec, KeyFilterSpec, LinkSpec, NullPolicy, Operator, ReplacementSpec, RuleSpec, TableSpec,
+    Compare, FieldSpec, FilterSpec, KeyFilterSpec, LinkMode, LinkSpec, NullPolicy, Operator, ReplacementSpec, RuleSpec,
+    TableSpec,
 };
 pub use validate::validate;

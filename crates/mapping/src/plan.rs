@@ -201,6 +201,17 @@ impl Plan {
         self.write(&change.key, &values, mode).map(Decision::Write)
     }
 
+    /// The records of other tables that have to be at the target before this one: those of [`Write::parents`], without the rest.
+    pub fn parents_of(&self, change: &Change) -> Vec<Parent> {
+        let ChangeBody::Upsert(record) = &change.body else { return Vec::new() };
+        let links = self.slots.iter().filter_map(|slot| match &slot.role {
+            Role::Field(field) => field.parent.as_ref().map(|parent| (field.column, parent)),
+            Role::Key => None,
+        });
+        let value = |at: usize| record.get_near(at, self.columns.get(at)?.name.as_str());
+        links.filter_map(|(column, parent)| parent_of(value(column)?, parent)).collect()
+    }
+
     fn write(&self, key: &Key, values: &[&Value], mode: Mode) -> Result<Write, Rejection> {
         let key_text = self.key_text(key)?;
         let room = 64 + self.slots.len() * 40;

@@ -67,8 +67,10 @@ pub enum ProblemKind {
     BadComparison,
     /// A value that cannot be compared with the column.
     BadFilterValue,
-    /// A link to a table that is not mapped, or a circle of links.
+    /// A link to a table that is not mapped.
     UnknownParent,
+    /// A link that needs a row that is there, where rows may refer to each other in a circle.
+    LinkInCircle,
     /// An opt-out attribute that both the ingress and the opt-out workflow write.
     OptOutConflict,
     /// More than the published limits of the connector by Adobe allow.

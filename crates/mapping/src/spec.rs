@@ -210,10 +210,32 @@ impl Compare {
 pub struct LinkSpec {
     /// The source lookup column.
     pub from: String,
-    /// The target attribute that receives the parent's key.
+    /// The target attribute that receives the parent's key, or the link that is set.
     pub to: String,
     /// The source table that the lookup refers to; it has to be mapped as well.
     pub parent: String,
+    /// How the reference is written.
+    #[serde(default, skip_serializing_if = "LinkMode::is_key")]
+    pub mode: LinkMode,
+}
+
+/// How a reference is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LinkMode {
+    /// The parent's key, into an ordinary attribute that the target's link joins on. The parent need not be there.
+    #[default]
+    Key,
+    /// The target's link itself, by the parent's key: `{"PKey": key}`. The parent has to be there.
+    Link,
+}
+
+impl LinkMode {
+    /// Whether it is the ordinary one.
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "the form that serde asks for")]
+    fn is_key(&self) -> bool {
+        *self == Self::Key
+    }
 }
 
 fn yes() -> bool {

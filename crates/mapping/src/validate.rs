@@ -2,10 +2,11 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::{Compare, Literal, Problem, ProblemKind, Problems, TableSpec, opt_out};
+use crate::{Compare, LinkMode, Literal, Problem, ProblemKind, Problems, TableSpec, opt_out};
 
 /// Checks everything that needs no schema: names that are missing, tables and targets that are taken twice, replacements
-/// of unmapped fields, values that a comparison lacks, links to tables that are not mapped or run in a circle.
+/// of unmapped fields, values that a comparison lacks, links to tables that are not mapped, and links by a row that is there
+/// where the tables refer to each other in a circle.
 ///
 /// # Errors
 /// All problems, with paths from the list of tables (`table[0].fields[3].to`).
@@ -37,12 +38,12 @@ pub fn validate(tables: &[TableSpec]) -> Result<(), Problems> {
                     format!("the table `{}` is not mapped", link.parent),
                     "map the parent table in a section of its own, or map the column as a field",
                 ));
-            } else if link.parent != table.table && reaches(tables, &link.parent, &table.table) {
+            } else if link.mode == LinkMode::Link && reaches(tables, &link.parent, &table.table) {
                 problems.push(Problem::new(
-                    at(&format!("links[{l}].parent")),
-                    ProblemKind::UnknownParent,
-                    format!("`{}` and `{}` wait for each other", table.table, link.parent),
-                    "map one of the columns as a field instead of a link",
+                    at(&format!("links[{l}].mode")),
+                    ProblemKind::LinkInCircle,
+                    format!("rows of `{}` and `{}` may refer to each other in a circle", table.table, link.parent),
+                    "write the key into an ordinary column (mode = \"key\"): a link needs a row that is there",
                 ));
             }
         }

@@ -240,18 +240,18 @@ impl<'d> Appending<'d> {
     }
 
     /// The parents that a draft has to wait for, written down for the entry that it becomes. A delete waits for none.
-    fn keep_parents(&mut self, seq: i64, draft: &Draft) -> Result<i64, StoreError> {
+    fn keep_parents(&mut self, seq: i64, key: &[u8], draft: &Draft) -> Result<i64, StoreError> {
         if draft.parents.is_empty() || !matches!(draft.body, DraftBody::Upsert { .. }) {
             return Ok(0);
         }
-        let absent = waits::absent(self.db, &draft.parents)?;
+        let absent = waits::absent(self.db, &draft.parents, (self.stream, key))?;
         self.waits |= !absent.is_empty();
         waits::keep(self.db, seq, &absent)?;
         Ok(i64::try_from(absent.len()).unwrap_or(i64::MAX))
     }
 
     fn insert(&mut self, seq: i64, key: &[u8], draft: &Draft, blocked: bool) -> Result<(), StoreError> {
-        let waiting = self.keep_parents(seq, draft)?;
+        let waiting = self.keep_parents(seq, key, draft)?;
         let body = Columns::of(self.db, self.stream, key, seq, self.plan, draft)?;
         self.insert
             .execute(params![
@@ -282,7 +282,7 @@ impl<'d> Appending<'d> {
     /// the newer state waits as long.
     fn replace(&mut self, seq: i64, key: &[u8], draft: &Draft, in_doubt: bool) -> Result<(), StoreError> {
         self.forget_parents(seq)?;
-        let waiting = self.keep_parents(seq, draft)?;
+        let waiting = self.keep_parents(seq, key, draft)?;
         let body = Columns::of(self.db, self.stream, key, seq, self.plan, draft)?;
         self.db
             .execute(

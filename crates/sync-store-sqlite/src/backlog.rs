@@ -77,6 +77,11 @@ impl Backlog for SqliteStore {
         .await
     }
 
+    async fn holds_deletes(&self, stream: &StreamId) -> Result<bool, StoreError> {
+        let stream = stream.clone();
+        self.read(move |db| stats::holds_deletes(db, &stream)).await
+    }
+
     async fn stats(&self, stream: &StreamId) -> Result<BacklogStats, StoreError> {
         let stream = stream.clone();
         self.read(move |db| stats::stats(db, &stream)).await

@@ -27,6 +27,7 @@ fn claims_and_counts_use_their_indexes() {
         (stats::WAITING, "entry_waiting"),
         (stats::VERIFICATIONS, "entry_verification"),
         (stats::OLDEST, "entry_age"),
+        (stats::DELETES, "entry_delete"),
         (stats::READY, "entry_ready"),
         (stats::BLOCKED, "entry_blocked"),
         (stats::NEXT_DUE, "entry_due"),
@@ -34,6 +35,7 @@ fn claims_and_counts_use_their_indexes() {
         (life::LETTER, "dead_1 (stream=? AND key=?)"),
         (life::PARENTS, "waits_child (child=?)"),
         (life::CHILDREN, "PRIMARY KEY (pstream=? AND pkey=?)"),
+        (waits::AWAITED, "waits_child"),
         (waits::CHILDREN, "PRIMARY KEY (pstream=? AND pkey=?)"),
         (waits::LATE, "entry_waiting (stream=? AND at_ms<?)"),
     ];

@@ -48,6 +48,7 @@ CREATE INDEX entry_due ON entry(stream, due_ms) WHERE state <> 1 AND due_ms > 0;
 CREATE INDEX entry_age ON entry(stream, seq) WHERE verification = 0;
 CREATE UNIQUE INDEX entry_one_in_flight ON entry(stream, key) WHERE state = 1;
 CREATE INDEX entry_unknown ON entry(stream, seq) WHERE state = 2;
+CREATE INDEX entry_delete ON entry(stream, seq) WHERE kind = 1 AND verification = 0;
 CREATE INDEX entry_blocked ON entry(stream, seq) WHERE blocked = 1;
 CREATE INDEX entry_waiting ON entry(stream, at_ms, seq) WHERE waiting > 0;
 CREATE INDEX entry_verification ON entry(stream, seq) WHERE verification = 1;

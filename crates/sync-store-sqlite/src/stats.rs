@@ -22,6 +22,13 @@ pub(crate) const BLOCKED: &str =
 pub(crate) const NEXT_DUE: &str = "SELECT due_ms FROM entry WHERE stream = ?1 AND state <> 1 AND due_ms > 0
        AND waiting = 0 AND verification = 0 ORDER BY due_ms LIMIT 1";
 
+pub(crate) const DELETES: &str = "SELECT 1 FROM entry WHERE stream = ?1 AND kind = 1 AND verification = 0 LIMIT 1";
+
+pub(crate) fn holds_deletes(db: &Database, stream: &StreamId) -> Result<bool, StoreError> {
+    let Some(stream) = state::find_stream(db, stream)? else { return Ok(false) };
+    db.exists(DELETES, [stream])
+}
+
 /// The depth follows from the counters, so that a deep backlog is not counted row by row.
 pub(crate) fn stats(db: &Database, stream: &StreamId) -> Result<BacklogStats, StoreError> {
     let Some(stream) = state::find_stream(db, stream)? else { return Ok(BacklogStats::default()) };

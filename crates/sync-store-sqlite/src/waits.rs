@@ -11,16 +11,41 @@ use crate::dead_letters::{Buried, bury};
 use crate::number::Numbers;
 use crate::{lease, record_index, state};
 
-/// Those of the parents that are not at the destination, each once.
-pub(crate) fn absent(db: &Database, parents: &[Parent]) -> Result<Vec<(i64, Vec<u8>)>, StoreError> {
+/// A record by the number of its stream and its key.
+pub(crate) type Record = (i64, Vec<u8>);
+
+/// Those of the parents that a child has to wait for, each once: they are not at the destination, and do not wait for it.
+pub(crate) fn absent(db: &Database, parents: &[Parent], child: (i64, &[u8])) -> Result<Vec<Record>, StoreError> {
     let mut absent = Vec::new();
     for parent in parents.iter().collect::<BTreeSet<_>>() {
         let (stream, key) = (state::stream_id(db, &parent.stream)?, parent.key.to_bytes());
-        if !record_index::find(db, stream, &key)?.is_some_and(|row| row.bound) {
+        let bound = record_index::find(db, stream, &key)?.is_some_and(|row| row.bound);
+        if !bound && !waits_for(db, (stream, key.clone()), child)? {
             absent.push((stream, key));
         }
     }
     Ok(absent)
+}
+
+/// The records that entries of a key wait for, and those that its dead letter waited for in vain.
+pub(crate) const AWAITED: &str =
+    "SELECT w.pstream, w.pkey FROM entry e CROSS JOIN waits w ON w.child = e.seq WHERE e.stream = ?1 AND e.key = ?2
+     UNION ALL
+     SELECT w.pstream, w.pkey FROM dead d CROSS JOIN waits w ON w.child = d.id WHERE d.stream = ?1 AND d.key = ?2";
+
+/// Whether a record is the other one, or waits for it, at first hand or through others. Whoever would wait for a record that
+/// waits for it closes a circle, and does not wait: what waits never does so in a circle.
+fn waits_for(db: &Database, record: Record, other: (i64, &[u8])) -> Result<bool, StoreError> {
+    let (mut open, mut seen) = (vec![record], BTreeSet::new());
+    while let Some((stream, key)) = open.pop() {
+        if (stream, key.as_slice()) == other {
+            return Ok(true);
+        }
+        let awaited: Vec<Record> = db.all(AWAITED, params![stream, key], |row| Ok((get(row, 0)?, get(row, 1)?)))?;
+        seen.insert((stream, key));
+        open.extend(awaited.into_iter().filter(|next| !seen.contains(next)));
+    }
+    Ok(false)
 }
 
 /// Writes down whom a child waits for.

@@ -85,7 +85,7 @@ async fn append(
 }
 
 fn want(max: usize) -> ClaimRequest {
-    ClaimRequest { stream: stream(), max, plan: PlanVersion(1), now_ms: 1 }
+    ClaimRequest { stream: stream(), max, plan: PlanVersion(1), deletes: true, now_ms: 1 }
 }
 
 fn request(code: &str) -> Request {

@@ -183,7 +183,13 @@ impl Run {
         let mut shown = match step {
             Step::Append(page) => self.append(page).await,
             Step::Claim(at, max) => {
-                let want = ClaimRequest { stream: stream(*at), max: *max, plan: self.plan, now_ms: self.now_ms };
+                let want = ClaimRequest {
+                    stream: stream(*at),
+                    max: *max,
+                    plan: self.plan,
+                    deletes: max % 3 > 0,
+                    now_ms: self.now_ms,
+                };
                 let entries = self.store.claim(&self.lease, want).await.unwrap();
                 self.claimed.extend(entries.iter().map(|entry| (*at, entry.seq)));
                 // What a body says is not shown; its bytes are.

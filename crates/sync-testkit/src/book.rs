@@ -174,7 +174,7 @@ impl Book {
     }
 
     pub(crate) fn want(&self, max: usize) -> ClaimRequest {
-        ClaimRequest { stream: self.stream.clone(), max, plan: self.plan, now_ms: self.now_ms }
+        ClaimRequest { stream: self.stream.clone(), max, plan: self.plan, deletes: true, now_ms: self.now_ms }
     }
 
     pub(crate) async fn claim(&self, max: usize) -> Vec<Entry> {

@@ -244,6 +244,11 @@ impl Backlog for WrappedStore {
         self.around(call, self.inner.unsettled_before(stream, generation), |_| Answer::Done).await
     }
 
+    async fn holds_deletes(&self, stream: &StreamId) -> Result<bool, StoreError> {
+        let call = call("holds_deletes", None, Detail::Stream(stream));
+        self.around(call, self.inner.holds_deletes(stream), |_| Answer::Done).await
+    }
+
     async fn stats(&self, stream: &StreamId) -> Result<BacklogStats, StoreError> {
         self.around(call("stats", None, Detail::Stream(stream)), self.inner.stats(stream), |_| Answer::Done).await
     }

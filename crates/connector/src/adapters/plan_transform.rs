@@ -1,21 +1,24 @@
 //! A compiled mapping as the engine's transform.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use mapping::{Mode, Plan};
-use record::Change;
-use sync_core::traits::{Decision, Rejection, Transform, Update};
-use sync_core::{Digest, Payload, PlanVersion};
+use record::{Change, TableName};
+use sync_core::traits::{Decision, Parent, Rejection, Transform, Update};
+use sync_core::{Digest, Payload, PlanVersion, StreamId};
 
 /// Maps changes of one table by its plan.
 #[derive(Debug)]
 pub(crate) struct PlanTransform {
     plan: Arc<Plan>,
+    /// The streams that write the tables which links lead to.
+    streams: BTreeMap<TableName, StreamId>,
 }
 
 impl PlanTransform {
-    pub(crate) fn new(plan: Arc<Plan>) -> Self {
-        Self { plan }
+    pub(crate) fn new(plan: Arc<Plan>, streams: BTreeMap<TableName, StreamId>) -> Self {
+        Self { plan, streams }
     }
 
     fn decided(&self, change: &Change, mode: Mode) -> Result<Decision, Rejection> {
@@ -43,6 +46,13 @@ impl Transform for PlanTransform {
 
     fn decide_replay(&self, change: &Change) -> Result<Decision, Rejection> {
         self.decided(change, Mode::Replay)
+    }
+
+    fn parents(&self, change: &Change) -> Vec<Parent> {
+        let parents = self.plan.parents_of(change).into_iter();
+        parents
+            .filter_map(|parent| Some(Parent { stream: self.streams.get(&parent.table)?.clone(), key: parent.key }))
+            .collect()
     }
 
     fn version(&self) -> PlanVersion {

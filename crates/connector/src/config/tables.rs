@@ -1,8 +1,8 @@
 //! The `[[table]]` sections, key by key: serde would stop at the first problem of a table.
 
 use mapping::{
-    Compare, FieldSpec, FilterSpec, Guardrails, KeyFilterSpec, LinkSpec, Literal, NullPolicy, Operator, ProblemKind,
-    Problems, ReplacementSpec, RuleSpec, TableSpec,
+    Compare, FieldSpec, FilterSpec, Guardrails, KeyFilterSpec, LinkMode, LinkSpec, Literal, NullPolicy, Operator,
+    ProblemKind, Problems, ReplacementSpec, RuleSpec, TableSpec,
 };
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -163,11 +163,14 @@ fn rule<'t>(document: &mut Document<'t>, place: String, value: &Spanned<DeValue<
 }
 
 fn link<'t>(document: &mut Document<'t>, place: String, value: &Spanned<DeValue<'t>>) -> LinkSpec {
-    let mut spec = LinkSpec { from: String::new(), to: String::new(), parent: String::new() };
+    let mut spec =
+        LinkSpec { from: String::new(), to: String::new(), parent: String::new(), mode: LinkMode::default() };
     let Some(mut section) = Section::at(document, value, place) else { return spec };
     spec.from = section.required_text(document, "from", "the lookup column in Dynamics 365");
     spec.to = section.required_text(document, "to", "the attribute in Campaign that takes the parent's key");
     spec.parent = section.required_text(document, "parent", "the table that the lookup refers to");
+    let modes = [("key", LinkMode::Key), ("link", LinkMode::Link)];
+    spec.mode = section.word(document, "mode", &modes).unwrap_or_default();
     section.finish(document);
     spec
 }

@@ -1,6 +1,6 @@
 //! Ingress: contacts and custom entities from Dynamics 365 to Campaign.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -174,12 +174,13 @@ impl MappedTable {
         let proof = self.proof(campaign);
         let destination = CampaignDestination::new(records, proof, config.campaign.in_flight, config.campaign.settle)
             .within(allowance);
+        let streams = config.tables.iter().map(|spec| (spec.table.as_str().into(), stream_id(spec)));
         Ok(StreamParts {
             id: stream_id(&self.spec),
             rank: self.rank,
             apply_deletes: self.spec.apply_deletes,
             source: Arc::new(source),
-            transform: Arc::new(PlanTransform::new(self.plan)),
+            transform: Arc::new(PlanTransform::new(self.plan, streams.collect())),
             destination: Arc::new(destination),
         })
     }
@@ -219,18 +220,78 @@ async fn resource(place: &str, spec: &TableSpec, campaign: &CampaignClient) -> R
     campaign.resource_metadata(&resource).await.map_err(problem)
 }
 
-/// How deep below the tables without parents each table stands: parents are written before children.
+/// How deep below the tables without parents each table stands: parents are written before children. Tables that refer to each
+/// other in a circle stand equally deep; among them, each record waits for its own parents.
 pub(crate) fn ranks(tables: &[TableSpec]) -> Vec<u32> {
-    let mut ranks: BTreeMap<&str, u32> = tables.iter().map(|spec| (spec.table.as_str(), 0)).collect();
-    // As many rounds as there are tables reach every depth; a circle was refused by validation.
+    let place: BTreeMap<&str, usize> = tables.iter().zip(0..).map(|(spec, at)| (spec.table.as_str(), at)).collect();
+    let parents: Vec<BTreeSet<usize>> = tables
+        .iter()
+        .map(|spec| spec.links.iter().filter_map(|link| place.get(link.parent.as_str()).copied()).collect())
+        .collect();
+    let mut above = parents.clone();
+    // As many rounds as there are tables reach every depth.
     for _ in tables {
-        for spec in tables {
-            let deepest =
-                spec.links.iter().filter_map(|link| ranks.get(link.parent.as_str())).max().map(|rank| rank + 1);
-            if let (Some(deepest), Some(rank)) = (deepest, ranks.get_mut(spec.table.as_str())) {
-                *rank = (*rank).max(deepest);
-            }
+        for at in 0..above.len() {
+            let further: Vec<usize> = above
+                .iter()
+                .enumerate()
+                .filter(|(next, _)| above[at].contains(next))
+                .flat_map(|(_, set)| set.clone())
+                .collect();
+            above[at].extend(further);
         }
     }
-    tables.iter().map(|spec| ranks.get(spec.table.as_str()).copied().unwrap_or_default()).collect()
+    let of_one_circle =
+        |one: usize, other: usize| one == other || (above[one].contains(&other) && above[other].contains(&one));
+    let mut ranks = vec![0; tables.len()];
+    for _ in tables {
+        for at in 0..tables.len() {
+            let members = (0..tables.len()).filter(|member| of_one_circle(at, *member));
+            let outside = members.flat_map(|member| &parents[member]).filter(|parent| !of_one_circle(at, **parent));
+            ranks[at] = outside.map(|parent| ranks[*parent] + 1).max().unwrap_or(0);
+        }
+    }
+    ranks
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ranks;
+
+    fn table(name: &str, parents: &[&str]) -> mapping::TableSpec {
+        let link = |parent: &&str| mapping::LinkSpec {
+            from: format!("to_{parent}"),
+            to: format!("cus_{parent}"),
+            parent: (*parent).to_owned(),
+            mode: mapping::LinkMode::Key,
+        };
+        mapping::TableSpec {
+            table: name.to_owned(),
+            resource: format!("cus{name}"),
+            key: "key".to_owned(),
+            key_filter: None,
+            apply_deletes: false,
+            technical_values: false,
+            fields: Vec::new(),
+            replacements: Vec::new(),
+            filter: mapping::FilterSpec::default(),
+            links: parents.iter().map(link).collect(),
+        }
+    }
+
+    #[test]
+    fn parents_stand_above_children_and_circles_together() {
+        let chain = [table("c", &["b", "a"]), table("b", &["a"]), table("a", &[]), table("d", &["c"])];
+        assert_eq!(ranks(&chain), [2, 1, 0, 3]);
+        let own = [table("a", &["a"]), table("b", &["a", "b"])];
+        assert_eq!(ranks(&own), [0, 1]);
+        let circle = [
+            table("x", &["y", "root"]),
+            table("y", &["z"]),
+            table("z", &["x"]),
+            table("root", &[]),
+            table("leaf", &["z"]),
+        ];
+        assert_eq!(ranks(&circle), [1, 1, 1, 0, 2]);
+    }
 }

@@ -145,13 +145,24 @@ impl Ledger {
         self.stream(&parent.stream).and_then(|stream| stream.index.get(&parent.key)).is_some_and(|row| row.bound)
     }
 
+    /// Whether a record is the other one, or waits for it, at first hand or through others. Whoever would wait for a record
+    /// that waits for it closes a circle, and does not wait: what waits never does so in a circle.
+    fn waits_for(&self, record: &Parent, other: &Parent) -> bool {
+        let (mut open, mut seen) = (vec![record.clone()], BTreeSet::new());
+        while let Some(record) = open.pop() {
+            if record == *other {
+                return true;
+            }
+            if let Some(stream) = self.stream(&record.stream) {
+                open.extend(stream.awaited_by(&record.key).filter(|next| !seen.contains(*next)).cloned());
+            }
+            seen.insert(record);
+        }
+        false
+    }
+
     pub(super) fn append(&mut self, page: Page, advance: Advance) -> Result<AppendReport, StoreError> {
         self.check_version(&page.stream, advance.expected_version)?;
-        let absent = |parents: &Vec<Parent>| -> BTreeSet<Parent> {
-            parents.iter().filter(|parent| !self.is_bound(parent)).cloned().collect()
-        };
-        let waiting = page.drafts.iter().map(|draft| absent(&draft.parents)).collect();
-        let stream = self.streams.entry(page.stream.clone()).or_default();
         let facts = PageFacts {
             plan: page.plan,
             class: page.class,
@@ -161,7 +172,16 @@ impl Ledger {
             refresh: page.refresh,
             now_ms: page.now_ms,
         };
-        let tally = stream.accept_page(page.drafts, waiting, facts, &mut self.numbers);
+        let mut tally = Tally::default();
+        for draft in page.drafts {
+            let child = Parent { stream: page.stream.clone(), key: draft.key.clone() };
+            let absent =
+                draft.parents.iter().filter(|parent| !self.is_bound(parent) && !self.waits_for(parent, &child));
+            let waiting = absent.cloned().collect();
+            let stream = self.streams.entry(page.stream.clone()).or_default();
+            tally += stream.accept(draft, waiting, facts, &mut self.numbers);
+        }
+        let stream = self.streams.entry(page.stream.clone()).or_default();
         let mut totals = stream.checkpoint.as_ref().map_or_else(Tally::default, |at| at.totals);
         totals += tally;
         let checkpoint = Checkpoint {
@@ -177,7 +197,8 @@ impl Ledger {
     }
 
     pub(super) fn claim(&mut self, lease: &Lease, want: &ClaimRequest) -> Vec<Entry> {
-        let claim = Claim { holder: lease.nonce, max: want.max, plan: want.plan, now_ms: want.now_ms };
+        let claim =
+            Claim { holder: lease.nonce, max: want.max, plan: want.plan, deletes: want.deletes, now_ms: want.now_ms };
         let stream = self.streams.get_mut(&want.stream);
         stream.map(|stream| stream.claim(claim, &mut self.numbers)).unwrap_or_default()
     }

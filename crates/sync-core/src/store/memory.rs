@@ -7,6 +7,7 @@ use record::Key;
 use timing::{SharedClock, SystemClock};
 
 use super::ledger::Ledger;
+use super::stream::Stream;
 use crate::traits::{
     Advance, AppendReport, Backlog, BacklogStats, Checkpoint, ClaimRequest, DeadLetter, DeadLetterQuery, Entry,
     IndexRow, Lease, LeaseStore, LetterFilter, OwnerId, Page, PendingRequest, RecordIndex, RecordLife, Rejection,
@@ -167,6 +168,10 @@ impl Backlog for MemoryStore {
 
     async fn unsettled_before(&self, stream: &StreamId, generation: u64) -> Result<bool, StoreError> {
         Ok(self.ledger().stream(stream).is_some_and(|stream| stream.unsettled_before(generation)))
+    }
+
+    async fn holds_deletes(&self, stream: &StreamId) -> Result<bool, StoreError> {
+        Ok(self.ledger().stream(stream).is_some_and(Stream::holds_deletes))
     }
 
     async fn stats(&self, stream: &StreamId) -> Result<BacklogStats, StoreError> {

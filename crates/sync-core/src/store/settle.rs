@@ -15,6 +15,7 @@ pub(super) struct Claim {
     pub(super) holder: u64,
     pub(super) max: usize,
     pub(super) plan: PlanVersion,
+    pub(super) deletes: bool,
     pub(super) now_ms: i64,
 }
 
@@ -31,7 +32,11 @@ impl Stream {
         self.queue.ripen(claim.now_ms);
         let mut seqs = self.start_verifications(claim, numbers);
         let left = claim.max.saturating_sub(seqs.len());
-        seqs.extend(self.queue.pick(left, |row| !row.content.outdated(claim.plan)));
+        seqs.extend(
+            self.queue.pick(left, |row| {
+                !row.content.outdated(claim.plan) && (claim.deletes || row.content.digest().is_some())
+            }),
+        );
         let mut entries = Vec::with_capacity(seqs.len());
         for seq in seqs {
             self.queue.change(seq, |row| {

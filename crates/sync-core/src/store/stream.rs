@@ -64,61 +64,63 @@ pub(super) struct Stream {
 }
 
 impl Stream {
-    /// `waiting` has the absent parents of each draft, in the order of the drafts.
-    pub(super) fn accept_page(
+    /// Takes a draft, which has to wait for these parents.
+    pub(super) fn accept(
         &mut self,
-        drafts: Vec<Draft>,
-        waiting: Vec<BTreeSet<Parent>>,
+        draft: Draft,
+        waiting: BTreeSet<Parent>,
         page: PageFacts,
         numbers: &mut Numbers,
     ) -> Tally {
-        let mut tally = Tally { read: drafts.len() as u64, ..Tally::default() };
-        for (draft, waiting) in drafts.into_iter().zip(waiting) {
-            let Draft { key, version, body, parents: _ } = draft;
-            let mut due_ms = 0;
-            if page.refresh {
-                let dropped = self.drop_outdated(&key, page.plan);
-                tally.superseded += dropped.entries;
-                due_ms = dropped.due_ms;
+        let mut tally = Tally { read: 1, ..Tally::default() };
+        let Draft { key, version, body, parents: _ } = draft;
+        let mut due_ms = 0;
+        if page.refresh {
+            let dropped = self.drop_outdated(&key, page.plan);
+            tally.superseded += dropped.entries;
+            due_ms = dropped.due_ms;
+        }
+        let known = self.key_state(&key);
+        let acceptance = accept(&known, &body, version, page.replay);
+        let in_doubt = known.in_doubt;
+        let met = key.clone();
+        let PageFacts { plan, class, replay, generation, now_ms, .. } = page;
+        let content = |body| Content { body, version, plan, class, replay, generation };
+        match body {
+            _ if acceptance == Acceptance::Stale => tally.superseded += 1,
+            DraftBody::Rejected(rejection) => {
+                tally.dead += 1;
+                let id = numbers.next();
+                let dead = Dead { id, rejection, version, attempts: 0, at_ms: now_ms, closed_by: None, orphan: None };
+                self.dead.insert(key, dead);
             }
-            let known = self.key_state(&key);
-            let acceptance = accept(&known, &body, version, page.replay);
-            let in_doubt = known.in_doubt;
-            let met = key.clone();
-            let PageFacts { plan, class, replay, generation, now_ms, .. } = page;
-            let content = |body| Content { body, version, plan, class, replay, generation };
-            match body {
-                _ if acceptance == Acceptance::Stale => tally.superseded += 1,
-                DraftBody::Rejected(rejection) => {
-                    tally.dead += 1;
-                    let id = numbers.next();
-                    let dead =
-                        Dead { id, rejection, version, attempts: 0, at_ms: now_ms, closed_by: None, orphan: None };
-                    self.dead.insert(key, dead);
-                }
-                DraftBody::Upsert { insert, update, digest } => {
-                    let content = content(EntryBody::Upsert { insert, update, digest });
-                    let placing = Placing { key, content, waiting, now_ms, due_ms, in_doubt };
-                    self.place(acceptance, placing, &mut tally, numbers);
-                }
-                DraftBody::Delete | DraftBody::DeleteFiltered | DraftBody::Filtered | DraftBody::Ignored => {
-                    let nothing =
-                        matches!(acceptance, Acceptance::Nothing | Acceptance::Cancel(_) | Acceptance::AsDrafted);
-                    match body {
-                        _ if !nothing => {}
-                        DraftBody::DeleteFiltered | DraftBody::Filtered => tally.filtered += 1,
-                        _ => tally.ignored += 1,
-                    }
-                    let content = content(EntryBody::Delete);
-                    let placing = Placing { key, content, waiting: BTreeSet::new(), now_ms, due_ms, in_doubt };
-                    self.place(acceptance, placing, &mut tally, numbers);
-                }
+            DraftBody::Upsert { insert, update, digest } => {
+                let content = content(EntryBody::Upsert { insert, update, digest });
+                let placing = Placing { key, content, waiting, now_ms, due_ms, in_doubt };
+                self.place(acceptance, placing, &mut tally, numbers);
             }
-            if let Some(generation) = page.mark_seen {
-                self.mark_seen(&met, generation);
+            DraftBody::Delete | DraftBody::DeleteFiltered | DraftBody::Filtered | DraftBody::Ignored => {
+                let nothing = matches!(acceptance, Acceptance::Nothing | Acceptance::Cancel(_) | Acceptance::AsDrafted);
+                match body {
+                    _ if !nothing => {}
+                    DraftBody::DeleteFiltered | DraftBody::Filtered => tally.filtered += 1,
+                    _ => tally.ignored += 1,
+                }
+                let content = content(EntryBody::Delete);
+                let placing = Placing { key, content, waiting: BTreeSet::new(), now_ms, due_ms, in_doubt };
+                self.place(acceptance, placing, &mut tally, numbers);
             }
         }
+        if let Some(generation) = page.mark_seen {
+            self.mark_seen(&met, generation);
+        }
         tally
+    }
+
+    /// The records that entries of a key wait for, and those that its dead letter waited for in vain.
+    pub(super) fn awaited_by(&self, key: &Key) -> impl Iterator<Item = &Parent> {
+        let orphan = self.dead.get(key).and_then(|dead| dead.orphan.as_ref());
+        self.queue.of(key).flat_map(|(_, row)| &row.waiting).chain(orphan.into_iter().flat_map(|(_, parents)| parents))
     }
 
     /// Removes what another plan made of a key and nobody has in flight.
@@ -178,6 +180,10 @@ impl Stream {
 
     pub(super) fn unsettled_before(&self, generation: u64) -> bool {
         self.queue.rows().any(|(_, row)| row.content.generation < generation)
+    }
+
+    pub(super) fn holds_deletes(&self) -> bool {
+        self.queue.rows().any(|(_, row)| !row.verification && row.content.digest().is_none())
     }
 
     pub(super) fn known_version(&self, key: &Key) -> Option<i64> {

@@ -16,7 +16,8 @@ pub trait Backlog: Send + Sync {
     /// `seen = generation` in the same step.
     ///
     /// An entry whose draft names parents waits for each of them that is not bound in the index of its stream, and is ready
-    /// when the last of them is. A state that takes the place of an older one waits for its own parents only.
+    /// when the last of them is. It does not wait for itself, nor for a parent that waits for it (at first hand, through others,
+    /// or given up and still to be queued again): the record that closes a circle goes first. A state that takes the place of an older one waits for its own parents only.
     ///
     /// # Errors
     /// `Fenced` for an old lease; `Conflict` when `advance.expected_version` is not the stored one (nothing is stored;
@@ -94,6 +95,12 @@ pub trait Backlog: Send + Sync {
     /// # Errors
     /// When the store cannot be read.
     async fn unsettled_before(&self, stream: &StreamId, generation: u64) -> Result<bool, StoreError>;
+
+    /// Whether a delete is unsettled, whenever it is due; verifications are none.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    async fn holds_deletes(&self, stream: &StreamId) -> Result<bool, StoreError>;
 
     /// Depth and age.
     ///
@@ -206,6 +213,8 @@ pub struct ClaimRequest {
     pub max: usize,
     /// The plan in force.
     pub plan: PlanVersion,
+    /// Whether deletes are taken, which have to wait for those of children. Verifications are taken all the same.
+    pub deletes: bool,
     /// Now, in milliseconds since 1970 (UTC): entries due later are left.
     pub now_ms: i64,
 }

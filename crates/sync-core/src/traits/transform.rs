@@ -24,7 +24,7 @@ pub trait Transform: Debug + Send + Sync {
     /// The records that have to be at the destination before this one is written. Asked for changes whose decision is to
     /// write them. An entry waits for each parent that is not there yet.
     ///
-    /// Chains of parents must end: a record that is its own ancestor waits in vain and becomes a dead letter.
+    /// Records may refer to each other in a circle: the one that closes it does not wait for its parent there.
     fn parents(&self, _change: &Change) -> Vec<Parent> {
         Vec::new()
     }

@@ -137,28 +137,21 @@ async fn what_is_given_up_waiting_is_queued_again_when_the_parent_comes() {
 }
 
 #[tokio::test]
-async fn a_cycle_ends_as_dead_letters_and_holds_up_nothing_else() {
-    let mut family = Family::new();
-    family.world.options.parent_wait = Duration::from_secs(600);
-    family.world.source.put("a", "x < test/records#b");
-    family.world.source.put("b", "x < test/records#a");
-    family.world.source.put("c", "x < test/records#c");
-    family.world.source.put("d", "alone");
-    family.run().await;
-    assert_eq!(family.created(), ["d"]);
-    family.world.clock.advance(Duration::from_secs(700));
-    let handle = family.world.workflow_of(family.streams()).start(RunMode::Continuous);
-    until(|| handle.tallies()[0].1.dead == 3).await;
-    handle.stop();
-    end_of(handle).await;
-    assert_eq!(family.created(), ["d"]);
-    assert_eq!((family.world.dead().await.len(), family.stats().await.depth()), (3, 0));
-    // The cycle is broken at the source: everybody comes.
-    family.world.source.put("a", "free");
-    family.world.source.put("c", "free");
-    family.run().await;
-    family.assert_before("a", "b");
-    assert!(family.world.dead().await.is_empty());
+async fn a_circle_is_broken_by_the_record_that_closes_it() {
+    let family = Family::new();
+    let source = &family.world.source;
+    source.put("a", "x < test/records#b");
+    source.put("b", "x < test/records#a");
+    source.put("c", "x < test/records#c");
+    source.put("d", "x < test/parents#e");
+    source.put("f", "x < test/records#a");
+    family.parents.put("e", "x < test/records#d");
+    let report = family.run().await;
+    assert_eq!(report.status.reason, None);
+    family.assert_before("b", "a");
+    family.assert_before("a", "f");
+    assert_eq!(family.created().len(), 6, "each once: {:?}", family.created());
+    assert_eq!((family.world.dead().await.len(), family.stats().await.depth()), (0, 0));
 }
 
 #[tokio::test]
@@ -182,6 +175,48 @@ async fn a_parent_deleted_meanwhile_makes_new_children_wait_and_written_ones_sta
     assert_eq!(family.stats().await.depth(), 0);
     assert!(family.world.destination.state().records.contains_key(&key("b")));
     assert!(!family.world.destination.state().records.contains_key(&key("c")));
+}
+
+/// A child's delete that cannot go on for so long, and what becomes of its parent's meanwhile.
+async fn deleted_while_the_childs_delete_waits(parent_wait: Duration) -> (Vec<String>, Vec<String>) {
+    let mut family = Family::new();
+    family.world.options.parent_wait = parent_wait;
+    family.world.source.put("a", "child < test/parents#p");
+    family.parents.put("p", "parent");
+    let streams = || {
+        let [children, parents] = family.streams().try_into().unwrap();
+        vec![StreamConfig { rank: 1, ..children }, parents]
+    };
+    let handle = family.world.workflow_of(streams()).start(RunMode::Continuous);
+    until(|| family.created().len() == 2).await;
+    let wait = Some(Duration::from_secs(600));
+    family.world.destination.fault("a", Fault::Say(Outcome::Retry { after: wait, code: "throttled".into() }));
+    let calls = || family.world.destination.state().calls.clone();
+    family.world.source.delete("a");
+    until(|| calls().contains(&"delete a".to_owned())).await;
+    family.parents.delete("p");
+    family.parents.put("q", "another");
+    family.world.let_pass(Duration::from_secs(300)).await;
+    let meanwhile = calls().split_off(3);
+    family.world.let_pass(Duration::from_secs(400)).await;
+    handle.stop();
+    end_of(handle).await;
+    assert!(family.world.destination.state().records.keys().eq([&key("q")]));
+    (meanwhile, calls().split_off(3))
+}
+
+#[tokio::test]
+async fn a_parent_is_deleted_after_its_children_and_holds_up_nothing_else() {
+    let (meanwhile, all) = deleted_while_the_childs_delete_waits(Duration::from_secs(24 * 3600)).await;
+    assert_eq!(meanwhile, ["create q"]);
+    assert_eq!(all, ["create q", "delete a", "delete p"]);
+}
+
+#[tokio::test]
+async fn a_parents_delete_does_not_wait_for_ever() {
+    let (meanwhile, all) = deleted_while_the_childs_delete_waits(Duration::from_secs(60)).await;
+    assert_eq!(meanwhile, ["create q", "delete p"]);
+    assert_eq!(all, ["create q", "delete p", "delete a"]);
 }
 
 #[tokio::test]

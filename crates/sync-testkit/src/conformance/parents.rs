@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use sync_core::Tally;
-use sync_core::traits::{Draft, DraftBody, Effect, Parent};
+use sync_core::traits::{ClaimRequest, Draft, DraftBody, Effect, Parent};
 
 use super::begin;
 use crate::Ground;
@@ -100,6 +100,67 @@ pub async fn a_newer_state_waits_for_its_own_parents(ground: &dyn Ground) {
     assert_eq!(book.stats().await.waiting, 1);
     book.settle(entries[1].seq, done(Effect::Inserted)).await;
     assert_eq!(book.claimed(10).await, ["moved"]);
+}
+
+/// The record that closes a circle does not wait, the others do: within a page and over several, across streams, through others
+/// that wait, and through one that was given up.
+pub async fn the_record_that_closes_a_circle_does_not_wait(ground: &dyn Ground) {
+    let mut book = begin(ground).await;
+    let other = book.on("workflow/other");
+    book.append_child("own", "1", &[(&book, "own")]).await;
+    assert_eq!(book.claimed(10).await, ["own"]);
+    book.append_child("a", "1", &[(&other, "b")]).await;
+    other.append_child("b", "1", &[(&book, "c")]).await;
+    let of = |name: &str| vec![Parent { stream: book.stream.clone(), key: key(name) }];
+    let drafts = [("c", "a"), ("d", "e"), ("e", "d")];
+    let drafts = drafts.map(|(name, on)| Draft { parents: of(on), ..book.draft(key(name), state("1")) });
+    book.append_drafts(drafts.into()).await;
+    assert_eq!((book.stats().await.waiting, other.stats().await.waiting), (2, 1));
+    let free = book.claim(10).await;
+    assert_eq!(free.iter().map(|entry| entry.key.to_text()).collect::<Vec<_>>(), ["c", "e"]);
+    for entry in free {
+        book.settle(entry.seq, done(Effect::Inserted)).await;
+    }
+    assert_eq!(book.claimed(10).await, ["d"]);
+    other.finish(done(Effect::Inserted)).await;
+    assert_eq!(book.claimed(10).await, ["a"]);
+    // A state that comes later may close one too, and one that was given up is waited for no more than one that waits.
+    book.append_child("f", "1", &[(&book, "nobody")]).await;
+    book.append_child("g", "1", &[(&book, "f")]).await;
+    book.append_child("f", "2", &[(&book, "g")]).await;
+    assert_eq!(book.claimed(10).await, ["f"]);
+    book.append_child("h", "1", &[(&book, "i")]).await;
+    book.now_ms = 9_000;
+    let reason = rejection("no-parent");
+    let given_up = book.store.give_up_waiting(&book.lease, &book.stream, 9_000, &reason, 9_000);
+    assert_eq!(given_up.await.unwrap(), 2);
+    book.append_child("i", "1", &[(&book, "h")]).await;
+    book.finish(done(Effect::Inserted)).await;
+    assert_eq!(book.claimed(10).await, ["h"], "queued again");
+}
+
+/// Deletes can be left to wait for those of children; whether there are any is known until the last is settled.
+pub async fn deletes_are_left_where_they_are_not_wanted(ground: &dyn Ground) {
+    let mut book = begin(ground).await;
+    let holds = async |book: &Book| book.store.holds_deletes(&book.stream).await.unwrap();
+    for name in ["a", "b"] {
+        book.write(name, "1").await;
+    }
+    assert!(!holds(&book).await, "a write is no delete");
+    book.append(vec![("a", DraftBody::Delete), ("b", state("2")), ("c", state("1"))]).await;
+    assert!(holds(&book).await);
+    let without = ClaimRequest { deletes: false, ..book.want(10) };
+    let taken = book.store.claim(&book.lease, without.clone()).await.unwrap();
+    assert_eq!(taken.iter().map(|entry| entry.key.to_text()).collect::<Vec<_>>(), ["b", "c"]);
+    let delete = book.claim_one().await;
+    assert!(holds(&book).await, "until it is settled");
+    book.settle(delete.seq, retry(5_000)).await;
+    assert!(holds(&book).await, "also when it is due later");
+    book.now_ms = 5_000;
+    let without = ClaimRequest { deletes: false, ..book.want(10) };
+    assert!(book.store.claim(&book.lease, without).await.unwrap().is_empty());
+    book.finish(done(Effect::Deleted)).await;
+    assert!(!holds(&book).await);
 }
 
 /// Those appended before a time, and no others: dead letters with the reason, counted.

@@ -3,7 +3,7 @@
 use record::Key;
 use sync_core::traits::{
     Advance, AppendReport, Backlog, Checkpoint, ClaimRequest, Class, DeadLetter, DeadLetterQuery, Draft, DraftBody,
-    Effect, EntryBody, Lease, Page, RecordIndex, Settlement, StateStore, Update, Verdict,
+    Effect, EntryBody, Lease, Page, Parent, RecordIndex, Settlement, StateStore, Update, Verdict,
 };
 use sync_core::{Digest, Payload, StoreError, StoreErrorKind, Tally};
 
@@ -192,6 +192,10 @@ impl Machine {
     }
 
     fn bend_parents(&self, stream: &sync_core::StreamId, draft: &mut Draft) -> Result<(), StoreError> {
+        let own = Parent { stream: stream.clone(), key: draft.key.clone() };
+        if self.has(Defect::WaitsForItself) && draft.parents.contains(&own) {
+            draft.parents.push(Parent { stream: sync_core::StreamId::new("nowhere"), ..own });
+        }
         if self.has(Defect::FirstParentOnly) {
             draft.parents.truncate(1);
         }
@@ -251,6 +255,7 @@ impl Machine {
                 stream: stream.clone(),
                 max: usize::MAX,
                 plan: sync_core::PlanVersion(1),
+                deletes: true,
                 now_ms: i64::MAX,
             };
             for entry in self.claim(lease, &want)? {

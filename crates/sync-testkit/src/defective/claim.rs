@@ -11,6 +11,7 @@ use super::machine::{Machine, error, now};
 impl Machine {
     pub(super) fn claim(&mut self, lease: &Lease, want: &ClaimRequest) -> Result<Vec<Entry>, StoreError> {
         self.check_calendar(want.now_ms)?;
+        let want = &ClaimRequest { deletes: want.deletes || self.has(Defect::DeletesTakenUnasked), ..want.clone() };
         let max = want.max;
         let mut entries = match self.poisoned(want) {
             true => self.raw_claim(lease, &ClaimRequest { max: 0, ..want.clone() })?,

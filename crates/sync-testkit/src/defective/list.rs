@@ -135,11 +135,15 @@ defects! {
         "parents::a_newer_state_waits_for_its_own_parents",
         "settle::the_index_follows_what_was_written",
         "dead_letters::a_newer_end_closes_it",
+        "parents::the_record_that_closes_a_circle_does_not_wait",
     ];
     /// An equal state brings nothing, not even its insert.
     InsertNotRefreshed "insert-not-refreshed" => ["coalescing::an_equal_state_brings_its_insert_up_to_date"];
     /// A state that follows a waiting delete makes the delete superfluous.
-    CoalescesAcrossDelete "coalesces-across-delete" => ["coalescing::an_upsert_after_a_delete_waits_for_it"];
+    CoalescesAcrossDelete "coalesces-across-delete" => [
+        "coalescing::an_upsert_after_a_delete_waits_for_it",
+        "parents::deletes_are_left_where_they_are_not_wanted",
+    ];
     /// A delete of a record whose create is in flight is ignored.
     DeleteOfFlyingIgnored "delete-of-flying-ignored" => ["coalescing::a_delete_of_what_may_exist_makes_an_entry"];
     /// A record that is ignored now is created all the same.
@@ -177,6 +181,7 @@ defects! {
         "settle::the_index_follows_what_was_written",
         "dead_letters::a_newer_end_closes_it",
         "plan::a_refresh_takes_their_place",
+        "parents::the_record_that_closes_a_circle_does_not_wait",
     ];
     /// An unchanged state leaves the version as it was.
     UnchangedKeepsVersion "unchanged-keeps-version" => ["versions::an_unchanged_state_brings_its_version"];
@@ -218,7 +223,10 @@ defects! {
         "plan::a_refresh_of_what_may_have_been_written_leaves_a_doubt",
     ];
     /// An equal state ends the wait for another attempt.
-    EqualStateEndsTheWait "equal-state-ends-the-wait" => ["claim::a_retried_entry_keeps_the_order_of_its_key"];
+    EqualStateEndsTheWait "equal-state-ends-the-wait" => [
+        "claim::a_retried_entry_keeps_the_order_of_its_key",
+        "claim::what_misses_something_comes_again_without_a_past",
+    ];
     /// A newer state waits as long as the older one.
     ReplacedStillWaits "replaced-still-waits" => ["claim::a_replaced_entry_has_no_past"];
     /// A released claim counts as an attempt.
@@ -279,6 +287,7 @@ defects! {
         "parents::children_in_every_stream_are_released_at_once",
         "parents::a_newer_state_waits_for_its_own_parents",
         "parents::those_who_waited_too_long_are_given_up",
+        "parents::the_record_that_closes_a_circle_does_not_wait",
     ];
     /// What waits for a parent is due.
     WaitingIsDue "waiting-is-due" => ["parents::a_child_waits_for_its_parent"];
@@ -295,7 +304,12 @@ defects! {
         "parents::children_in_every_stream_are_released_at_once",
         "parents::an_orphan_is_queued_again_when_its_parent_comes",
         "record_life::parents_and_children_show_each_other",
+        "parents::the_record_that_closes_a_circle_does_not_wait",
     ];
+    /// Deletes are taken whatever the claim says.
+    DeletesTakenUnasked "deletes-taken-unasked" => ["parents::deletes_are_left_where_they_are_not_wanted"];
+    /// While something is in flight, no delete is known.
+    DeletesForgotten "deletes-forgotten" => ["parents::deletes_are_left_where_they_are_not_wanted"];
     /// Nobody is told in which streams something is ready.
     ReleasedNotTold "released-not-told" => [
         "parents::a_child_waits_for_its_parent",
@@ -304,8 +318,13 @@ defects! {
         "life::what_was_acknowledged_is_there_again",
         "whole::an_end_is_stored_whole_or_not_at_all",
     ];
+    /// A record that refers to itself waits for itself.
+    WaitsForItself "waits-for-itself" => ["parents::the_record_that_closes_a_circle_does_not_wait"];
     /// A newer state waits for the parents of the older one too.
-    OldParentsKept "old-parents-kept" => ["parents::a_newer_state_waits_for_its_own_parents"];
+    OldParentsKept "old-parents-kept" => [
+        "parents::a_newer_state_waits_for_its_own_parents",
+        "parents::the_record_that_closes_a_circle_does_not_wait",
+    ];
     /// What was appended at the very time is given up too.
     GivesUpTooEarly "gives-up-too-early" => ["parents::those_who_waited_too_long_are_given_up"];
     /// What was given up is not counted.
@@ -314,11 +333,13 @@ defects! {
         "parents::an_orphan_is_queued_again_when_its_parent_comes",
         "dead_letters::a_state_given_up_survives_the_end_of_an_older_one",
         "record_life::parents_and_children_show_each_other",
+        "parents::the_record_that_closes_a_circle_does_not_wait",
     ];
     /// What was given up stays so when its parent comes.
     OrphansForgotten "orphans-forgotten" => [
         "parents::an_orphan_is_queued_again_when_its_parent_comes",
         "record_life::parents_and_children_show_each_other",
+        "parents::the_record_that_closes_a_circle_does_not_wait",
     ];
 
     /// An end that comes again is counted again.

@@ -280,6 +280,14 @@ impl Backlog for DefectiveStore {
         now(machine.inner.unsettled_before(stream, generation))
     }
 
+    async fn holds_deletes(&self, stream: &StreamId) -> Result<bool, StoreError> {
+        let machine = self.machine();
+        if machine.has(Defect::DeletesForgotten) && now(machine.inner.stats(stream))?.in_flight > 0 {
+            return Ok(false);
+        }
+        now(machine.inner.holds_deletes(stream))
+    }
+
     async fn stats(&self, stream: &StreamId) -> Result<BacklogStats, StoreError> {
         let machine = self.machine();
         let mut stats = now(machine.inner.stats(stream))?;
