@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on ends there")]
 
+pub mod linked;
 pub mod timeline;
 
 use std::sync::Arc;
@@ -150,6 +151,17 @@ impl Stage {
     pub async fn post(&self, path: &str, body: &Value) {
         let answer = self.http.post(self.control(path)).json(body).send().await.unwrap();
         assert!(answer.status().is_success(), "{path}: {}", answer.text().await.unwrap());
+    }
+
+    /// How often scripted faults fired.
+    pub async fn faults_fired(&self) -> u64 {
+        let rules: Value = serde_json::from_str(&self.get("/faults").await).unwrap();
+        rules.as_array().into_iter().flatten().filter_map(|rule| rule["fired"].as_u64()).sum()
+    }
+
+    /// From now on nothing fails on purpose.
+    pub async fn clear_faults(&self) {
+        self.delete("/faults").await;
     }
 
     /// Puts one row through the control interface.
