@@ -246,11 +246,11 @@ fn faults(seed: u64) -> Value {
     let rule = |side: &str, method: &str, fault: &str, probability: f64, at: u64| json!({"side": side, "method": method, "fault": fault, "probability": probability, "seed": seed * 16 + at, "times": 1_000_000});
     json!([
         rule("campaign", "POST", "reset_before", 0.01, 1),
-        rule("campaign", "POST", "reset_after_commit", 0.03, 2),
-        rule("campaign", "PATCH", "reset_after_commit", 0.03, 3),
-        rule("campaign", "DELETE", "reset_after_commit", 0.03, 4),
-        rule("campaign", "POST", "duplicate", 0.02, 5),
-        rule("campaign", "PATCH", "duplicate", 0.02, 6),
+        rule("campaign", "POST", "reset_after_commit", 0.08, 2),
+        rule("campaign", "PATCH", "reset_after_commit", 0.08, 3),
+        rule("campaign", "DELETE", "reset_after_commit", 0.08, 4),
+        rule("campaign", "POST", "duplicate", 0.06, 5),
+        rule("campaign", "PATCH", "duplicate", 0.06, 6),
         rule("campaign", "POST", "throttle", 0.005, 7),
         rule("dataverse", "GET", "resend_rows", 0.1, 8),
         rule("dataverse", "GET", "reset_before", 0.02, 9),

@@ -12,7 +12,8 @@ use crate::opt_out::{PROFILE, is_opt_out, owned_twice, published_name, validate_
 use crate::plan::{Field, Matcher, Replacement, Role, Slot, is_nothing};
 use crate::validate::alone;
 use crate::{
-    Compare, LinkMode, Literal, NullPolicy, Operator, OptOutPair, Plan, Problem, ProblemKind, Problems, SourceColumn, TableSpec,
+    Compare, LinkMode, Literal, NullPolicy, Operator, OptOutPair, Plan, Problem, ProblemKind, Problems, SourceColumn,
+    TableSpec,
 };
 
 /// Compiles a specification against the schema of the source table and of the target resource.

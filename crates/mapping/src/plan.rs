@@ -206,7 +206,7 @@ impl Plan {
         let ChangeBody::Upsert(record) = &change.body else { return Vec::new() };
         let links = self.slots.iter().filter_map(|slot| match &slot.role {
             Role::Field(field) => field.parent.as_ref().map(|parent| (field.column, parent)),
-            Role::Key => None,
+            Role::Key | Role::OptOut(_) => None,
         });
         let value = |at: usize| record.get_near(at, self.columns.get(at)?.name.as_str());
         links.filter_map(|(column, parent)| parent_of(value(column)?, parent)).collect()
