@@ -25,11 +25,8 @@ pub(crate) struct Control {
     pub(crate) shared: Arc<Shared>,
     pub(crate) dataverse: Arc<DataverseService>,
     pub(crate) campaign: Arc<CampaignService>,
-<<<<<<< HEAD
     pub(crate) journal: Arc<JournalService>,
-=======
     pub(crate) sftp: Arc<SftpService>,
->>>>>>> 0cf6dc4 (Exchange files over SFTP, with one pinned host key, and serve them from the sandbox)
     pub(crate) info: Value,
 }
 
@@ -49,13 +46,8 @@ pub(crate) fn router(control: Arc<Control>) -> Router {
         .route("/versions", post(reserve_versions))
         .route("/metadata", post(change_definition))
         .route("/limits", put(set_limits).get(show_limits))
-<<<<<<< HEAD
         .route("/events", post(journal::make).get(journal::list))
         .route("/journal", post(journal::configure))
-        .route("/exports/opt-out", post(not_yet))
-=======
-        .route("/events", post(not_yet))
->>>>>>> 0cf6dc4 (Exchange files over SFTP, with one pinned host key, and serve them from the sandbox)
         .fallback(unknown)
         .with_state(control)
 }
@@ -93,14 +85,6 @@ async fn info(State(control): State<Arc<Control>>) -> Response {
 
 async fn unknown() -> Response {
     refusal(StatusCode::NOT_FOUND, "the control interface has no such call; GET / names the sandbox's addresses")
-}
-
-async fn not_yet() -> Response {
-<<<<<<< HEAD
-    refusal(StatusCode::NOT_IMPLEMENTED, "not available yet: the sandbox has no file exchange")
-=======
-    refusal(StatusCode::NOT_IMPLEMENTED, "not available yet: the sandbox has no journal")
->>>>>>> 0cf6dc4 (Exchange files over SFTP, with one pinned host key, and serve them from the sandbox)
 }
 
 async fn counters(State(control): State<Arc<Control>>) -> Response {

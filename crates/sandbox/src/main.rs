@@ -24,21 +24,12 @@ struct Arguments {
     /// Address of Campaign and IMS.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]
     campaign: SocketAddr,
-<<<<<<< HEAD
     /// Address of the events journal.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]
     journal: SocketAddr,
-    /// Address of the file exchange (not available yet).
-    #[arg(long, value_name = "ADDR")]
-    sftp: Option<SocketAddr>,
-=======
-    /// Address of the events journal (not available yet).
-    #[arg(long, value_name = "ADDR")]
-    journal: Option<SocketAddr>,
     /// Address of the file exchange.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]
     sftp: SocketAddr,
->>>>>>> 0cf6dc4 (Exchange files over SFTP, with one pinned host key, and serve them from the sandbox)
     /// Address of the control interface.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]
     control: SocketAddr,
@@ -91,23 +82,12 @@ fn latency(text: &str) -> Result<Latency, String> {
 }
 
 async fn run(arguments: Arguments, stop: CancellationToken) -> Result<(), String> {
-<<<<<<< HEAD
-    if arguments.sftp.is_some() {
-        return Err("--sftp: not available yet".to_owned());
-=======
-    if arguments.journal.is_some() {
-        return Err("--journal: not available yet".to_owned());
->>>>>>> 0cf6dc4 (Exchange files over SFTP, with one pinned host key, and serve them from the sandbox)
-    }
     let scenario = arguments.scenario.as_deref().map(Scenario::read).transpose().map_err(|e| e.to_string())?;
     let config = SandboxConfig {
         dataverse: arguments.dataverse,
         campaign: arguments.campaign,
-<<<<<<< HEAD
         journal: arguments.journal,
-=======
         sftp: arguments.sftp,
->>>>>>> 0cf6dc4 (Exchange files over SFTP, with one pinned host key, and serve them from the sandbox)
         control: arguments.control,
         contacts: arguments.contacts,
         seed: arguments.seed,

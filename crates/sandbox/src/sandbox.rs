@@ -31,13 +31,10 @@ pub struct SandboxConfig {
     pub dataverse: SocketAddr,
     /// Address of Campaign.
     pub campaign: SocketAddr,
-<<<<<<< HEAD
     /// Address of the events journal.
     pub journal: SocketAddr,
-=======
     /// Address of the file exchange.
     pub sftp: SocketAddr,
->>>>>>> 0cf6dc4 (Exchange files over SFTP, with one pinned host key, and serve them from the sandbox)
     /// Address of the control interface.
     pub control: SocketAddr,
     /// Seeded contacts.
@@ -67,11 +64,8 @@ impl Default for SandboxConfig {
         Self {
             dataverse: free,
             campaign: free,
-<<<<<<< HEAD
             journal: free,
-=======
             sftp: free,
->>>>>>> 0cf6dc4 (Exchange files over SFTP, with one pinned host key, and serve them from the sandbox)
             control: free,
             contacts: 1000,
             seed: 42,
@@ -158,13 +152,10 @@ pub struct SandboxInfo {
     pub dataverse: DataverseInfo,
     /// Campaign.
     pub campaign: CampaignInfo,
-<<<<<<< HEAD
     /// The events journal.
     pub journal: JournalInfo,
-=======
     /// The file exchange.
     pub sftp: SftpInfo,
->>>>>>> 0cf6dc4 (Exchange files over SFTP, with one pinned host key, and serve them from the sandbox)
     /// Origin of the control interface.
     pub control: String,
 }
@@ -176,11 +167,8 @@ impl SandboxInfo {
         json!({
             "dataverse": {"url": d.url, "tenant": d.tenant, "authority": d.authority, "client_id": d.client_id, "client_secret": d.client_secret},
             "campaign": {"url": c.url, "ims_url": c.ims_url, "client_id": c.client_id, "client_secret": c.client_secret, "org_id": c.org_id},
-<<<<<<< HEAD
             "journal": {"url": self.journal.url},
-=======
             "sftp": self.sftp.to_json(),
->>>>>>> 0cf6dc4 (Exchange files over SFTP, with one pinned host key, and serve them from the sandbox)
             "control": self.control,
         })
     }
@@ -216,27 +204,21 @@ impl Sandbox {
     pub async fn start(config: SandboxConfig) -> Result<Self, SandboxError> {
         let (dataverse_listener, dataverse_at) = listen(config.dataverse).await?;
         let (campaign_listener, campaign_at) = listen(config.campaign).await?;
-<<<<<<< HEAD
         let (journal_listener, journal_at) = listen(config.journal).await?;
-=======
         let (sftp_listener, sftp_at) = listen(config.sftp).await?;
->>>>>>> 0cf6dc4 (Exchange files over SFTP, with one pinned host key, and serve them from the sandbox)
         let (control_listener, control_at) = listen(config.control).await?;
         let host = dataverse_at.ip().to_string();
         let tls = config.tls.as_deref().map(|dir| tls::acceptor(dir, &host)).transpose().map_err(SandboxError::Tls)?;
         let scheme = if tls.is_some() { "https" } else { "http" };
         let dataverse_front = config.dataverse_front.unwrap_or(dataverse_at);
         let campaign_front = config.campaign_front.unwrap_or(campaign_at);
-<<<<<<< HEAD
         let journal_address = JournalAddress { origin: format!("{scheme}://{journal_at}") };
-=======
         let stop = CancellationToken::new();
         let mut servers = JoinSet::new();
         let clock = Arc::new(SandboxClock::new());
         let sftp = SftpService::start(sftp_listener, sftp_at, config.seed, clock.clone(), stop.clone(), &mut servers)
             .map_err(SandboxError::Sftp)?;
         let sftp = Arc::new(sftp);
->>>>>>> 0cf6dc4 (Exchange files over SFTP, with one pinned host key, and serve them from the sandbox)
         let info = SandboxInfo {
             dataverse: DataverseInfo {
                 url: format!("{scheme}://{dataverse_front}"),
@@ -253,11 +235,8 @@ impl Sandbox {
                 client_secret: "p8e-Sandbox+Secret/of~Campaign".to_owned(),
                 org_id: "5A4D0C1E2B3F4A5D0A495E0B@AdobeOrg".to_owned(),
             },
-<<<<<<< HEAD
             journal: JournalInfo { url: journal_address.url() },
-=======
             sftp: sftp.info().clone(),
->>>>>>> 0cf6dc4 (Exchange files over SFTP, with one pinned host key, and serve them from the sandbox)
             // Control stays plain: it is on loopback and belongs to the tests.
             control: format!("http://{control_at}"),
         };
@@ -279,16 +258,24 @@ impl Sandbox {
             shared: shared.clone(),
             dataverse: dataverse.clone(),
             campaign: campaign.clone(),
-<<<<<<< HEAD
             journal: journal.clone(),
-=======
             sftp: sftp.clone(),
->>>>>>> 0cf6dc4 (Exchange files over SFTP, with one pinned host key, and serve them from the sandbox)
             info: info.to_json(),
         };
-        let files = FileControl::new(sftp.clone(), campaign.clone(), shared.clock.clone(), Arc::new(Vec::new));
+        let told = journal.clone();
+        let events = Arc::new(move || {
+            let log = told.log();
+            log.records(0..log.len()).iter().map(|event| event.payload()).collect()
+        });
+        let files = Arc::new(FileControl::new(sftp.clone(), campaign.clone(), shared.clock.clone(), events));
+        let daily = Arc::downgrade(&files);
+        campaign.on_workflow_run(move |_| {
+            if let Some(files) = daily.upgrade() {
+                crate::sftp::control::daily(&files);
+            }
+        });
         let control = control::router(Arc::new(control))
-            .merge(crate::sftp::control::router(Arc::new(files)))
+            .merge(crate::sftp::control::router(files))
             .layer(axum::extract::DefaultBodyLimit::max(64 * 1024 * 1024));
         let services = [
             (dataverse_listener, tls.clone(), layered(dataverse.router(), Side::Dataverse), dataverse_at),

@@ -44,6 +44,13 @@ impl FileControl {
     }
 }
 
+/// What the daily workflow does when it runs: the incremental file of opt-outs in its usual form.
+pub(crate) fn daily(control: &FileControl) {
+    let form = ExportForm::default();
+    let export = control.book.opt_out(profiles(&control.campaign), &form);
+    place(control, "optout", export, &form);
+}
+
 /// All calls.
 pub(crate) fn router(control: Arc<FileControl>) -> Router {
     Router::new()
