@@ -122,7 +122,7 @@ impl Bench {
     }
 
     async fn claim(&self) -> Outcome<Vec<Entry>> {
-        let want = ClaimRequest { stream: self.stream.clone(), max: BATCH, plan: PLAN, now_ms: 1 };
+        let want = ClaimRequest { stream: self.stream.clone(), max: BATCH, plan: PLAN, deletes: true, now_ms: 1 };
         Ok(self.store.claim(&self.lease, want).await?)
     }
 

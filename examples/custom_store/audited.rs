@@ -158,6 +158,10 @@ impl<S: Store> Backlog for AuditedStore<S> {
         self.inner.outdated(stream, plan, after, limit).await
     }
 
+    async fn holds_deletes(&self, stream: &StreamId) -> Result<bool, StoreError> {
+        self.inner.holds_deletes(stream).await
+    }
+
     async fn unsettled_before(&self, stream: &StreamId, generation: u64) -> Result<bool, StoreError> {
         self.inner.unsettled_before(stream, generation).await
     }
