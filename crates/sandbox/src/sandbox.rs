@@ -263,9 +263,9 @@ impl Sandbox {
             info: info.to_json(),
         };
         let told = journal.clone();
-        let events = Arc::new(move || {
+        let events = Arc::new(move |from: usize| {
             let log = told.log();
-            log.records(0..log.len()).iter().map(|event| event.payload()).collect()
+            log.records(from..log.len().max(from)).iter().map(|event| event.payload()).collect()
         });
         let files = Arc::new(FileControl::new(sftp.clone(), campaign.clone(), shared.clock.clone(), events));
         let daily = Arc::downgrade(&files);

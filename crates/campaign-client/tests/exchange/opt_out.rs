@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use campaign_client::exchange::table::{OptOutDecoder, OptOutLayout, OptOutRow, TableReader, TextForm};
+use campaign_client::exchange::table::{
+    LogDecoder, LogField, LogKind, LogLayout, OptOutDecoder, OptOutLayout, OptOutRow, TableReader, TextForm,
+};
 use campaign_client::exchange::{Exchange, FileEntry};
 use serde_json::{Value, json};
 
@@ -100,4 +102,28 @@ async fn the_daily_file_holds_what_changed_and_is_complete_at_its_end() {
     let rows = rows(&exchange, &whole).await;
     assert_eq!(rows.iter().map(|row| row.external_id.as_str()).collect::<Vec<_>>(), ["c-2"]);
     assert_eq!(said(&rows[0], "blackList"), (Some(true), Some("2026-02-02 00:00:00".to_owned())));
+}
+
+#[tokio::test]
+async fn exported_logs_are_the_events_that_were_made() {
+    let stage = Stage::open().await;
+    stage.control("/mutate", &json!({"side": "dataverse", "table": "contact", "create": 5, "seed": 3})).await;
+    stage.control("/events", &json!({"send": 6, "open": 2, "click": 2, "bounce": 1, "seed": 7})).await;
+    let made = stage.control("/exports/logs", &json!({"separator": "tab", "dates": "iso", "gzip": true})).await;
+    assert_eq!(made["rows"], 11);
+    let exchange = Exchange::connect(stage.config()).await.unwrap();
+    let file = exchange.list(&exports()).await.unwrap().files.remove(0);
+    let reader = exchange.open(&exports(), &file).await.unwrap();
+    let mut table = TableReader::open(reader, &TextForm::default()).await.unwrap();
+    let decoder = LogDecoder::new(table.columns(), &LogLayout::default()).unwrap();
+    let mut kinds: BTreeMap<LogKind, usize> = BTreeMap::new();
+    while let Some(row) = table.next().await.unwrap() {
+        let event = decoder.decode(&row.unwrap()).unwrap().unwrap();
+        assert!(event.get(LogField::ExternalId).is_some() && event.get(LogField::DeliveryName).is_some());
+        assert_eq!(event.get(LogField::Url).is_some(), event.kind == LogKind::Click);
+        *kinds.entry(event.kind).or_default() += 1;
+    }
+    let expected = [(LogKind::Send, 6), (LogKind::Open, 2), (LogKind::Click, 2), (LogKind::Bounce, 1)];
+    assert_eq!(kinds, expected.into());
+    assert_eq!(stage.control("/exports/logs", &json!({})).await["rows"], 0, "each event is exported once");
 }

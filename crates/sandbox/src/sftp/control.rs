@@ -19,8 +19,8 @@ use crate::campaign::exports::{Export, ExportBook, ExportForm, file_name};
 use crate::clock::SandboxClock;
 use crate::service::plain;
 
-/// All mail events made so far, oldest first.
-pub type MailEvents = Arc<dyn Fn() -> Vec<Value> + Send + Sync>;
+/// The mail events made so far from a number on, oldest first.
+pub type MailEvents = Arc<dyn Fn(usize) -> Vec<Value> + Send + Sync>;
 
 /// What the calls reach.
 pub(crate) struct FileControl {
@@ -104,7 +104,7 @@ async fn opt_out(State(control): State<Arc<FileControl>>, body: Bytes) -> Respon
 async fn logs(State(control): State<Arc<FileControl>>, body: Bytes) -> Response {
     match form(&body) {
         Ok(form) => {
-            let export = control.book.logs(&(control.events)(), &form);
+            let export = control.book.logs(&*control.events, &form);
             place(&control, "logs", export, &form)
         }
         Err(problem) => refusal(StatusCode::BAD_REQUEST, &problem),
