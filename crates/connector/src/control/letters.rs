@@ -2,12 +2,12 @@
 
 use serde::Serialize;
 use sync_core::StreamId;
-use sync_core::traits::{Backlog, DeadLetterQuery, LetterFilter};
+use sync_core::traits::{Backlog, DeadLetter, DeadLetterQuery, LetterFilter};
 
-use super::{configured, open, store_error};
+use super::{open, store_error};
 use crate::config::Config;
 use crate::error::Error;
-use crate::workflows::ingress;
+use crate::workflows::streams;
 
 /// Which dead letters.
 #[derive(Debug, Clone, Default)]
@@ -53,26 +53,35 @@ pub struct DeadLetterView {
 /// # Errors
 /// When the store exists and cannot be read, or the table is not configured. A store that does not exist yet holds none.
 pub async fn dead_letters(config: &Config, filter: &DeadLetterFilter) -> Result<Vec<DeadLetterView>, Error> {
-    let stream = filter.table.as_deref().map(|table| configured(config, table).map(ingress::stream_id)).transpose()?;
+    let named = filter.table.as_deref().map(|table| super::streams(config, Some(table))).transpose()?;
     if !config.store.sqlite.exists() {
         return Ok(Vec::new());
     }
     let store = open(config)?;
-    let mut query = DeadLetterQuery { filter: filter.of(stream), after: None, limit: 1000 };
     let mut views = Vec::new();
-    loop {
-        let letters = store.dead_letters(&query).await.map_err(|error| store_error(config, error))?;
-        let Some(last) = letters.last() else { return Ok(views) };
-        query.after = Some(last.id);
-        views.extend(letters.into_iter().map(|letter| DeadLetterView {
-            id: letter.id,
-            table: ingress::table_of(&letter.stream).to_owned(),
-            record: letter.key.to_text(),
-            reason: letter.rejection.code,
-            field: letter.rejection.field,
-            explanation: letter.rejection.explanation,
-            attempts: letter.attempts,
-            at: chrono::DateTime::from_timestamp_millis(letter.at_ms).unwrap_or_default().to_rfc3339(),
-        }));
+    let wanted = named.map_or_else(|| vec![None], |named| named.into_iter().map(|stream| Some(stream.id)).collect());
+    for stream in wanted {
+        let mut query = DeadLetterQuery { filter: filter.of(stream), after: None, limit: 1000 };
+        loop {
+            let letters = store.dead_letters(&query).await.map_err(|error| store_error(config, error))?;
+            let Some(last) = letters.last() else { break };
+            query.after = Some(last.id);
+            views.extend(letters.into_iter().map(|letter| view(config, letter)));
+        }
+    }
+    views.sort_by_key(|view| view.id);
+    Ok(views)
+}
+
+fn view(config: &Config, letter: DeadLetter) -> DeadLetterView {
+    DeadLetterView {
+        id: letter.id,
+        table: streams::table_of(config, &letter.stream),
+        record: letter.key.to_text(),
+        reason: letter.rejection.code,
+        field: letter.rejection.field,
+        explanation: letter.rejection.explanation,
+        attempts: letter.attempts,
+        at: chrono::DateTime::from_timestamp_millis(letter.at_ms).unwrap_or_default().to_rfc3339(),
     }
 }

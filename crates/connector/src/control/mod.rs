@@ -14,14 +14,29 @@ pub use status::{PassReport, StatusReport, TableReport, WorkflowReport, Workflow
 
 use crate::config::Config;
 use crate::error::{Error, ErrorKind, Problem};
+use crate::workflows::streams::{self, StreamLabel};
+
+/// The streams of a table that an operator names, or all, of every workflow.
+fn streams(config: &Config, table: Option<&str>) -> Result<Vec<StreamLabel>, Error> {
+    let all: Vec<StreamLabel> = streams::of(config).into_iter().flat_map(|(_, streams)| streams).collect();
+    let Some(table) = table else { return Ok(all) };
+    let mut known: Vec<String> = all.iter().map(|stream| stream.table.clone()).collect();
+    known.dedup();
+    let found: Vec<StreamLabel> = all.into_iter().filter(|stream| stream.table == table).collect();
+    if found.is_empty() { Err(unknown_table(table, &known)) } else { Ok(found) }
+}
+
+fn unknown_table(table: &str, known: &[String]) -> Error {
+    let message = format!("The table {table} is not configured.");
+    let remedy = format!("Name a configured table: {}.", known.join(", "));
+    Error::one(ErrorKind::Configuration, Problem::new("--table", message, remedy))
+}
 
 /// The mapping of a table that an operator names.
 pub(crate) fn configured<'c>(config: &'c Config, table: &str) -> Result<&'c TableSpec, Error> {
     config.tables.iter().find(|spec| spec.table == table).ok_or_else(|| {
-        let message = format!("The table {table} is not configured.");
-        let known: Vec<&str> = config.tables.iter().map(|spec| spec.table.as_str()).collect();
-        let remedy = format!("Name a configured table: {}.", known.join(", "));
-        Error::one(ErrorKind::Configuration, Problem::new("--table", message, remedy))
+        let known: Vec<String> = config.tables.iter().map(|spec| spec.table.clone()).collect();
+        unknown_table(table, &known)
     })
 }
 

@@ -10,7 +10,7 @@ use super::letters::DeadLetterFilter;
 use super::{configured, open, store_error};
 use crate::config::Config;
 use crate::error::{Error, ErrorKind, Problem};
-use crate::workflows::ingress;
+use crate::workflows::{ingress, streams};
 
 /// Who carries out a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -112,18 +112,18 @@ async fn concerning_letters(
     name: &'static str,
     request: fn(LetterFilter) -> Request,
 ) -> Result<Vec<LeftRequest>, Error> {
-    let named = filter.table.as_deref().map(|table| configured(config, table)).transpose()?;
+    let named = super::streams(config, filter.table.as_deref())?;
     let store = open(config)?;
     let mut left = Vec::new();
     // Each workflow finishes the requests of its own tables.
-    for spec in config.tables.iter().filter(|spec| named.is_none_or(|named| named.table == spec.table)) {
-        let filter = filter.of(Some(ingress::stream_id(spec)));
+    for stream in named {
+        let filter = filter.of(Some(stream.id));
         let count = count(&store, filter.clone()).await.map_err(|error| store_error(config, error))?;
         if count > 0 {
             left.push(LeftRequest {
                 id: leave(config, request(filter)).await?,
                 request: name,
-                table: spec.table.clone(),
+                table: stream.table,
                 dead_letters: Some(count),
                 carried_out_by: by_whom(config),
                 pending_already: false,
@@ -145,7 +145,7 @@ async fn count(store: &SqliteStore, filter: LetterFilter) -> Result<u64, StoreEr
 }
 
 /// What nobody has carried out yet.
-pub(super) async fn pending(store: &SqliteStore) -> Result<Vec<PendingRequestView>, StoreError> {
+pub(super) async fn pending(config: &Config, store: &SqliteStore) -> Result<Vec<PendingRequestView>, StoreError> {
     let requests = store.requests().await?.into_iter().map(|pending| {
         let (request, stream, at_next_start) = match pending.request {
             Request::Replay { stream, when } => ("replay", Some(stream), when == ReplayStart::NextStart),
@@ -155,7 +155,7 @@ pub(super) async fn pending(store: &SqliteStore) -> Result<Vec<PendingRequestVie
         PendingRequestView {
             id: pending.id,
             request,
-            table: stream.map(|stream| ingress::table_of(&stream).to_owned()),
+            table: stream.map(|stream| streams::table_of(config, &stream)),
             at_next_start,
             asked_at: chrono::DateTime::from_timestamp_millis(pending.at_ms).unwrap_or_default().to_rfc3339(),
         }

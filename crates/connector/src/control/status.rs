@@ -148,7 +148,7 @@ async fn workflow(
     (report.state, report.last_error) = last_status(store, config, name).await?;
     match name {
         // Whatever is asked for concerns tables.
-        ingress::NAME => report.requests = requests::pending(store).await.map_err(failed)?,
+        ingress::NAME => report.requests = requests::pending(config, store).await.map_err(failed)?,
         egress::NAME => {
             let gaps = kept::gaps(store).await.map_err(failed)?;
             let last = DateTime::from_timestamp_millis(gaps.last_ms).unwrap_or_default();

@@ -36,6 +36,13 @@ pub(crate) fn of_egress(config: &Config) -> Vec<StreamLabel> {
     source.map(label).collect()
 }
 
+/// What an operator calls a stream, also one of an earlier configuration.
+pub(crate) fn table_of(config: &Config, stream: &StreamId) -> String {
+    let all = of(config).into_iter().flat_map(|(_, streams)| streams);
+    let known = all.into_iter().find(|label| label.id == *stream);
+    known.map_or_else(|| ingress::table_of(stream).to_owned(), |label| label.table)
+}
+
 /// Every workflow that is configured, in the order in which they are started.
 pub(crate) fn of(config: &Config) -> Vec<(&'static str, Vec<StreamLabel>)> {
     let all = [(ingress::NAME, of_ingress(config)), (egress::NAME, of_egress(config))];
