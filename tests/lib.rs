@@ -5,6 +5,7 @@
 pub mod linked;
 pub mod timeline;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +16,9 @@ use sandbox::{Sandbox, SandboxConfig};
 use serde_json::Value;
 use tempfile::TempDir;
 use timing::{Clock, SystemClock};
+
+/// A run of a test has come to rest within this time.
+const AT_REST: Duration = Duration::from_secs(60);
 
 /// The machine's clock with a calendar that is ahead, or with a faster time.
 #[derive(Debug)]
@@ -81,9 +85,15 @@ impl Stage {
 
     /// The configuration with further lines in `[dataverse]`, `[campaign]` and `[store]`, and whatever follows.
     pub fn config_with(&self, dataverse: &str, campaign: &str, store: &str, rest: &str) -> Config {
+        let text = self.config_text(dataverse, campaign, store, rest);
+        Config::parse(&text, self.dir.path()).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// The text of that configuration, for another process.
+    pub fn config_text(&self, dataverse: &str, campaign: &str, store: &str, rest: &str) -> String {
         let info = self.info();
         let (d, c) = (&info["dataverse"], &info["campaign"]);
-        let text = format!(
+        format!(
             "[dataverse]\nurl = {}\ntenant = {}\nauthority = {}\nclient_id = {}\nclient_secret = {{ plain = {} }}\n\
              poll_seconds = 1\n{dataverse}\n\
              [campaign]\nurl = {}\nims_url = {}\nclient_id = {}\nclient_secret = {{ plain = {} }}\norg_id = {}\n\
@@ -98,8 +108,14 @@ impl Stage {
             c["client_id"],
             c["client_secret"],
             c["org_id"],
-        );
-        Config::parse(&text, self.dir.path()).unwrap_or_else(|error| panic!("{error}"))
+        )
+    }
+
+    /// Writes a file into the folder of the store and answers its path.
+    pub fn write(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.dir.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path
     }
 
     /// Runs a configuration until both sides are at rest.
@@ -109,19 +125,23 @@ impl Stage {
 
     /// The same by a clock that is ahead.
     pub async fn run_later(&self, config: Config, ahead: Duration) -> RunSummary {
-        self.run_by(config, Ahead { clock: SystemClock::new(), ahead, times: 1 }).await
+        self.run_by(config, Ahead { clock: SystemClock::new(), ahead, times: 1 }, AT_REST).await
     }
 
     /// The same by a clock on which so many seconds pass in one: waits of minutes take seconds.
     pub async fn run_faster(&self, config: Config, times: u32) -> RunSummary {
-        self.run_by(config, Ahead { clock: SystemClock::new(), ahead: Duration::ZERO, times }).await
+        self.run_faster_within(config, times, AT_REST).await
     }
 
-    async fn run_by(&self, config: Config, clock: Ahead) -> RunSummary {
+    async fn run_faster_within(&self, config: Config, times: u32, limit: Duration) -> RunSummary {
+        self.run_by(config, Ahead { clock: SystemClock::new(), ahead: Duration::ZERO, times }, limit).await
+    }
+
+    async fn run_by(&self, config: Config, clock: Ahead, limit: Duration) -> RunSummary {
         let clock = Arc::new(clock);
         let running = Connector::builder(config).clock(clock).connect().await.unwrap().start(RunMode::UntilIdle);
         // A run that never comes to rest is a failure to be told, not a test that hangs.
-        let ended = tokio::time::timeout(std::time::Duration::from_secs(60), running.join()).await;
+        let ended = tokio::time::timeout(limit, running.join()).await;
         ended.unwrap_or_else(|_| panic!("the run did not come to rest"))
     }
 
@@ -133,6 +153,22 @@ impl Stage {
     /// The objects that a call of the control interface answers, one a line.
     pub async fn lines(&self, path: &str) -> Vec<Value> {
         self.get(path).await.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    /// The same one by one, for answers that are too long to be held as a whole.
+    pub async fn each_line(&self, path: &str, mut told: impl FnMut(Value)) {
+        let mut answer = self.http.get(self.control(path)).send().await.unwrap().error_for_status().unwrap();
+        let mut rest = Vec::new();
+        while let Some(chunk) = answer.chunk().await.unwrap() {
+            for part in chunk.split_inclusive(|byte| *byte == b'\n') {
+                rest.extend_from_slice(part);
+                if rest.last() == Some(&b'\n') {
+                    told(serde_json::from_slice(&rest).unwrap());
+                    rest.clear();
+                }
+            }
+        }
+        assert!(rest.is_empty(), "the last line has an end");
     }
 
     /// Removes the store: the next run knows nothing.
@@ -155,8 +191,12 @@ impl Stage {
 
     /// How often scripted faults fired.
     pub async fn faults_fired(&self) -> u64 {
-        let rules: Value = serde_json::from_str(&self.get("/faults").await).unwrap();
-        rules.as_array().into_iter().flatten().filter_map(|rule| rule["fired"].as_u64()).sum()
+        self.faults().await.iter().filter_map(|rule| rule["fired"].as_u64()).sum()
+    }
+
+    /// The scripted faults, each with how often it fired.
+    pub async fn faults(&self) -> Vec<Value> {
+        serde_json::from_str(&self.get("/faults").await).unwrap()
     }
 
     /// From now on nothing fails on purpose.

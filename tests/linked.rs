@@ -1,28 +1,32 @@
-//! Random graphs of linked rows, six tables deep: created, changed and deleted in random order under faults, through the connector
+//! Random graphs of linked rows, several tables deep: created, changed and deleted in random order under faults, through the connector
 //! and against the sandbox.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt::Write as _;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use d365_campaign::{Connector, RunMode};
 use serde_json::{Value, json};
 use timing::SystemClock;
+use tokio::sync::watch::{Sender, channel};
 
-use crate::{Ahead, Stage};
+use crate::{AT_REST, Ahead, Stage};
 
-/// How many tables lie above each other.
+/// How many tables lie above each other, unless said otherwise.
 pub const DEPTH: usize = 6;
-/// Rows of this table refer to rows of the same table too, in circles as it comes.
-const WITH_PEERS: usize = 3;
+/// Campaign is looked at so many times while rows are made, and as often while they are changed.
+const LOOKS: usize = 10;
+/// The clock of the connector is faster than the machine's by this.
+const FASTER: u32 = 20;
 
 /// The size of a run.
 #[derive(Debug, Clone, Copy)]
 pub struct Size {
     /// Rows at the beginning.
     pub rows: usize,
+    /// Tables that lie above each other.
+    pub depth: usize,
     /// Rows that are changed, moved, deleted (with all below them) or added after that.
     pub changes: usize,
     /// What is drawn depends on this alone.
@@ -106,6 +110,10 @@ struct Graph {
 }
 
 impl Graph {
+    fn depth(&self) -> usize {
+        self.levels.len()
+    }
+
     fn any(&mut self, level: usize) -> Option<String> {
         let at = self.rng.below(self.levels[level].len());
         self.levels[level].keys().nth(at).cloned()
@@ -116,7 +124,7 @@ impl Graph {
         let up = if level > 0 && self.rng.below(10) > 0 { self.any(level - 1) } else { None };
         let name = format!("row {}", self.rng.below(1_000_000));
         self.levels[level].insert(id.clone(), Row { name, up, peer: None, moved: false });
-        if level == WITH_PEERS && self.rng.below(2) == 0 {
+        if level == with_peers(self.depth()) && self.rng.below(2) == 0 {
             let peer = self.any(level);
             self.levels[level].entry(id.clone()).and_modify(|row| row.peer = peer);
         }
@@ -126,8 +134,9 @@ impl Graph {
     /// A row and all below it, the deepest first, as Dataverse's cascade leaves them; and those whose references it clears.
     fn below(&self, level: usize, id: &str) -> Vec<(usize, String)> {
         let mut all = vec![(level, id.to_owned())];
-        for deeper in level + 1..DEPTH {
-            let above: Vec<String> = all.iter().filter(|(at, _)| at + 1 == deeper).map(|(_, id)| id.clone()).collect();
+        for deeper in level + 1..self.depth() {
+            let above: HashSet<String> =
+                all.iter().filter(|(at, _)| at + 1 == deeper).map(|(_, id)| id.clone()).collect();
             let children =
                 self.levels[deeper].iter().filter(|(_, row)| row.up.as_ref().is_some_and(|up| above.contains(up)));
             all.extend(children.map(|(id, _)| (deeper, id.clone())));
@@ -142,14 +151,14 @@ impl Graph {
         if level > 0 {
             body["_new_up_value"] = json!(row.up);
         }
-        if level == WITH_PEERS {
+        if level == with_peers(self.depth()) {
             body["_new_peer_value"] = json!(row.peer);
         }
         stage.put(&format!("/records/dataverse/new_l{level}/{id}"), &body).await;
     }
 
     async fn change(&mut self, stage: &Stage) {
-        let level = self.rng.below(DEPTH);
+        let level = self.rng.below(self.depth());
         let Some(id) = self.any(level) else { return };
         match self.rng.below(8) {
             0 | 1 => {
@@ -188,9 +197,14 @@ impl Graph {
     }
 }
 
-fn scenario() -> String {
+/// Rows of this table refer to rows of the same table too, in circles as it comes.
+fn with_peers(depth: usize) -> usize {
+    depth / 2
+}
+
+fn scenario(depth: usize) -> String {
     let mut text = String::new();
-    for level in 0..DEPTH {
+    for level in 0..depth {
         let lookup = |name: &str, to: usize| {
             format!(
                 "{{ name = \"new_{}\", type = \"lookup\", schema_name = \"new_{name}\", targets = [\"new_l{to}\"] }}, ",
@@ -207,7 +221,7 @@ fn scenario() -> String {
             columns += &lookup("Up", above);
             links += &link("cusParent", "cusUp", above, "one");
         }
-        if level == WITH_PEERS {
+        if level == with_peers(depth) {
             columns += &lookup("Peer", level);
             links += &link("cusMate", "cusPeer", level, "zero_or_one");
         }
@@ -222,15 +236,15 @@ fn scenario() -> String {
     text
 }
 
-fn tables() -> String {
+fn tables(depth: usize) -> String {
     let mut text = String::new();
     // The children come first: nothing depends on the order of the sections.
-    for level in (0..DEPTH).rev() {
+    for level in (0..depth).rev() {
         let mut links = String::new();
         if let Some(above) = level.checked_sub(1) {
             links += &format!("{{ from = \"new_up\", to = \"cusUp\", parent = \"new_l{above}\" }}, ");
         }
-        if level == WITH_PEERS {
+        if level == with_peers(depth) {
             links += &format!("{{ from = \"new_peer\", to = \"cusPeer\", parent = \"new_l{level}\" }}, ");
         }
         let _ = write!(
@@ -257,9 +271,9 @@ fn faults(seed: u64) -> Value {
     ])
 }
 
-async fn campaign(stage: &Stage) -> Vec<BTreeMap<String, Value>> {
+async fn campaign(stage: &Stage, depth: usize) -> Vec<BTreeMap<String, Value>> {
     let mut levels = Vec::new();
-    for level in 0..DEPTH {
+    for level in 0..depth {
         let rows = stage.records("campaign", &format!("cusL{level}")).await;
         levels.push(rows.into_iter().map(|row| (row["cusKey"].as_str().unwrap_or_default().to_owned(), row)).collect());
     }
@@ -271,14 +285,32 @@ fn hidden(levels: &[BTreeMap<String, Value>]) -> impl Iterator<Item = String> {
     rows.filter(|(_, _, row)| row["_hidden"] == true).map(|(level, key, _)| format!("cusL{level} {key}"))
 }
 
+/// Looks at all rows of Campaign again and again, counts the looks, and ends when nobody waits for them any more.
+async fn watch(stage: Arc<Stage>, depth: usize, looks: Sender<u64>) -> Vec<String> {
+    let mut seen = Vec::new();
+    while !looks.is_closed() {
+        for level in 1..depth {
+            let each = |row: Value| {
+                if row["_hidden"] == true {
+                    seen.push(format!("cusL{level} {}", row["cusKey"]));
+                }
+            };
+            stage.each_line(&format!("/records/campaign/cusL{level}"), each).await;
+        }
+        looks.send_modify(|looks| *looks += 1);
+    }
+    seen
+}
+
 /// Runs it; what it saw is for the caller to judge.
 pub async fn run(size: Size) -> Outcome {
-    let stage = Arc::new(Stage::new(0, &scenario()).await);
+    let depth = size.depth.max(1);
+    let stage = Arc::new(Stage::new(0, &scenario(depth)).await);
     let rng = Rng(size.seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
-    let mut graph = Graph { levels: vec![BTreeMap::new(); DEPTH], rng, deleted: 0 };
+    let mut graph = Graph { levels: vec![BTreeMap::new(); depth], rng, deleted: 0 };
     let mut order: Vec<(usize, String)> = Vec::new();
     for row in 0..size.rows {
-        let level = row * DEPTH / size.rows.max(1);
+        let level = row * depth / size.rows.max(1);
         order.push((level, graph.add(level)));
     }
     for at in (1..order.len()).rev() {
@@ -288,49 +320,45 @@ pub async fn run(size: Size) -> Outcome {
     if size.faults {
         stage.post("/faults", &faults(size.seed)).await;
     }
-    let config = || stage.config("", &tables());
-    let clock = Arc::new(Ahead { clock: SystemClock::new(), ahead: Duration::ZERO, times: 20 });
+    let config = || stage.config("", &tables(depth));
+    let clock = Arc::new(Ahead { clock: SystemClock::new(), ahead: Duration::ZERO, times: FASTER });
     let running = Connector::builder(config()).clock(clock).connect().await.unwrap().start(RunMode::Continuous);
-    let over = Arc::new(AtomicBool::new(false));
-    let watch = tokio::spawn({
-        let (stage, over) = (stage.clone(), over.clone());
-        async move {
-            let (mut looks, mut seen) = (0, Vec::new());
-            while !over.load(Ordering::Relaxed) {
-                for level in 1..DEPTH {
-                    let rows = stage.records("campaign", &format!("cusL{level}")).await;
-                    let hidden = rows.iter().filter(|row| row["_hidden"] == true);
-                    seen.extend(hidden.map(|row| format!("cusL{level} {}", row["cusKey"])));
-                }
-                looks += 1;
-            }
-            (looks, seen)
-        }
-    });
-    for (level, id) in &order {
+    let (sender, mut looks) = channel(0);
+    let watching = tokio::spawn(watch(stage.clone(), depth, sender));
+    for (at, (level, id)) in order.iter().enumerate() {
         graph.put(&stage, *level, id).await;
+        if at % order.len().div_ceil(LOOKS) == 0 {
+            looks.changed().await.unwrap();
+        }
     }
-    for _ in 0..size.changes {
+    for at in 0..size.changes {
         graph.change(&stage).await;
+        if at % size.changes.div_ceil(LOOKS) == 0 {
+            looks.changed().await.unwrap();
+        }
     }
     running.stopper().stop();
     let during = running.join().await;
+    // The faults go on while the rest is written, so that however slow the machine is, most writes were under them.
+    let limit = AT_REST + Duration::from_millis(20) * u32::try_from(size.rows).unwrap_or(u32::MAX);
+    let last = stage.run_faster_within(config(), FASTER, limit).await;
     let fired = stage.faults_fired().await;
     stage.clear_faults().await;
-    let last = stage.run_faster(config(), 20).await;
-    over.store(true, Ordering::Relaxed);
-    let (looks, mut seen) = watch.await.unwrap();
-    let levels = campaign(&stage).await;
+    let quiet = stage.run_faster_within(config(), FASTER, limit).await;
+    let looked = *looks.borrow();
+    drop(looks);
+    let mut seen = watching.await.unwrap();
+    let levels = campaign(&stage, depth).await;
     seen.extend(hidden(&levels));
     Outcome {
         rows: graph.levels.iter().map(BTreeMap::len).sum(),
         deleted: graph.deleted,
         faults: fired,
-        looks,
+        looks: looked,
         hidden: seen,
         different: differences(&graph, &levels),
         too_early: too_early(&graph, &levels),
-        dead: during.total().dead + last.total().dead,
+        dead: during.total().dead + last.total().dead + quiet.total().dead,
     }
 }
 
@@ -358,7 +386,7 @@ fn too_early(graph: &Graph, levels: &[BTreeMap<String, Value>]) -> Vec<String> {
     let created =
         |level: usize, id: &str| levels[level].get(id).and_then(|row| row["created"].as_str().map(str::to_owned));
     let mut early = Vec::new();
-    for level in 1..DEPTH {
+    for level in 1..graph.depth() {
         for (id, row) in graph.levels[level].iter().filter(|(_, row)| !row.moved) {
             let Some(up) = &row.up else { continue };
             if let (Some(child), Some(parent)) = (created(level, id), created(level - 1, up))

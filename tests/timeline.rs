@@ -26,11 +26,11 @@ pub async fn expected(stage: &Stage, contacts: &[Value]) -> BTreeMap<String, usi
     let known: std::collections::BTreeSet<&str> =
         contacts.iter().filter_map(|contact| contact["contactid"].as_str()).collect();
     let mut all = BTreeMap::new();
-    for event in stage.lines("/events").await {
+    let each = |event: Value| {
         let text = |name: &str| event[name].as_str().unwrap_or_default();
         let (kind, contact) = (text("eventType"), text("externalId"));
         if !known.contains(contact) || (kind == "bounce" && text("bounceType") != "hard") {
-            continue;
+            return;
         }
         let at: DateTime<Utc> = text("timestamp").parse().unwrap();
         let subject = format!("Campaign Name: {}; Delivery Name: {}", text("campaignName"), text("deliveryName"));
@@ -39,7 +39,8 @@ pub async fn expected(stage: &Stage, contacts: &[Value]) -> BTreeMap<String, usi
         let texts = [subject.as_str(), text("campaignName"), text("deliveryName"), &pages];
         let at = at.to_rfc3339_opts(SecondsFormat::Secs, true);
         *all.entry(line(kind, contact, &at, texts)).or_default() += 1;
-    }
+    };
+    stage.each_line("/events", each).await;
     all
 }
 
@@ -47,12 +48,13 @@ pub async fn expected(stage: &Stage, contacts: &[Value]) -> BTreeMap<String, usi
 pub async fn found(stage: &Stage) -> BTreeMap<String, usize> {
     let mut all = BTreeMap::new();
     for (kind, table, date) in KINDS {
-        for row in stage.records("dataverse", table).await {
+        let each = |row: Value| {
             let text = |name: &str| row[name].as_str().unwrap_or_default();
             let pages = format!("{} {}", text("adobe_mirrorpageurl"), text("adobe_trackingurl"));
             let texts = [text("subject"), text("adobe_campaignname"), text("adobe_deliveryname"), &pages];
             *all.entry(line(kind, text("_regardingobjectid_value"), text(date), texts)).or_default() += 1;
-        }
+        };
+        stage.each_line(&format!("/records/dataverse/{table}"), each).await;
     }
     all
 }
