@@ -80,10 +80,81 @@ fn the_journey_leads_to_functions_that_exist() {
     }
 }
 
+/// The numbers of the specification, which is not in the repository: how many each group has, and those of the two lists.
+fn numbers() -> Vec<String> {
+    let groups = [
+        ("SCP", 8),
+        ("PRE", 9),
+        ("SET", 11),
+        ("WF", 18),
+        ("MAP", 24),
+        ("REP", 4),
+        ("FIL", 7),
+        ("ADV", 4),
+        ("RUN", 12),
+        ("WRT", 11),
+        ("EVT", 16),
+        ("OPT", 19),
+        ("SFT", 5),
+        ("PRV", 5),
+        ("BND", 5),
+    ];
+    let requirements = groups.into_iter().flat_map(|(group, last)| (1..=last).map(move |n| format!("R-{group}-{n}")));
+    let decisions = (1..=12).map(|n| format!("D-{n}"));
+    let beyond = [1, 4, 5, 8, 17].map(|n| format!("B-{n}"));
+    requirements.chain(decisions).chain(beyond).collect()
+}
+
+#[test]
+fn every_requirement_has_one_row_and_every_named_test_exists() {
+    let page = document("docs/requirements-coverage.md");
+    let mut found = Vec::new();
+    for line in page.lines().filter(|line| ["| R-", "| D-", "| B-"].iter().any(|start| line.starts_with(start))) {
+        let cells: Vec<&str> = line.trim_matches('|').split('|').map(str::trim).collect();
+        let [number, requirement, shown, place] = cells[..] else { panic!("not four cells: {line}") };
+        assert!(requirement.len() > 15 && place.len() > 15, "an empty row: {line}");
+        let quoted: Vec<&str> = place.split('`').skip(1).step_by(2).collect();
+        let tests: Vec<(&str, &str)> =
+            quoted.iter().filter_map(|text| text.split_once("::")).filter(|(path, _)| path.ends_with(".rs")).collect();
+        for (path, name) in &tests {
+            let source = document(path);
+            // What stands above a test is its attribute; in a block of properties it is one too.
+            let definition = format!("fn {name}(");
+            let mut above = source.split(&definition);
+            let before = above.next().unwrap();
+            assert!(above.next().is_some(), "{number}: {path} has no test {name}");
+            let attributes = before.rsplit("\n\n").next().unwrap();
+            assert!(attributes.contains("test"), "{number}: {path}::{name} is no test");
+        }
+        match shown {
+            "yes" => assert!(!tests.is_empty(), "{number} names no test"),
+            "partly" => {
+                assert!(!tests.is_empty(), "{number} names no test");
+                assert!(place.contains(". ") || place.contains(" holds"), "{number} does not say what is missing");
+            }
+            "not yet" | "not ours" => assert!(place.len() > 30, "{number} gives no reason"),
+            other => panic!("{number}: {other}"),
+        }
+        found.push(number.to_owned());
+    }
+    assert_eq!(found, numbers());
+}
+
 #[test]
 fn links_between_documents_lead_somewhere() {
-    for path in ["README.md", "docs/ARCHITECTURE.md", "docs/configuration.md", "docs/embedding.md", "docs/operating.md"]
-    {
+    for path in [
+        "README.md",
+        "docs/ARCHITECTURE.md",
+        "docs/configuration.md",
+        "docs/embedding.md",
+        "docs/operating.md",
+        "docs/requirements-coverage.md",
+        "docs/guide/README.md",
+        "docs/guide/events.md",
+        "docs/guide/opt-out.md",
+        "docs/guide/privacy.md",
+        "docs/guide/operating.md",
+    ] {
         let folder = Path::new(path).parent().unwrap();
         for link in document(path).split("](").skip(1) {
             let target = link.split(')').next().unwrap().split('#').next().unwrap();

@@ -89,6 +89,7 @@ impl ConnectorBuilder {
             None => open_store(&config, key)?,
         };
         kept::keep_retention(&store, retention).await;
+        kept::keep_settings(&store, &config).await;
         let lanes = Lanes { dataverse: dataverse.lane().clone(), campaign: campaign.lane().clone() };
         let gates = Gates::open(store.clone(), lanes).await;
         let allowance = match config.campaign.engine_calls_per_day {

@@ -18,7 +18,35 @@ struct Start {
     campaign_secret: String,
     org_id: String,
     poll_seconds: u32,
+    journal_url: String,
+    sftp: SftpStart,
 }
+
+/// The file exchange that a configuration starts with.
+#[derive(Debug)]
+struct SftpStart {
+    host: String,
+    port: u16,
+    user: String,
+    private_key_file: String,
+    host_key: String,
+}
+
+impl Default for SftpStart {
+    fn default() -> Self {
+        Self {
+            host: "acme.campaign.adobe.com".into(),
+            port: 22,
+            user: "acme".into(),
+            private_key_file: "sftp.key".into(),
+            host_key: "ssh-ed25519 AAAA...".into(),
+        }
+    }
+}
+
+/// A journal's address as the Developer Console shows it.
+const JOURNAL_EXAMPLE: &str =
+    "https://events-va6.adobe.io/events/organizations/1/integrations/2/00000000-0000-0000-0000-000000000000";
 
 /// A commented configuration with placeholders for a tenant's own values.
 pub fn commented() -> String {
@@ -34,6 +62,8 @@ pub fn commented() -> String {
         campaign_secret: "{ env = \"CAMPAIGN_CLIENT_SECRET\" }".into(),
         org_id: "0123456789ABCDEF01234567@AdobeOrg".into(),
         poll_seconds: 30,
+        journal_url: JOURNAL_EXAMPLE.into(),
+        sftp: SftpStart::default(),
     })
 }
 
@@ -55,6 +85,8 @@ pub async fn from_sandbox(control_url: &str) -> Result<String, Error> {
         campaign_secret: plain(&info.campaign.client_secret),
         org_id: info.campaign.org_id,
         poll_seconds: 1,
+        journal_url: info.journal.map_or_else(|| JOURNAL_EXAMPLE.to_owned(), |journal| journal.url),
+        sftp: info.sftp.map(SftpInfo::start).unwrap_or_default(),
     }))
 }
 
@@ -62,6 +94,29 @@ pub async fn from_sandbox(control_url: &str) -> Result<String, Error> {
 struct SandboxInfo {
     dataverse: DataverseInfo,
     campaign: CampaignInfo,
+    journal: Option<JournalInfo>,
+    sftp: Option<SftpInfo>,
+}
+
+#[derive(Deserialize)]
+struct JournalInfo {
+    url: String,
+}
+
+#[derive(Deserialize)]
+struct SftpInfo {
+    host: String,
+    port: u16,
+    user: String,
+    private_key_file: String,
+    host_key: String,
+}
+
+impl SftpInfo {
+    fn start(self) -> SftpStart {
+        let Self { host, port, user, private_key_file, host_key } = self;
+        SftpStart { host, port, user, private_key_file, host_key }
+    }
 }
 
 #[derive(Deserialize)]
@@ -99,9 +154,9 @@ fn optional(key: &str, value: Option<&str>, default: &str) -> String {
 }
 
 fn render(start: &Start) -> String {
-    let Start { tenant, poll_seconds, org_id, .. } = start;
+    let Start { tenant, poll_seconds, org_id, sftp, .. } = start;
     format!(
-        r#"# Configuration of d365-campaign. Unknown keys are errors; nothing is expanded inside strings; relative paths are
+        r##"# Configuration of d365-campaign. Unknown keys are errors; nothing is expanded inside strings; relative paths are
 # relative to this file. Secrets are references: {{ env = "NAME" }} or {{ file = "path" }}.
 
 [dataverse]
@@ -161,7 +216,40 @@ replacements = [
 operator = "and"
 delete_filtered_out = false   # true: a contact that no longer matches is deleted in Campaign
 rules = [ {{ field = "statecode", compare = "equals", value = 0 }} ]
-"#,
+
+# A section below is switched on by taking the "# " from the beginning of each of its lines.
+
+# [events]                    # email events of Campaign become activities in Dynamics 365
+# sends = true
+# opens = true
+# clicks = true
+# bounces = true              # hard ones alone
+# source = {{ journal = {{ url = {journal_url} }} }}
+# wait_for_contact = "24h"    # how long an event waits for a contact that is not there yet
+# poll_seconds = {event_poll}           # wait between two polls that found nothing
+
+# [opt_out]                   # opt-outs of contacts and profiles
+# direction = "bidirectional" # or "d365_to_campaign", "campaign_to_d365", "disabled"
+# source = {{ export = {{ folder = "d365_loads/exports" }} }}
+# pairs = [ {{ d365 = "donotemail", campaign = "denyListEmail" }} ]
+# workflow = "WKF12"          # the workflow in Campaign that writes the file
+# expect_file_within = "26h"
+
+# [sftp]                      # the file exchange of the Campaign instance
+# host = {sftp_host}
+# port = {sftp_port}
+# user = {sftp_user}
+# private_key = {{ file = {sftp_key} }}
+# host_key = {sftp_host_key}
+# export_logs = false
+"##,
+        journal_url = quoted(&start.journal_url),
+        event_poll = poll_seconds.min(&10),
+        sftp_host = quoted(&sftp.host),
+        sftp_port = sftp.port,
+        sftp_user = quoted(&sftp.user),
+        sftp_key = quoted(&sftp.private_key_file),
+        sftp_host_key = quoted(&sftp.host_key),
         dataverse_url = quoted(&start.dataverse_url),
         tenant = quoted(tenant),
         dataverse_client_id = quoted(&start.dataverse_client_id),
@@ -173,4 +261,53 @@ rules = [ {{ field = "statecode", compare = "equals", value = 0 }} ]
         org_id = quoted(org_id),
         ims_url = optional("ims_url", start.ims_url.as_deref(), "https://ims-na1.adobelogin.com"),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on ends there")]
+
+    use std::path::Path;
+
+    use super::*;
+    use crate::config::{Config, EventSource};
+
+    /// The text with the comment marks taken from one section, as its first lines say.
+    fn switched_on(text: &str, section: &str) -> String {
+        let head = format!("# [{section}]");
+        let start = text.find(&head).unwrap();
+        let end = text[start..].find("\n\n").map_or(text.len(), |length| start + length);
+        let lines: Vec<&str> = text[start..end].lines().map(|line| line.strip_prefix("# ").unwrap()).collect();
+        format!("{}{}\n{}", &text[..start], lines.join("\n"), &text[end..])
+    }
+
+    #[tokio::test]
+    async fn a_commented_section_is_switched_on_by_taking_the_marks_away() {
+        let sandbox = sandbox::Sandbox::start(sandbox::SandboxConfig::default()).await.unwrap();
+        let info = sandbox.info();
+        let text = from_sandbox(&info.control).await.unwrap();
+        let as_written = Config::parse(&text, Path::new(".")).unwrap();
+        assert!(!as_written.events.is_on() && as_written.sftp.is_none() && as_written.opt_out.pairs.is_empty());
+        let on = switched_on(&switched_on(&text, "events"), "sftp");
+        let config = Config::parse(&on, Path::new(".")).unwrap_or_else(|error| panic!("{error}"));
+        let events = &config.events;
+        assert!(events.sends && events.opens && events.clicks && events.bounces);
+        let Some(EventSource::Journal { url }) = &events.source else { panic!("{:?}", events.source) };
+        assert_eq!(url.as_str(), info.journal.url);
+        let sftp = config.sftp.unwrap();
+        assert_eq!(
+            (sftp.host, sftp.port, sftp.host_key),
+            (info.sftp.host.clone(), info.sftp.port, info.sftp.host_key.clone())
+        );
+        // Its keys and values are right, whether or not this version serves it.
+        let off = switched_on(&on, "opt_out").replace("\"bidirectional\"", "\"disabled\"     ");
+        let config = Config::parse(&off, Path::new(".")).unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(config.opt_out.pairs[0].campaign, "blackListEmail");
+    }
+
+    #[test]
+    fn every_section_has_its_placeholders() {
+        let text = switched_on(&switched_on(&commented(), "events"), "sftp");
+        Config::parse(&text, Path::new(".")).unwrap_or_else(|error| panic!("{error}"));
+    }
 }

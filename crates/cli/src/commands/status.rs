@@ -24,6 +24,16 @@ pub(crate) async fn run(file: &Path, format: Format) -> Exit {
         if let Some(reason) = &workflow.last_error {
             output::line(&format!("  {} Remedy: {}", reason.message, reason.remedy));
         }
+        if workflow.pending_changes {
+            output::line("  settings were edited; they count after a stop and a start of the process that runs");
+        }
+        if let Some(gaps) = &workflow.gaps {
+            let times = if gaps.count == 1 { "once".to_owned() } else { format!("{} times", gaps.count) };
+            output::line(&format!(
+                "  events are missing: {times}, last at {}, the journal no longer kept what was to be read next",
+                gaps.last
+            ));
+        }
         for request in &workflow.requests {
             output::line(&format!("  {}", waiting(request)));
         }
@@ -47,7 +57,7 @@ pub(crate) async fn run(file: &Path, format: Format) -> Exit {
 }
 
 const HEADER: [&str; 8] =
-    ["  table", "phase", "backlog", "oldest", "waiting for a parent", "dead letters", "position", "read"];
+    ["  table", "phase", "backlog", "oldest", "waiting for another", "dead letters", "position", "read"];
 
 fn row(table: &TableReport) -> Vec<String> {
     let position = match (table.position_age_seconds, table.position_state) {

@@ -1,11 +1,16 @@
 //! What a run keeps in the store for those who look at it from outside.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use sync_core::StoreError;
 use sync_core::traits::{OwnerId, StateStore, Store};
+use xxhash_rust::xxh3::xxh3_128;
+
+use crate::config::Config;
+use crate::workflows::{egress, ingress, streams};
 
 /// How long Dynamics 365 serves a read position, in seconds; nothing where it does not tell.
 const RETENTION: &str = "retention/dataverse";
@@ -25,10 +30,14 @@ async fn put_retention(store: &Arc<dyn Store>, retention: Option<Duration>) -> R
     if store.get(RETENTION).await?.unwrap_or_default() == text.as_bytes() {
         return Ok(());
     }
+    put(store, RETENTION, text.as_bytes()).await
+}
+
+async fn put(store: &Arc<dyn Store>, name: &str, value: &[u8]) -> Result<(), StoreError> {
     let owner = OwnerId(format!("process {}", std::process::id()).into());
     // Somebody else who holds it keeps the same.
-    if let Some(lease) = store.acquire(RETENTION, &owner, LEASE).await? {
-        store.put(&lease, RETENTION, text.as_bytes()).await?;
+    if let Some(lease) = store.acquire(name, &owner, LEASE).await? {
+        store.put(&lease, name, value).await?;
         store.release(lease).await?;
     }
     Ok(())
@@ -68,12 +77,7 @@ async fn put_gap(store: &Arc<dyn Store>, now_ms: i64) -> Result<(), StoreError> 
     let mut gaps = gaps(store.as_ref()).await?;
     gaps.count += 1;
     gaps.last_ms = now_ms;
-    let owner = OwnerId(format!("process {}", std::process::id()).into());
-    if let (Ok(text), Some(lease)) = (serde_json::to_vec(&gaps), store.acquire(GAPS, &owner, LEASE).await?) {
-        store.put(&lease, GAPS, &text).await?;
-        store.release(lease).await?;
-    }
-    Ok(())
+    put(store, GAPS, &serde_json::to_vec(&gaps).unwrap_or_default()).await
 }
 
 /// The gaps that were found since the store was made.
@@ -83,4 +87,38 @@ async fn put_gap(store: &Arc<dyn Store>, now_ms: i64) -> Result<(), StoreError> 
 pub(crate) async fn gaps(store: &(impl StateStore + ?Sized)) -> Result<Gaps, StoreError> {
     let text = store.get(GAPS).await?;
     Ok(text.and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default())
+}
+
+const SETTINGS: &str = "settings";
+
+/// The digest of each configured workflow's settings. Secrets are in it by reference alone.
+pub(crate) type SettingsDigests = BTreeMap<String, String>;
+
+/// What each configured workflow would run with.
+pub(crate) fn digests(config: &Config) -> SettingsDigests {
+    let Config { dataverse, campaign, tls, store, sync, tables, events, opt_out, sftp } = config;
+    let shared = format!("{dataverse:?}{campaign:?}{tls:?}{store:?}{sync:?}");
+    let of = |name: &str| match name {
+        // The rows that ingress creates carry the opt-outs of the pairs.
+        ingress::NAME => format!("{shared}{tables:?}{opt_out:?}"),
+        egress::NAME => format!("{shared}{events:?}{sftp:?}"),
+        _ => format!("{shared}{opt_out:?}{sftp:?}"),
+    };
+    let digest = |name: &str| format!("{:032x}", xxh3_128(of(name).as_bytes()));
+    streams::of(config).into_iter().map(|(name, _)| (name.to_owned(), digest(name))).collect()
+}
+
+/// Keeps what this process runs with. Best effort: a store that cannot be written shows by itself.
+pub(crate) async fn keep_settings(store: &Arc<dyn Store>, config: &Config) {
+    if let Err(error) = put(store, SETTINGS, &serde_json::to_vec(&digests(config)).unwrap_or_default()).await {
+        tracing::debug!(kind = ?error.kind(), "what the workflows run with could not be kept");
+    }
+}
+
+/// What the last process ran with; nothing where none kept it.
+///
+/// # Errors
+/// When the store cannot be read.
+pub(crate) async fn settings(store: &impl StateStore) -> Result<Option<SettingsDigests>, StoreError> {
+    Ok(store.get(SETTINGS).await?.and_then(|text| serde_json::from_slice(&text).ok()))
 }

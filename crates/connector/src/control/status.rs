@@ -29,7 +29,7 @@ pub struct StatusReport {
 /// One workflow.
 #[derive(Debug, Clone, Serialize)]
 pub struct WorkflowReport {
-    /// `ingress`.
+    /// `ingress` or `egress`.
     pub workflow: String,
     /// The state last written by the process that runs it; `STOPPED` when none holds the store.
     #[serde(rename = "status", serialize_with = "as_text")]
@@ -40,6 +40,8 @@ pub struct WorkflowReport {
     pub last_error: Option<StatusReason>,
     /// What operators asked for and nobody has carried out yet, oldest first: a replay that is armed, for example.
     pub requests: Vec<PendingRequestView>,
+    /// Whether its settings were edited since the process that holds the store was started: they count after a stop and a start.
+    pub pending_changes: bool,
     /// Events that were no longer kept when they were to be read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gaps: Option<GapReport>,
@@ -116,6 +118,15 @@ pub async fn status(config: &Config) -> Result<StatusReport, Error> {
     for (name, streams) in streams::of(config) {
         workflows.push(workflow(config, store.as_ref(), name, streams).await?);
     }
+    if let Some(store) = store.filter(|_| SqliteStore::is_locked(&config.store.sqlite)) {
+        // A process that keeps nothing is of a version before this; of it nothing can be said.
+        if let Some(running) = kept::settings(&store).await.map_err(|error| store_error(config, error))? {
+            let present = kept::digests(config);
+            for report in &mut workflows {
+                report.pending_changes = running.get(&report.workflow) != present.get(&report.workflow);
+            }
+        }
+    }
     Ok(StatusReport { workflows })
 }
 
@@ -141,6 +152,7 @@ async fn workflow(
         backlog: tables.iter().map(|table| table.backlog).sum(),
         last_error: None,
         requests: Vec::new(),
+        pending_changes: false,
         gaps: None,
         tables,
     };
