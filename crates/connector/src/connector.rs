@@ -121,15 +121,15 @@ impl ConnectorBuilder {
         let clients = Arc::new(Clients { dataverse: dataverse.clone(), campaign: campaign.clone() });
         let parts = Parts { config: &config, store: &store, observer: &observer, clients: &clients, clock: &clock };
         let mut members = vec![ingress(&parts, streams)?];
-        if let (Some(timeline), Some(source)) = (services.timeline, &config.events.source) {
+        if let Some(timeline) = services.timeline {
             let journal = JournalParts {
                 campaign: services.campaign_settings,
                 client: campaign.clone(),
                 transport: campaign_wire.clone(),
                 clock: clock.clone(),
             };
-            let stream = timeline.stream(&config, source, &dataverse, &journal, &store);
-            members.push(egress(&parts, stream.map_err(|problem| Error::one(ErrorKind::Refused, problem))?)?);
+            let streams = timeline.streams(&config, &dataverse, &journal, &store);
+            members.push(egress(&parts, streams.map_err(|problem| Error::one(ErrorKind::Refused, problem))?)?);
         }
         Ok(Connector {
             config,
@@ -227,21 +227,24 @@ fn unbuildable(place: &'static str, error: BuildError) -> Error {
     Error::one(ErrorKind::Configuration, problem).with_source(error)
 }
 
-fn egress(parts: &Parts<'_>, stream: egress::StreamParts) -> Result<Member, Error> {
+fn egress(parts: &Parts<'_>, streams: Vec<egress::StreamParts>) -> Result<Member, Error> {
     let config = parts.config;
     // An event that waits for its contact waits as long as a record that waits for its parent.
     let options = EngineOptions { parent_wait: config.events.wait_for_contact, ..engine_options(config) };
-    let workflow = parts.workflow(egress::NAME, options).stream(StreamConfig {
-        class: Class::Live,
-        id: stream.id,
-        rank: 0,
-        source: stream.source,
-        transform: stream.transform,
-        destination: stream.destination,
-        poll_every: config.events.poll,
-        apply_deletes: false,
-        page_rows: 1000,
-    });
+    let mut workflow = parts.workflow(egress::NAME, options);
+    for stream in streams {
+        workflow = workflow.stream(StreamConfig {
+            class: Class::Live,
+            id: stream.id,
+            rank: 0,
+            source: stream.source,
+            transform: stream.transform,
+            destination: stream.destination,
+            poll_every: config.events.poll,
+            apply_deletes: false,
+            page_rows: 1000,
+        });
+    }
     let workflow = workflow.build().map_err(|error| unbuildable("events", error))?;
     Ok(Member { workflow, streams: streams::of_egress(config) })
 }

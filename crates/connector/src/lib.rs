@@ -25,8 +25,8 @@ mod workflows;
 
 pub use config::{
     Activities, ActivityNames, CampaignConfig, Config, DataverseConfig, DeleteBrake, Direction, EventSource,
-    EventsConfig, OptOutConfig, OptOutPair, OptOutSource, SecretRef, SftpConfig, StoreConfig, Sweep, SyncConfig,
-    TlsConfig,
+    EventsConfig, ExportComplete, ExportFiles, OptOutConfig, OptOutPair, OptOutSource, SecretRef, SftpConfig,
+    StoreConfig, Sweep, SyncConfig, TlsConfig,
 };
 pub use connector::{Connector, ConnectorBuilder};
 pub use error::{Error, ErrorKind, Problem};

@@ -7,6 +7,8 @@ pub(crate) mod client_metrics;
 pub(crate) mod dataverse_schema;
 pub(crate) mod dataverse_source;
 pub(crate) mod engine_calls;
+#[cfg(feature = "exchange")]
+pub(crate) mod exports;
 pub(crate) mod gates;
 pub(crate) mod kept;
 pub(crate) mod plan_transform;

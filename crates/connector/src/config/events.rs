@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use campaign_client::EventPointers;
+use campaign_client::{EventPointers, MailKind};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 use url::Url;
 
+use super::export_files::{ExportFiles, export_files};
 use super::parse::url;
 use super::period::period;
 use super::reader::{Document, Section};
@@ -24,6 +25,8 @@ pub struct EventsConfig {
     pub bounces: bool,
     /// Where events are read.
     pub source: Option<EventSource>,
+    /// Where else they are read, to tell what `source` no longer keeps.
+    pub fill_gaps_from: Option<EventSource>,
     /// How long an event waits for its contact to appear in Dynamics 365.
     pub wait_for_contact: Duration,
     /// How long to wait between two polls that found nothing.
@@ -44,8 +47,10 @@ pub enum EventSource {
     },
     /// Log exports in a folder of the file exchange.
     Export {
-        /// The folder.
-        folder: String,
+        /// The files.
+        files: Box<ExportFiles>,
+        /// The kind of every row, where one export holds one log; by a column when absent.
+        kind: Option<MailKind>,
     },
 }
 
@@ -115,6 +120,7 @@ impl Default for EventsConfig {
             clicks: false,
             bounces: false,
             source: None,
+            fill_gaps_from: None,
             wait_for_contact: Duration::from_secs(24 * 3600),
             poll: Duration::from_secs(10),
             activities: Box::default(),
@@ -124,6 +130,11 @@ impl Default for EventsConfig {
 }
 
 impl EventsConfig {
+    /// Everywhere that events are read, the main source first.
+    pub(crate) fn sources(&self) -> impl Iterator<Item = &EventSource> {
+        self.source.iter().chain(&self.fill_gaps_from)
+    }
+
     /// Whether any kind of event becomes an activity.
     pub fn is_on(&self) -> bool {
         self.sends || self.opens || self.clicks || self.bounces
@@ -148,6 +159,15 @@ pub(super) fn events<'t>(document: &mut Document<'t>, root: &DeTable<'t>) -> Eve
     } else if config.is_on() {
         section.missing(document, "source", "{ journal = { url = \"...\" } } or { export = { folder = \"...\" } }");
     }
+    if let Some(value) = section.value("fill_gaps_from") {
+        config.fill_gaps_from = source(document, section.place("fill_gaps_from"), value);
+        let journal = matches!(config.source, Some(EventSource::Journal { .. }));
+        if !journal || !matches!(config.fill_gaps_from, None | Some(EventSource::Export { .. })) {
+            let message = "Only the gaps of a journal are filled, and only from exports.";
+            let remedy = "Write source = { journal = { ... } } and fill_gaps_from = { export = { ... } }.";
+            document.problem(section.place("fill_gaps_from"), value.span().start, message, remedy);
+        }
+    }
     config.wait_for_contact = period(document, &mut section, "wait_for_contact").unwrap_or(config.wait_for_contact);
     config.poll = section.integer(document, "poll_seconds", 1..=86_400).map_or(config.poll, Duration::from_secs);
     if let Some(value) = section.value("activities") {
@@ -166,6 +186,23 @@ pub(super) fn events<'t>(document: &mut Document<'t>, root: &DeTable<'t>) -> Eve
     config
 }
 
+/// What the columns of a log export say.
+const COLUMNS: [&str; 10] = [
+    "kind",
+    "instant",
+    "recipient",
+    "campaign",
+    "delivery",
+    "broad_log_id",
+    "tracking_log_id",
+    "url",
+    "mirror_page",
+    "bounce_type",
+];
+
+const KINDS: [(&str, MailKind); 4] =
+    [("send", MailKind::Send), ("open", MailKind::Open), ("click", MailKind::Click), ("bounce", MailKind::Bounce)];
+
 fn source<'t>(document: &mut Document<'t>, place: String, value: &Spanned<DeValue<'t>>) -> Option<EventSource> {
     const FORMS: &str = "Write one of journal, export.";
     let mut section = Section::at(document, value, place.clone())?;
@@ -178,10 +215,10 @@ fn source<'t>(document: &mut Document<'t>, place: String, value: &Spanned<DeValu
     }
     if let Some(value) = section.value("export") {
         let mut export = Section::at(document, value, format!("{place}.export"))?;
-        let folder =
-            export.required_text(document, "folder", "the folder of the exports, such as \"d365_loads/exports\"");
+        let files = Box::new(export_files(document, &mut export, "logs*", &COLUMNS));
+        let kind = export.word(document, "kind", &KINDS);
         export.finish(document);
-        found = Some(EventSource::Export { folder });
+        found = Some(EventSource::Export { files, kind });
     }
     section.finish(document);
     found

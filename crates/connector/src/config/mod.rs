@@ -2,6 +2,7 @@
 
 mod certificates;
 mod events;
+mod export_files;
 mod key;
 mod opt_out;
 mod parse;
@@ -20,6 +21,7 @@ use url::Url;
 
 pub(crate) use certificates::certificates;
 pub use events::{Activities, ActivityNames, EventSource, EventsConfig};
+pub use export_files::{ExportComplete, ExportFiles};
 pub use opt_out::{Direction, OptOutConfig, OptOutPair, OptOutSource};
 pub use secret::SecretRef;
 pub use sftp::SftpConfig;

@@ -75,13 +75,18 @@ fn together(
         document.problem(name, at(name), message, "Switch it off or remove it.");
     }
     let exports = [
-        ("events", matches!(events.source, Some(EventSource::Export { .. }))),
+        ("events", events.sources().any(|source| matches!(source, EventSource::Export { .. }))),
         ("opt_out", matches!(opt_out.source, Some(OptOutSource::Export { .. }))),
     ];
     for (name, exports) in exports {
         if exports && sftp.is_none() {
             let message = "Exports are read from the file exchange, and there is no section [sftp].";
             document.problem(format!("{name}.source"), at(name), message, "Add [sftp].");
+        }
+        if exports && !cfg!(feature = "exchange") {
+            let message = "Exports are read from the file exchange, which this program was built without.";
+            let remedy = "Build it with the cargo feature exchange, or read another source.";
+            document.problem(format!("{name}.source"), at(name), message, remedy);
         }
     }
     if opt_out.direction != Direction::Disabled {

@@ -3,7 +3,7 @@
 use toml::de::DeTable;
 
 use super::SecretRef;
-use super::reader::{Document, Section};
+use super::reader::{Document, Reference, Section};
 
 /// The file exchange.
 #[derive(Debug, Clone)]
@@ -31,7 +31,11 @@ pub(super) fn sftp<'t>(document: &mut Document<'t>, root: &DeTable<'t>) -> Optio
     if section.value("private_key").is_none() {
         section.missing(document, "private_key", "{ file = \"path\" }");
     }
+    let offset = section.value("private_key").map_or(0, |value| value.span().start);
     let private_key = section.secret(document, "private_key");
+    if let Some(key) = &private_key {
+        document.refers(section.place("private_key"), offset, Reference::Secret(key.clone()));
+    }
     let host_key =
         section.required_text(document, "host_key", "the host's public key, such as \"ssh-ed25519 AAAA...\"");
     let export_logs = section.boolean(document, "export_logs").unwrap_or(false);

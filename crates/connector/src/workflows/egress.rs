@@ -9,8 +9,11 @@ use sync_core::StreamId;
 use sync_core::traits::{Destination, Source, Store, Transform};
 use timing::SharedClock;
 
+#[cfg(feature = "exchange")]
+use crate::adapters::exports::{logs::LogRows, source::ExportSource};
 use crate::adapters::timeline::activity::{ActivityPlan, ActivityTransform};
 use crate::adapters::timeline::destination::{ActivityDestination, ActivityTable};
+use crate::adapters::timeline::gaps_only::GapsOnly;
 use crate::adapters::timeline::journal_source::JournalSource;
 use crate::config::{ActivityNames, Config, EventSource, EventsConfig};
 use crate::error::Problem;
@@ -86,51 +89,78 @@ impl Timeline {
         })
     }
 
-    /// The engine's parts.
-    pub(crate) fn stream(
+    /// The engine's parts, those of the main source first.
+    pub(crate) fn streams(
         self,
         config: &Config,
-        source: &EventSource,
         dataverse: &D365Client,
         journal: &JournalParts,
         store: &Arc<dyn Store>,
-    ) -> Result<StreamParts, Problem> {
-        let read: Arc<dyn Source> = match source {
-            EventSource::Journal { url } => {
-                let settings = JournalConfig::new(url.as_str(), config.campaign.org_id.as_str());
-                let reader = Journal::builder(settings, journal.campaign.clone())
-                    .clock(journal.clock.clone())
-                    .transport(journal.transport.clone())
-                    .authenticator(journal.client.authenticator())
-                    .build()
-                    .map_err(|error| {
-                        Problem::new("events.source.journal", format!("{error}."), error.remedy().to_owned())
-                    })?;
-                let pointers = EventPointers::clone(&config.events.pointers);
-                Arc::new(JournalSource::new(
-                    reader,
-                    url.to_string(),
-                    Arc::new(pointers),
-                    store.clone(),
-                    journal.clock.clone(),
-                ))
-            }
-            EventSource::Export { .. } => {
-                return Err(Problem::new(
-                    "events.source.export",
-                    "Log exports are not available yet.",
-                    "Read the journal.",
-                ));
-            }
+    ) -> Result<Vec<StreamParts>, Problem> {
+        let destination = Arc::new(ActivityDestination::new(dataverse, self.tables, config.dataverse.in_flight));
+        let transform = Arc::new(ActivityTransform::new(self.plans));
+        let first = config.events.source.as_ref().map(stream_id);
+        let part = |source: &EventSource| {
+            let id = stream_id(source);
+            let read = open(config, source, journal, store)?;
+            // What the main source told is not written once more.
+            let source: Arc<dyn Source> = match first.as_ref().filter(|first| **first != id) {
+                Some(first) => Arc::new(GapsOnly::new(read, store.clone(), first.clone())),
+                None => read,
+            };
+            Ok(StreamParts { id, source, transform: transform.clone(), destination: destination.clone() })
         };
-        let destination = ActivityDestination::new(dataverse, self.tables, config.dataverse.in_flight);
-        Ok(StreamParts {
-            id: stream_id(source),
-            source: read,
-            transform: Arc::new(ActivityTransform::new(self.plans)),
-            destination: Arc::new(destination),
-        })
+        config.events.sources().map(part).collect()
     }
+}
+
+/// Opens a source of events.
+fn open(
+    config: &Config,
+    source: &EventSource,
+    journal: &JournalParts,
+    store: &Arc<dyn Store>,
+) -> Result<Arc<dyn Source>, Problem> {
+    let read: Arc<dyn Source> = match source {
+        EventSource::Journal { url } => {
+            let settings = JournalConfig::new(url.as_str(), config.campaign.org_id.as_str());
+            let reader = Journal::builder(settings, journal.campaign.clone())
+                .clock(journal.clock.clone())
+                .transport(journal.transport.clone())
+                .authenticator(journal.client.authenticator())
+                .build()
+                .map_err(|error| {
+                    Problem::new("events.source.journal", format!("{error}."), error.remedy().to_owned())
+                })?;
+            let pointers = EventPointers::clone(&config.events.pointers);
+            Arc::new(JournalSource::new(
+                reader,
+                url.to_string(),
+                Arc::new(pointers),
+                store.clone(),
+                journal.clock.clone(),
+            ))
+        }
+        #[cfg(feature = "exchange")]
+        EventSource::Export { files, kind } => {
+            let place = "events.source.export";
+            let sftp = config
+                .sftp
+                .as_ref()
+                .ok_or_else(|| Problem::new(place, "There is no file exchange to read exports from.", "Add [sftp]."))?;
+            let layout = Arc::new(LogRows::new(files, *kind, &config.events.pointers));
+            Arc::new(ExportSource::new(sftp, files, place, layout, journal.clock.clone())?)
+        }
+        #[cfg(not(feature = "exchange"))]
+        EventSource::Export { .. } => {
+            return Err(Problem::new(
+                "events.source.export",
+                "This program was built without the file exchange.",
+                "Build it with the cargo feature exchange.",
+            ));
+        }
+    };
+    Ok(read)
 }
 
 async fn activity(

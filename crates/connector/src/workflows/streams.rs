@@ -27,13 +27,13 @@ pub(crate) fn of_ingress(config: &Config) -> Vec<StreamLabel> {
 
 /// The streams of egress; none where every kind of event is off.
 pub(crate) fn of_egress(config: &Config) -> Vec<StreamLabel> {
-    let source = config.events.source.iter().filter(|_| config.events.is_on());
+    let sources = config.events.sources().filter(|_| config.events.is_on());
     let label = |source: &crate::config::EventSource| StreamLabel {
         id: egress::stream_id(source),
         table: "activitypointer".to_owned(),
         resource: egress::source_name(source).to_owned(),
     };
-    source.map(label).collect()
+    sources.map(label).collect()
 }
 
 /// What an operator calls a stream, also one of an earlier configuration.
