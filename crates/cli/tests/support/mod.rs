@@ -218,17 +218,17 @@ impl World {
     }
 
     pub(crate) async fn records(&self, side: &str, table: &str) -> Vec<Value> {
-        let text = self
-            .http
-            .get(self.control(&format!("/records/{side}/{table}")))
-            .send()
-            .await
-            .unwrap()
-            .error_for_status()
-            .unwrap()
-            .text()
-            .await
-            .unwrap();
+        self.lines(&format!("/records/{side}/{table}")).await
+    }
+
+    /// Every email event that the sandbox made.
+    pub(crate) async fn events(&self) -> Vec<Value> {
+        self.lines("/events").await
+    }
+
+    async fn lines(&self, path: &str) -> Vec<Value> {
+        let text =
+            self.http.get(self.control(path)).send().await.unwrap().error_for_status().unwrap().text().await.unwrap();
         text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
