@@ -210,6 +210,12 @@ impl Stage {
         assert!(answer.status().is_success(), "{path}: {}", answer.text().await.unwrap());
     }
 
+    /// Puts a file into the file exchange.
+    pub async fn put_file(&self, path: &str, content: Vec<u8>) {
+        let answer = self.http.put(self.control(&format!("/files/{path}"))).body(content).send().await.unwrap();
+        assert!(answer.status().is_success(), "{path}: {}", answer.text().await.unwrap());
+    }
+
     /// Deletes one row through the control interface.
     pub async fn delete(&self, path: &str) {
         let answer = self.http.delete(self.control(path)).send().await.unwrap();

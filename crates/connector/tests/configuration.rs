@@ -241,6 +241,29 @@ export_logs = 0
 }
 
 #[test]
+fn the_keys_of_exports_are_checked() {
+    let text = format!(
+        "{CONTACT}{}",
+        r#"[events]
+sends = true
+source = { export = { folder = "a", stable_for = "1m", complete_ending = ".done", columns = { when = "at" } } }
+fill_gaps_from = { export = { folder = "b", header = ["a"], utc_offset = "CET" } }
+"#
+    );
+    let wanted = [
+        // No [sftp].
+        at("events.source", 10),
+        at("events.source.export.columns.when", 12),
+        at("events.source.export.complete_ending", 12),
+        at("events.fill_gaps_from.export.separator", 13),
+        at("events.fill_gaps_from.export.utc_offset", 13),
+        // There is no journal whose gaps could be filled.
+        at("events.fill_gaps_from", 13),
+    ];
+    assert_eq!(places(&text), wanted);
+}
+
+#[test]
 fn what_is_not_available_yet_says_so() {
     let kept_elsewhere = "[store]\npostgres = { env = \"STORE\" }\n";
     let found = problems(&format!("{}{CONTACT}", HEAD.replace("[store]\n", kept_elsewhere)));

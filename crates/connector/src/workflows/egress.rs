@@ -143,7 +143,8 @@ fn open(
         }
         #[cfg(feature = "exchange")]
         EventSource::Export { files, kind } => {
-            let place = "events.source.export";
+            let filler = config.events.fill_gaps_from.as_ref().is_some_and(|filler| std::ptr::eq(filler, source));
+            let place = if filler { "events.fill_gaps_from.export" } else { "events.source.export" };
             let sftp = config
                 .sftp
                 .as_ref()
