@@ -35,7 +35,6 @@ pub(crate) struct Services {
     pub(crate) timeline: Option<Timeline>,
     /// What other clients of Campaign's identity are built with.
     pub(crate) campaign_settings: campaign_client::CampaignConfig,
-    pub(crate) checks: Vec<String>,
     /// How long Dynamics 365 serves a read position, where it tells.
     pub(crate) retention: Option<Duration>,
     /// What is allowed, and worth a look.
@@ -95,6 +94,27 @@ pub(crate) fn prepare(config: &Config) -> Result<Prepared, Error> {
     }
 }
 
+/// Both clients, which have asked nothing yet.
+pub(crate) struct Clients {
+    pub(crate) dataverse: D365Client,
+    pub(crate) campaign: CampaignClient,
+    pub(crate) dataverse_wire: Arc<Wire>,
+    pub(crate) campaign_wire: Arc<Wire>,
+    pub(crate) campaign_settings: campaign_client::CampaignConfig,
+}
+
+/// Builds both clients.
+pub(crate) fn clients(config: &Config, prepared: &Prepared, clock: &SharedClock) -> Result<Clients, Error> {
+    let campaign_settings = campaign_settings(config, prepared);
+    let campaign = campaign_client(config, prepared, campaign_settings.clone(), clock);
+    match (dataverse_client(config, prepared, clock), campaign) {
+        (Ok((dataverse, dataverse_wire)), Ok((campaign, campaign_wire))) => {
+            Ok(Clients { dataverse, campaign, dataverse_wire, campaign_wire, campaign_settings })
+        }
+        (dataverse, campaign) => Err(together([dataverse.err(), campaign.err()])),
+    }
+}
+
 /// Builds both clients, proves their credentials, and compiles every mapping against the schemas of both sides. Pauses that
 /// `store` remembers are waited for first.
 pub(crate) async fn services(
@@ -103,24 +123,15 @@ pub(crate) async fn services(
     store: Option<&Arc<dyn Store>>,
     clock: &SharedClock,
 ) -> Result<Services, Error> {
-    let campaign_settings = campaign_settings(config, &prepared);
-    let campaign = campaign_client(config, &prepared, campaign_settings.clone(), clock);
-    let (dataverse, campaign) = match (dataverse_client(config, &prepared, clock), campaign) {
-        (Ok(dataverse), Ok(campaign)) => (dataverse, campaign),
-        (dataverse, campaign) => return Err(together([dataverse.err(), campaign.err()])),
-    };
-    let ((dataverse, dataverse_wire), (campaign, campaign_wire)) = (dataverse, campaign);
+    let Clients { dataverse, campaign, dataverse_wire, campaign_wire, campaign_settings } =
+        clients(config, &prepared, clock)?;
     if let Some(store) = store {
         let lanes = Lanes { dataverse: dataverse.lane().clone(), campaign: campaign.lane().clone() };
         gates::restore(store, &lanes, clock).await.map_err(|error| store_error(config, error))?;
     }
-    let mut checks = Vec::new();
     // Both are asked although one may refuse, so that everything that is wrong is told at once.
     match tokio::join!(dataverse.who_am_i(), campaign.find_resource("profile")) {
-        (Ok(who), Ok(_)) => {
-            checks.push(format!("Dynamics 365 answers; organisation {}", who.organization_id));
-            checks.push("Campaign answers and publishes the profile".to_owned());
-        }
+        (Ok(_), Ok(_)) => {}
         (who, profile) => {
             return Err(together([
                 who.err().map(|error| trouble::dataverse(&config.dataverse, error)),
@@ -129,29 +140,17 @@ pub(crate) async fn services(
         }
     }
     let (retention, warning) = retention(&dataverse).await;
-    match retention {
-        Some(retention) => {
-            checks.push(format!("Dynamics 365 serves changes for {} days", retention.as_secs() / (24 * 3600)));
-        }
-        None => checks.extend(warning.clone()),
-    }
     let mut tables = Vec::new();
     let mut problems = Vec::new();
     for (index, (spec, rank)) in config.tables.iter().zip(ingress::ranks(&config.tables)).enumerate() {
         match MappedTable::load(index, spec, rank, &dataverse, &campaign).await {
-            Ok(table) => {
-                checks.push(table.describe());
-                tables.push(table);
-            }
+            Ok(table) => tables.push(table),
             Err(found) => problems.extend(found),
         }
     }
     let timeline = if config.events.is_on() {
         match Timeline::load(&config.events, &dataverse).await {
-            Ok(timeline) => {
-                checks.extend(timeline.describe());
-                Some(timeline)
-            }
+            Ok(timeline) => Some(timeline),
             Err(found) => {
                 problems.extend(found);
                 None
@@ -172,14 +171,13 @@ pub(crate) async fn services(
         tables,
         timeline,
         campaign_settings,
-        checks,
         retention,
         warnings,
     })
 }
 
 /// How long Dynamics 365 serves a read position; a warning where that cannot be known.
-async fn retention(dataverse: &D365Client) -> (Option<Duration>, Option<String>) {
+pub(crate) async fn retention(dataverse: &D365Client) -> (Option<Duration>, Option<String>) {
     let why = match dataverse.change_tracking_days().await {
         Ok(Some(days)) if days > 0 => return (Some(Duration::from_secs(u64::from(days) * 24 * 3600)), None),
         Ok(_) => "the organisation does not tell".to_owned(),

@@ -145,21 +145,6 @@ impl ConnectorBuilder {
             warnings,
         })
     }
-
-    /// Checks everything that [`connect`](Self::connect) needs and answers what was found in order; opens no store.
-    ///
-    /// # Errors
-    /// Everything that is wrong, with place and remedy.
-    pub async fn check(self) -> Result<Vec<String>, Error> {
-        let prepared = connect::prepare(&self.config)?;
-        let Services { campaign, tables, checks, .. } =
-            connect::services(&self.config, prepared, None, &self.clock).await?;
-        let mut problems = Vec::new();
-        for table in &tables {
-            problems.extend(table.prove_key(&campaign).await.err());
-        }
-        if problems.is_empty() { Ok(checks) } else { Err(Error::new(ErrorKind::Refused, problems)) }
-    }
 }
 
 /// Tables whose rows are found by a filter: no metadata tells whether their key is unique in Campaign, so this is said instead of

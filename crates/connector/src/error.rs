@@ -3,6 +3,8 @@
 use std::error::Error as StdError;
 use std::fmt;
 
+use crate::preflight::Name;
+
 /// Why the connector could not be built, started or asked.
 ///
 /// Shown to operators as it is: it names places and remedies, never a secret or a value of a record.
@@ -38,12 +40,21 @@ pub struct Problem {
     pub message: String,
     /// How to mend it.
     pub remedy: String,
+    /// The check of preflight that finds it, where one is meant for it.
+    pub(crate) check: Option<Name>,
 }
 
 impl Problem {
     /// A problem without a line.
     pub fn new(place: impl Into<String>, message: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self { place: place.into(), line: None, message: message.into(), remedy: remedy.into() }
+        Self { place: place.into(), line: None, message: message.into(), remedy: remedy.into(), check: None }
+    }
+
+    /// The same as what a check of preflight finds.
+    #[must_use]
+    pub(crate) fn found_by(mut self, check: Name) -> Self {
+        self.check = Some(check);
+        self
     }
 
     /// The same with the line it stands in.

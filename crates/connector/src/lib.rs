@@ -14,6 +14,7 @@ pub mod control;
 mod error;
 pub mod explain;
 mod plain_http;
+pub mod preflight;
 pub mod preview;
 mod reason;
 mod running;

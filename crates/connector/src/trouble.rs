@@ -6,6 +6,7 @@ use url::Url;
 
 use crate::config::{CampaignConfig, DataverseConfig};
 use crate::error::{Error, ErrorKind, Problem};
+use crate::preflight::Name;
 
 /// How http-kit calls a request to an identity provider.
 const TOKEN: &str = "POST token";
@@ -108,7 +109,8 @@ pub(crate) fn dataverse(settings: &DataverseConfig, error: d365_client::Error) -
     let kind = if error.is_permanent() { ErrorKind::Refused } else { ErrorKind::Unavailable };
     let (who, at) = if story.token { ("The identity provider of", &authority) } else { ("", &service) };
     let message = sentence(who, "Dynamics 365", at, &error, &story);
-    Error::one(kind, Problem::new(place, message, remedy)).with_source(error)
+    let check = dataverse_check(&story, error.kind());
+    Error::one(kind, Problem::new(place, message, remedy).found_by(check)).with_source(error)
 }
 
 /// What Entra ID's numbers mean (learn.microsoft.com, "Microsoft Entra authentication and authorization error codes").
@@ -176,11 +178,38 @@ pub(crate) fn campaign(settings: &CampaignConfig, error: campaign_client::Error)
     let kind = if error.is_transient() { ErrorKind::Unavailable } else { ErrorKind::Refused };
     let (who, at) = if story.token { ("The identity provider of", &ims) } else { ("", &service) };
     let message = sentence(who, "Campaign", at, &error, &story);
-    Error::one(kind, Problem::new(place, message, remedy)).with_source(error)
+    let check = campaign_check(&story, error.kind());
+    Error::one(kind, Problem::new(place, message, remedy).found_by(check)).with_source(error)
 }
 
 fn sentence(who: &str, service: &str, at: &str, error: &dyn StdError, story: &Story) -> String {
     let said = error.to_string();
     let who = if who.is_empty() { service.to_owned() } else { format!("{who} {service}") };
     format!("{who} at {at}: {said}{}.", story.codes(&said))
+}
+
+/// How far a first question to Dynamics 365 came.
+fn dataverse_check(story: &Story, kind: d365_client::ErrorKind) -> Name {
+    use d365_client::ErrorKind as Kind;
+    match kind {
+        _ if story.token && story.entra_code().is_some() => Name::DataverseCredentials,
+        Kind::Auth => Name::DataverseCredentials,
+        _ if story.token => Name::DataverseIdentityProvider,
+        Kind::Unauthorized | Kind::NotMember | Kind::Forbidden => Name::DataverseApplicationUser,
+        _ => Name::DataverseReachable,
+    }
+}
+
+/// How far a first question to Campaign came.
+fn campaign_check(story: &Story, kind: campaign_client::ErrorKind) -> Name {
+    use campaign_client::ErrorKind as Kind;
+    match kind {
+        Kind::Credentials => Name::CampaignCredentials,
+        _ if story.token => Name::CampaignIdentityProvider,
+        Kind::ApiKey | Kind::Unauthorized => Name::CampaignApiKey,
+        Kind::UnknownOrganisation => Name::CampaignOrganisation,
+        Kind::ProfileNotValid | Kind::Forbidden => Name::CampaignProductProfile,
+        Kind::UnknownResource => Name::ExtApiPublished,
+        _ => Name::CampaignReachable,
+    }
 }

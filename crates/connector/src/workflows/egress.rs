@@ -17,6 +17,7 @@ use crate::adapters::timeline::gaps_only::GapsOnly;
 use crate::adapters::timeline::journal_source::JournalSource;
 use crate::config::{ActivityNames, Config, EventSource, EventsConfig};
 use crate::error::Problem;
+use crate::preflight::Name;
 
 /// The workflow's name.
 pub(crate) const NAME: &str = "egress";
@@ -58,6 +59,18 @@ pub(crate) struct JournalParts {
     pub(crate) clock: SharedClock,
 }
 
+impl JournalParts {
+    /// The reader of a journal.
+    pub(crate) fn reader(&self, settings: JournalConfig) -> Result<Journal, Problem> {
+        Journal::builder(settings, self.campaign.clone())
+            .clock(self.clock.clone())
+            .transport(self.transport.clone())
+            .authenticator(self.client.authenticator())
+            .build()
+            .map_err(|error| Problem::new("events.source.journal", format!("{error}."), error.remedy().to_owned()))
+    }
+}
+
 impl Timeline {
     /// Asks for the tables of the kinds that are switched on; every problem with its place.
     pub(crate) async fn load(events: &EventsConfig, dataverse: &D365Client) -> Result<Self, Vec<Problem>> {
@@ -81,12 +94,9 @@ impl Timeline {
         if problems.is_empty() { Ok(Self { plans, tables }) } else { Err(problems) }
     }
 
-    /// What an operator wants to read of it.
-    pub(crate) fn describe(&self) -> impl Iterator<Item = String> {
-        self.plans.iter().zip(&self.tables).map(|(plan, table)| {
-            let how = if table.many { "many rows in one request" } else { "row by row" };
-            format!("events -> table {}, {how}", plan.names.table)
-        })
+    /// The tables, and whether each takes many rows in one request.
+    pub(crate) fn tables(&self) -> impl Iterator<Item = (&str, bool)> {
+        self.plans.iter().zip(&self.tables).map(|(plan, table)| (plan.names.table.as_str(), table.many))
     }
 
     /// The engine's parts, those of the main source first.
@@ -124,14 +134,7 @@ fn open(
     let read: Arc<dyn Source> = match source {
         EventSource::Journal { url } => {
             let settings = JournalConfig::new(url.as_str(), config.campaign.org_id.as_str());
-            let reader = Journal::builder(settings, journal.campaign.clone())
-                .clock(journal.clock.clone())
-                .transport(journal.transport.clone())
-                .authenticator(journal.client.authenticator())
-                .build()
-                .map_err(|error| {
-                    Problem::new("events.source.journal", format!("{error}."), error.remedy().to_owned())
-                })?;
+            let reader = journal.reader(settings)?;
             let pointers = EventPointers::clone(&config.events.pointers);
             Arc::new(JournalSource::new(
                 reader,
@@ -182,34 +185,42 @@ async fn activity(
     for (key, name) in columns {
         if let Some(name) = name.filter(|name| def.attribute(name).is_none()) {
             let message = format!("The table {} has no column called {name}.", names.table);
-            problems.push(Problem::new(
-                format!("{place}.{key}"),
-                message,
-                "Write the column's logical name, as the solution that brought the table calls it.",
-            ));
+            problems.push(
+                Problem::new(
+                    format!("{place}.{key}"),
+                    message,
+                    "Write the column's logical name, as the solution that brought the table calls it.",
+                )
+                .found_by(Name::ActivityColumns),
+            );
         }
     }
     let regarding = match &names.regarding {
         Some(name) => Some(name.clone()),
-        None => match dataverse.metadata().navigation_property(&names.table, "regardingobjectid", "contact").await {
-            Ok(Some(name)) => Some(name.to_string()),
-            Ok(None) => {
-                problems.push(Problem::new(
+        None => {
+            match dataverse.metadata().navigation_property(&names.table, "regardingobjectid", "contact").await {
+                Ok(Some(name)) => Some(name.to_string()),
+                Ok(None) => {
+                    problems.push(Problem::new(
                     format!("{place}.regarding"),
                     format!("A row of {} cannot be regarding a contact.", names.table),
                     "Let the table be an activity that may be regarding contacts, or name the navigation property.",
-                ));
-                None
+                ).found_by(Name::ActivityRegarding));
+                    None
+                }
+                Err(error) => {
+                    problems.push(
+                        Problem::new(
+                            format!("{place}.regarding"),
+                            format!("Dynamics 365: {error}."),
+                            error.remedy().to_owned(),
+                        )
+                        .found_by(Name::ActivityRegarding),
+                    );
+                    None
+                }
             }
-            Err(error) => {
-                problems.push(Problem::new(
-                    format!("{place}.regarding"),
-                    format!("Dynamics 365: {error}."),
-                    error.remedy().to_owned(),
-                ));
-                None
-            }
-        },
+        }
     };
     let def = def.shared();
     let api = dataverse.entity_with::<DynamicEntity>(def.clone());
@@ -231,13 +242,15 @@ async fn table(place: &str, name: &str, dataverse: &D365Client) -> Result<Entity
             "Install the solution that brings the activities of Campaign, or write the names of tables that are there.",
         ),
         _ => Problem::new(place, format!("Dynamics 365: {error}."), error.remedy().to_owned()),
-    })?;
+    });
+    let def = def.map_err(|problem| problem.found_by(Name::ActivityTables))?;
     if !def.is_activity() {
         return Err(Problem::new(
             place,
             format!("The table {name} is no activity, so that its rows are on no timeline."),
             "Name the table of an activity.",
-        ));
+        )
+        .found_by(Name::ActivityTables));
     }
     Ok(def)
 }

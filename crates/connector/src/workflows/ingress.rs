@@ -19,6 +19,7 @@ use crate::adapters::urgency::ByClass;
 use crate::adapters::{campaign_schema, dataverse_schema};
 use crate::config::Config;
 use crate::error::Problem;
+use crate::preflight::Name;
 
 /// The workflow's name.
 pub(crate) const NAME: &str = "ingress";
@@ -75,7 +76,11 @@ impl MappedTable {
         let place = format!("table[{index}]");
         let mut problems = Vec::new();
         let def = match table(&place, spec, dataverse).await {
-            Ok(def) => Some(def),
+            Ok(def) => {
+                // The mapping is looked at all the same, so that everything that is wrong is told at once.
+                problems.extend(untracked(&place, &def));
+                Some(def)
+            }
             Err(problem) => {
                 problems.push(problem);
                 None
@@ -91,34 +96,25 @@ impl MappedTable {
         let (Some(def), Some(meta)) = (def, meta) else { return Err(problems) };
         let compiled = mapping::compile(spec, &dataverse_schema::schema(&def), &campaign_schema::schema(&meta));
         match compiled {
-            Ok(plan) => {
+            Ok(plan) if problems.is_empty() => {
                 let (plan, def, resource) = (Arc::new(plan), def.shared(), meta.resource);
                 Ok(Self { place, spec: spec.clone(), rank, plan, def, resource })
             }
-            Err(problems) => Err(problems
-                .iter()
-                .map(|problem| {
+            Ok(_) => Err(problems),
+            Err(found) => {
+                problems.extend(found.iter().map(|problem| {
                     let path = format!("{place}.{}", problem.path);
                     Problem::new(path, problem.message.clone(), problem.remedy.clone())
-                })
-                .collect()),
+                        .found_by(Name::of_mapping(problem.kind))
+                }));
+                Err(problems)
+            }
         }
     }
 
     /// The compiled mapping.
     pub(crate) fn plan(&self) -> &Arc<Plan> {
         &self.plan
-    }
-
-    /// What an operator wants to read of it.
-    pub(crate) fn describe(&self) -> String {
-        format!(
-            "table {} -> resource {}: {} fields, key {}",
-            self.spec.table,
-            self.spec.resource,
-            self.spec.fields.len(),
-            self.spec.key
-        )
     }
 
     /// What is allowed, and worth a look.
@@ -133,7 +129,7 @@ impl MappedTable {
                 // The sentence begins with the place, for it is shown alone where a run fails.
                 let text = refusal.to_string();
                 let (place, message) = text.split_once(": ").unwrap_or((&self.place, &text));
-                Err(Problem::new(place, message, refusal.remedy()))
+                Err(Problem::new(place, message, refusal.remedy()).found_by(Name::KeyAddressesRows))
             }
             _ => Ok(()),
         }
@@ -196,15 +192,21 @@ async fn table(place: &str, spec: &TableSpec, dataverse: &D365Client) -> Result<
             "Write the table's logical name, such as contact or new_vehicle.",
         ),
         _ => Problem::new(place.clone(), format!("Dynamics 365: {error}."), error.remedy().to_owned()),
-    })?;
-    if !def.change_tracking() {
-        return Err(Problem::new(
-            place,
-            format!("Change tracking is off for the table {}.", spec.table),
+    });
+    def.map_err(|problem| problem.found_by(Name::TableExists))
+}
+
+/// What is wrong with a table whose changes nobody tells.
+fn untracked(place: &str, def: &EntityDef) -> Option<Problem> {
+    let problem = || {
+        Problem::new(
+            format!("{place}.table"),
+            format!("Change tracking is off for the table {}.", def.logical_name()),
             "Switch it on: Power Apps, table properties, advanced options, track changes.",
-        ));
-    }
-    Ok(def)
+        )
+        .found_by(Name::ChangeTrackingOn)
+    };
+    (!def.change_tracking()).then(problem)
 }
 
 async fn resource(place: &str, spec: &TableSpec, campaign: &CampaignClient) -> Result<ResourceMeta, Problem> {
@@ -216,6 +218,7 @@ async fn resource(place: &str, spec: &TableSpec, campaign: &CampaignClient) -> R
         ),
         _ => Problem::new(format!("{place}.resource"), format!("Campaign: {error}."), error.remedy().to_owned()),
     };
+    let problem = |error| problem(error).found_by(Name::ResourcePublished);
     let resource = campaign.find_resource(&spec.resource).await.map_err(problem)?;
     campaign.resource_metadata(&resource).await.map_err(problem)
 }

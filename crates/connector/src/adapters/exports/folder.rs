@@ -56,14 +56,7 @@ impl ExportFolder {
         place: &str,
         clock: SharedClock,
     ) -> Result<Self, Problem> {
-        let key = sftp.private_key.read("sftp.private_key")?;
-        let exchange = ExchangeConfig::new(
-            sftp.host.as_str(),
-            sftp.port,
-            sftp.user.as_str(),
-            PrivateKeySource::Text(key),
-            sftp.host_key.as_str(),
-        );
+        let exchange = exchange(sftp)?;
         let folder = |path: String| {
             Folder::new(path).map_err(|error| {
                 Problem::new(format!("{place}.folder"), format!("The folder: {error}."), format!("{}.", error.remedy()))
@@ -224,6 +217,18 @@ impl ExportFolder {
             },
         }
     }
+}
+
+/// How the file exchange is reached; the private key is read.
+pub(crate) fn exchange(sftp: &SftpConfig) -> Result<ExchangeConfig, Problem> {
+    let key = sftp.private_key.read("sftp.private_key")?;
+    Ok(ExchangeConfig::new(
+        sftp.host.as_str(),
+        sftp.port,
+        sftp.user.as_str(),
+        PrivateKeySource::Text(key),
+        sftp.host_key.as_str(),
+    ))
 }
 
 /// Whether a name fits a pattern in which `*` stands for anything.

@@ -7,3 +7,5 @@ pub(crate) mod opt_outs;
 mod place;
 pub(crate) mod source;
 pub(crate) mod trouble;
+
+pub(crate) use folder::exchange;

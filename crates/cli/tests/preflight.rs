@@ -1,0 +1,319 @@
+//! Each check of preflight is turned red by a provocation that leaves the others green, or unmade where they need it, and its
+//! remedy turns it green again. Nothing is written by looking.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on ends there")]
+
+mod support;
+
+use std::collections::BTreeMap;
+
+use sandbox::SandboxConfig;
+use sandbox::scenario::Scenario;
+use serde_json::{Value, json};
+use support::{CONTACT_TABLE, Ended, World, program, total};
+
+/// What cannot be looked at without both sides of a mapping.
+const MAPPING: [&str; 6] =
+    ["columns-exist", "attributes-exist", "attributes-writable", "key-holds-id", "types-convert", "values-fit"];
+/// What needs a mapping in order.
+const ROWS: [&str; 2] = ["dataverse-read-privilege", "key-addresses-rows"];
+const ACTIVITIES: [&str; 4] = ["activity-tables", "activity-columns", "activity-regarding", "activity-bulk"];
+const JOURNAL: [&str; 2] = ["journal-reachable", "journal-readable"];
+const DATAVERSE: [&str; 4] =
+    ["dataverse-identity-provider", "dataverse-credentials", "dataverse-reachable", "dataverse-application-user"];
+const CAMPAIGN: [&str; 7] = [
+    "campaign-identity-provider",
+    "campaign-credentials",
+    "campaign-reachable",
+    "campaign-api-key",
+    "campaign-organisation",
+    "campaign-product-profile",
+    "ext-api-published",
+];
+
+/// Everything that needs both services.
+fn tables() -> Vec<&'static str> {
+    [&["table-exists", "change-tracking-on", "resource-published"][..], &MAPPING, &ROWS].concat()
+}
+
+/// Everything that needs Dynamics 365, and the steps behind the one at which the first question failed.
+fn without_dataverse(failed: &str) -> Vec<&'static str> {
+    let behind = DATAVERSE.iter().skip_while(|step| **step != failed).skip(1).copied();
+    behind.chain(tables()).chain(ACTIVITIES).chain(["organization-readable"]).collect()
+}
+
+/// The same of Campaign. The journal needs a token alone.
+fn without_campaign(failed: &str) -> Vec<&'static str> {
+    let at = CAMPAIGN.iter().position(|step| *step == failed).unwrap();
+    let journal = JOURNAL.iter().take(if at < 2 { 2 } else { 0 });
+    CAMPAIGN[at + 1..].iter().chain(journal).copied().chain(tables()).collect()
+}
+
+/// A sandbox in step, with every check in the configuration.
+async fn world() -> (World, String) {
+    let world = World::new(20).await;
+    assert_eq!(world.until_idle(&world.config()).await.code(), Some(0));
+    let text = everything(&world);
+    (world, text)
+}
+
+fn everything(world: &World) -> String {
+    format!(
+        "{}{CONTACT_TABLE}\n[events]\nsends = true\nopens = true\nclicks = true\nbounces = true\n\
+         source = {{ journal = {{ url = {} }} }}\n",
+        world.head(),
+        world.info()["journal"]["url"],
+    )
+}
+
+async fn preflight(world: &World, text: &str) -> Ended {
+    let config = world.write("preflight.toml", text).display().to_string();
+    program(&["preflight", "--format", "json", "--config", &config]).await
+}
+
+fn checks(ended: &Ended) -> BTreeMap<String, &Value> {
+    let checks = ended.lines.iter().filter(|line| line["event"] == "check");
+    checks.map(|check| (check["check"].as_str().unwrap().to_owned(), check)).collect()
+}
+
+/// The one check has the status, those named were not made, and all others are in order.
+fn assert_only(ended: &Ended, name: &str, status: &str, skipped: &[&str]) {
+    let checks = checks(ended);
+    assert_eq!(ended.code(), Some(if status == "failed" { 3 } else { 0 }), "{name}: {}", ended.stderr);
+    assert!(checks.len() >= 29, "{} checks", checks.len());
+    for (other, check) in &checks {
+        let expected = match other {
+            other if other == name => status,
+            other if skipped.contains(&other.as_str()) => "skipped",
+            _ => "ok",
+        };
+        assert_eq!(check["status"], expected, "{name} provoked: {check}");
+    }
+    assert!(!checks[name]["remedy"].as_str().unwrap().is_empty(), "{}", checks[name]);
+}
+
+fn assert_green(ended: &Ended, name: &str) {
+    assert_eq!(ended.code(), Some(0), "{name}: {}", ended.stderr);
+    for check in checks(ended).values() {
+        assert_eq!(check["status"], "ok", "{name} mended: {check}");
+    }
+    assert_eq!(ended.summary()["passed"], true);
+}
+
+/// The configuration is wrong, and put right again.
+async fn configured(world: &World, text: &str, name: &str, change: (&str, &str), skipped: &[&str]) {
+    assert!(text.contains(change.0), "{:?} is not in the configuration", change.0);
+    let ended = preflight(world, &text.replacen(change.0, change.1, 1)).await;
+    assert_only(&ended, name, "failed", skipped);
+    assert_eq!(ended.summary()["problems"].as_array().unwrap().len(), 1, "{name}: {}", ended.summary());
+}
+
+/// The service answers otherwise, and is put right again.
+async fn answered(world: &World, text: &str, name: &str, status: &str, fault: Value, skipped: &[&str]) {
+    let mut fault = fault;
+    fault["times"] = json!(1000);
+    world.faults(json!([fault])).await;
+    assert_only(&preflight(world, text).await, name, status, skipped);
+    world.clear_faults().await;
+    assert_green(&preflight(world, text).await, name);
+}
+
+/// An address on which nobody listens, and cannot while the socket lives.
+fn closed_port() -> (tokio::net::TcpSocket, String) {
+    let port = tokio::net::TcpSocket::new_v4().unwrap();
+    port.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let url = format!("http://{}", port.local_addr().unwrap());
+    (port, url)
+}
+
+#[tokio::test]
+async fn all_is_green_where_all_is_in_order_and_nothing_is_written() {
+    let (world, text) = world().await;
+    world.reset_counters().await;
+    let (content, rows) = (world.store_content(), world.records("campaign", "profile").await);
+    let ended = preflight(&world, &text).await;
+    assert_green(&ended, "nothing");
+    let files: Vec<_> = std::fs::read_dir(world.dir.path()).unwrap().map(|file| file.unwrap().file_name()).collect();
+    assert!(!files.iter().any(|file| file.to_string_lossy().contains("preflight-")), "{files:?}");
+    let counters = world.counters().await;
+    for (side, method) in ["dataverse", "campaign"]
+        .iter()
+        .flat_map(|side| ["POST", "PATCH", "PUT", "DELETE"].map(|method| (*side, method)))
+    {
+        assert_eq!(total(&counters, side, method), 0, "{counters}");
+    }
+    assert!(total(&counters, "dataverse", "GET") > 0);
+    assert!(content == world.store_content() && rows == world.records("campaign", "profile").await);
+}
+
+/// What is not configured is not looked at, and no store is made.
+#[tokio::test]
+async fn what_is_not_configured_is_skipped() {
+    let world = World::new(5).await;
+    let ended = preflight(&world, &format!("{}{CONTACT_TABLE}", world.head())).await;
+    assert_eq!(ended.code(), Some(0), "{}", ended.stderr);
+    for (name, check) in checks(&ended) {
+        let off = ACTIVITIES.iter().chain(&JOURNAL).any(|other| *other == name);
+        assert_eq!(check["status"], if off { "skipped" } else { "ok" }, "{check}");
+    }
+    assert!(!world.store().exists());
+}
+
+#[tokio::test]
+async fn every_check_of_the_connection_to_dynamics() {
+    let (world, text) = world().await;
+    let info = world.info();
+    let (_port, nobody) = closed_port();
+    let authority = format!("authority = {}", info["dataverse"]["authority"]);
+    let name = "dataverse-identity-provider";
+    let nowhere = format!("authority = \"{nobody}\"");
+    configured(&world, &text, name, (&authority, &nowhere), &without_dataverse(name)).await;
+    let secret = info["dataverse"]["client_secret"].to_string();
+    let name = "dataverse-credentials";
+    configured(&world, &text, name, (&secret, "\"not the secret\""), &without_dataverse(name)).await;
+
+    let fault = json!({"side": "dataverse", "route": "WhoAmI", "fault": "reset_before"});
+    let name = "dataverse-reachable";
+    answered(&world, &text, name, "failed", fault, &without_dataverse(name)).await;
+    let fault = json!({"side": "dataverse", "route": "WhoAmI", "fault": "status", "status": 403,
+        "body": {"error": {"code": "0x80072560", "message": "The user is not a member of the organization."}}});
+    let name = "dataverse-application-user";
+    answered(&world, &text, name, "failed", fault, &without_dataverse(name)).await;
+    let refused = json!({"error": {"code": "0x80040220", "message": "Principal user is missing a privilege."}});
+    let fault =
+        json!({"side": "dataverse", "route": "organizations", "fault": "status", "status": 403, "body": refused});
+    answered(&world, &text, "organization-readable", "warning", fault, &[]).await;
+    let fault = json!({"side": "dataverse", "route": "/contacts", "fault": "status", "status": 403, "body": refused});
+    answered(&world, &text, "dataverse-read-privilege", "failed", fault, &[]).await;
+}
+
+#[tokio::test]
+async fn every_check_of_the_connection_to_campaign() {
+    let (world, text) = world().await;
+    let info = world.info();
+    let (_port, nobody) = closed_port();
+    let ims = format!("ims_url = {}", info["campaign"]["ims_url"]);
+    let name = "campaign-identity-provider";
+    configured(&world, &text, name, (&ims, &format!("ims_url = \"{nobody}\"")), &without_campaign(name)).await;
+    let secret = info["campaign"]["client_secret"].to_string();
+    let name = "campaign-credentials";
+    configured(&world, &text, name, (&secret, "\"not the secret\""), &without_campaign(name)).await;
+    let url = info["campaign"]["url"].to_string();
+    let name = "campaign-reachable";
+    configured(&world, &text, name, (&url, &format!("\"{nobody}/acme\"")), &without_campaign(name)).await;
+    let name = "campaign-organisation";
+    let other = url.replace("/acme", "/nobody");
+    configured(&world, &text, name, (&url, &other), &without_campaign(name)).await;
+
+    let refusal = |status: u16, code: &str, message: &str| {
+        json!({"side": "campaign", "route": "profileAndServicesExt", "fault": "status", "status": status,
+            "body": {"error_code": code, "message": message}})
+    };
+    let refusals = [
+        ("campaign-api-key", refusal(403, "403000", "Api Key is invalid")),
+        ("campaign-product-profile", refusal(403, "403023", "Profile is not valid")),
+        ("ext-api-published", refusal(404, "404", "Not found")),
+    ];
+    for (name, fault) in refusals {
+        answered(&world, &text, name, "failed", fault, &without_campaign(name)).await;
+    }
+}
+
+#[tokio::test]
+async fn every_check_of_a_mapping() {
+    let (world, text) = world().await;
+    let mapping = |first: &[&'static str]| [first, &ROWS].concat();
+    let table = ("table = \"contact\"", "table = \"contakt\"");
+    let skipped = mapping(&[&["change-tracking-on"][..], &MAPPING].concat());
+    configured(&world, &text, "table-exists", table, &skipped).await;
+    let resource = ("resource = \"profile\"", "resource = \"cusNothing\"");
+    configured(&world, &text, "resource-published", resource, &mapping(&MAPPING)).await;
+    let changes = [
+        ("columns-exist", ("from = \"firstname\"", "from = \"frstname\"")),
+        ("attributes-exist", ("to = \"firstName\"", "to = \"fristName\"")),
+        ("attributes-writable", ("to = \"birthDate\"", "to = \"blackListEmailLastModified\"")),
+        ("key-holds-id", ("key = \"externalId\"", "key = \"isExternal\"")),
+        ("types-convert", ("to = \"birthDate\"", "to = \"isExternal\"")),
+        ("values-fit", ("with = \"female\"", "with = \"femail\"")),
+    ];
+    for (name, change) in changes {
+        configured(&world, &text, name, change, &ROWS).await;
+    }
+    let other_key = text.replace("  { from = \"lastname\", to = \"lastName\" },\n", "");
+    let key = ("key = \"externalId\"", "key = \"lastName\"");
+    configured(&world, &other_key, "key-addresses-rows", key, &[]).await;
+    assert_green(&preflight(&world, &text).await, "all of them");
+}
+
+/// Change tracking is switched in the table's properties, here by the scenario.
+#[tokio::test]
+async fn a_table_whose_changes_are_not_tracked() {
+    for tracked in [false, true] {
+        let scenario = format!("[[dataverse.tables]]\nname = \"contact\"\nchange_tracking = {tracked}\n");
+        let scenario = Scenario::parse(&scenario).unwrap();
+        let world = World::with(SandboxConfig { contacts: 5, scenario, ..SandboxConfig::default() }).await;
+        let ended = preflight(&world, &everything(&world)).await;
+        match tracked {
+            false => assert_only(&ended, "change-tracking-on", "failed", &ROWS),
+            true => assert_green(&ended, "change-tracking-on"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn every_check_of_the_timeline() {
+    let (world, text) = world().await;
+    let named = |line: &str| format!("[events.activities.open]\n{line}\n");
+    let behind = ["activity-columns", "activity-regarding", "activity-bulk"];
+    let changes = [
+        ("activity-tables", named("table = \"adobe_nothing\""), &behind[..]),
+        ("activity-tables", named("table = \"account\""), &behind[..]),
+        ("activity-columns", named("campaign = \"adobe_nothing\""), &behind[2..]),
+    ];
+    for (name, lines, skipped) in changes {
+        assert_only(&preflight(&world, &format!("{text}{lines}")).await, name, "failed", skipped);
+    }
+    let none = json!({"side": "dataverse", "route": "ManyToOneRelationships", "fault": "status", "status": 200,
+        "headers": {"content-type": "application/json"}, "body": {"value": []}});
+    answered(&world, &text, "activity-regarding", "failed", none, &["activity-bulk"]).await;
+    let refused = json!({"side": "dataverse", "route": "sdkmessagefilters", "fault": "status", "status": 403,
+        "body": {"error": {"code": "0x80040220", "message": "Principal user is missing a privilege."}}});
+    answered(&world, &text, "activity-bulk", "warning", refused, &[]).await;
+
+    let fault = json!({"side": "journal", "fault": "reset_before"});
+    answered(&world, &text, "journal-reachable", "failed", fault, &["journal-readable"]).await;
+    let url = world.info()["journal"]["url"].as_str().unwrap().to_owned();
+    let (front, registration) = url.rsplit_once('/').unwrap();
+    let other = registration.chars().rev().collect::<String>();
+    let other = format!("{front}/{other}");
+    configured(&world, &text, "journal-readable", (&url, &other), &[]).await;
+    assert_green(&preflight(&world, &text).await, "all of them");
+}
+
+#[tokio::test]
+async fn a_store_that_cannot_be_used() {
+    let (world, text) = world().await;
+    let change = ("sqlite = \"sync.db\"", "sqlite = \"no-such-folder/sync.db\"");
+    configured(&world, &text, "store-usable", change, &[]).await;
+    std::fs::write(world.path("other.db"), "this is no database, and was none before").unwrap();
+    let change = ("sqlite = \"sync.db\"", "sqlite = \"other.db\"");
+    configured(&world, &text, "store-usable", change, &[]).await;
+    std::fs::create_dir(world.path("no-such-folder")).unwrap();
+    let mended = text.replace("sync.db", "no-such-folder/sync.db");
+    assert_green(&preflight(&world, &mended).await, "store-usable");
+}
+
+/// For people: a line for each check, the remedy beneath.
+#[tokio::test]
+async fn the_table_names_every_remedy() {
+    let world = World::new(5).await;
+    let text = everything(&world).replace("from = \"firstname\"", "from = \"frstname\"");
+    let config = world.write("preflight.toml", &text).display().to_string();
+    let ended = program(&["preflight", "--config", &config]).await;
+    assert_eq!(ended.code(), Some(3), "{}", ended.stderr);
+    let lines: Vec<&str> = ended.stdout.lines().collect();
+    let at = lines.iter().position(|line| line.starts_with("FAILED   columns-exist")).unwrap();
+    assert!(lines[at].contains("frstname") && lines[at + 1].trim_start().starts_with("Remedy: "), "{}", ended.stdout);
+    assert!(lines.iter().any(|line| line.starts_with("ok       table-exists")), "{}", ended.stdout);
+    assert!(lines.iter().any(|line| line.starts_with("skipped  key-addresses-rows")), "{}", ended.stdout);
+}

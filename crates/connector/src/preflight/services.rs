@@ -1,0 +1,59 @@
+//! Whether both services answer this configuration: one question to each tells most of it.
+
+use campaign_client::CampaignClient;
+use d365_client::D365Client;
+
+use super::findings::Findings;
+use super::name::Name;
+use crate::config::Config;
+use crate::connect;
+use crate::error::{Error, Problem};
+use crate::trouble;
+
+pub(super) async fn dataverse(config: &Config, client: &D365Client) -> Findings {
+    let answer = client.who_am_i().await.map_err(|error| trouble::dataverse(&config.dataverse, error));
+    let messages = match &answer {
+        Ok(who) => format!("It is user {} of organisation {}.", who.user_id, who.organization_id),
+        Err(_) => String::new(),
+    };
+    chain(&Name::OF_DATAVERSE, answer.err(), &messages)
+}
+
+pub(super) async fn campaign(config: &Config, client: &CampaignClient) -> Findings {
+    let answer = client.find_resource("profile").await.map_err(|error| trouble::campaign(&config.campaign, error));
+    chain(&Name::OF_CAMPAIGN, answer.err(), "The profile is published.")
+}
+
+/// One question passes the steps in their order: those before the one at which it failed are in order, and nothing is known of
+/// those behind it.
+fn chain(steps: &[Name], error: Option<Error>, end: &str) -> Findings {
+    let mut findings = Findings::default();
+    let Some(last) = steps.last().copied() else { return findings };
+    let failed = error.as_ref().map(|error| error.problems().iter().find_map(|problem| problem.check).unwrap_or(last));
+    for step in steps.iter().take_while(|step| Some(**step) != failed) {
+        findings.good(*step, if *step == last { end } else { "" });
+    }
+    for problem in error.iter().flat_map(Error::problems) {
+        findings.fault(last, problem.clone());
+    }
+    findings
+}
+
+pub(super) async fn organization(client: &D365Client) -> Findings {
+    let mut findings = Findings::default();
+    match connect::retention(client).await {
+        (Some(retention), _) => {
+            let days = retention.as_secs() / (24 * 3600);
+            findings.good(Name::OrganizationReadable, format!("Changes are served for {days} days."));
+        }
+        (None, warning) => {
+            let problem = Problem::new(
+                "dataverse",
+                format!("{}.", warning.unwrap_or_default()),
+                "Give the application user read access to the table organization.",
+            );
+            findings.warning(Name::OrganizationReadable, problem);
+        }
+    }
+    findings
+}
