@@ -12,13 +12,14 @@ use timing::SharedClock;
 use url::Url;
 
 use crate::adapters::gates::{self, Lanes};
-use crate::config::{Config, certificates};
+use crate::config::{Config, Direction, certificates};
 use crate::control::store_error;
 use crate::error::{Error, ErrorKind, Problem};
 use crate::trouble;
 use crate::wire::{Wire, WireOptions};
 use crate::workflows::egress::Timeline;
 use crate::workflows::ingress::{self, MappedTable};
+use crate::workflows::opt_in_out::Preferences;
 
 /// How the connector calls itself to both services.
 const AGENT: &str = concat!("d365-campaign/", env!("CARGO_PKG_VERSION"));
@@ -33,6 +34,8 @@ pub(crate) struct Services {
     pub(crate) tables: Vec<MappedTable>,
     /// Where events become activities, if any do.
     pub(crate) timeline: Option<Timeline>,
+    /// What the opt-out workflow keeps in step, if it is on.
+    pub(crate) preferences: Option<Preferences>,
     /// What other clients of Campaign's identity are built with.
     pub(crate) campaign_settings: campaign_client::CampaignConfig,
     /// How long Dynamics 365 serves a read position, where it tells.
@@ -142,8 +145,20 @@ pub(crate) async fn services(
     let (retention, warning) = retention(&dataverse).await;
     let mut tables = Vec::new();
     let mut problems = Vec::new();
+    let preferences = if config.opt_out.direction == Direction::Disabled {
+        None
+    } else {
+        match Preferences::load(config, &dataverse, &campaign).await {
+            Ok(preferences) => Some(preferences),
+            Err(found) => {
+                problems.extend(found);
+                None
+            }
+        }
+    };
+    let opt_outs = preferences.as_ref().map_or(&[][..], Preferences::pairs);
     for (index, (spec, rank)) in config.tables.iter().zip(ingress::ranks(&config.tables)).enumerate() {
-        match MappedTable::load(index, spec, rank, &dataverse, &campaign).await {
+        match MappedTable::load(index, spec, rank, opt_outs, &dataverse, &campaign).await {
             Ok(table) => tables.push(table),
             Err(found) => problems.extend(found),
         }
@@ -170,6 +185,7 @@ pub(crate) async fn services(
         campaign_wire,
         tables,
         timeline,
+        preferences,
         campaign_settings,
         retention,
         warnings,

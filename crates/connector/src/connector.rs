@@ -15,6 +15,7 @@ use crate::summary::Traffic;
 use crate::wire::Wire;
 use crate::workflows::egress::{self, JournalParts};
 use crate::workflows::ingress::{self, StreamParts};
+use crate::workflows::opt_in_out::{self, Consent};
 use crate::workflows::streams::{self, StreamLabel};
 use campaign_client::CampaignClient;
 use d365_client::D365Client;
@@ -90,6 +91,10 @@ impl ConnectorBuilder {
         };
         kept::keep_retention(&store, retention).await;
         kept::keep_settings(&store, &config).await;
+        let consent = match &services.preferences {
+            Some(_) => Some(Consent::new(crate::consent::open(&config, &store, &clock).await?)),
+            None => None,
+        };
         let lanes = Lanes { dataverse: dataverse.lane().clone(), campaign: campaign.lane().clone() };
         let gates = Gates::open(store.clone(), lanes).await;
         let allowance = match config.campaign.engine_calls_per_day {
@@ -105,7 +110,7 @@ impl ConnectorBuilder {
         let duplicate_risk = duplicate_risk(&config);
         let streams = tables
             .into_iter()
-            .map(|table| table.stream(&config, &dataverse, retention, &campaign, allowance.clone()))
+            .map(|table| table.stream(&config, &dataverse, retention, &campaign, allowance.clone(), consent.as_ref()))
             .collect::<Result<Vec<_>, _>>()
             .map_err(|error| {
                 Error::one(ErrorKind::Refused, Problem::new("table", format!("{error}."), error.remedy().to_owned()))
@@ -130,6 +135,13 @@ impl ConnectorBuilder {
             };
             let streams = timeline.streams(&config, &dataverse, &journal, &store);
             members.push(egress(&parts, streams.map_err(|problem| Error::one(ErrorKind::Refused, problem))?)?);
+        }
+        if let (Some(preferences), Some(consent)) = (services.preferences, &consent) {
+            let streams = preferences.streams(&config, &dataverse, &campaign, consent, allowance.clone(), &clock);
+            let streams = streams.map_err(|error| {
+                Error::one(ErrorKind::Refused, Problem::new("opt_out", format!("{error}."), error.remedy().to_owned()))
+            })?;
+            members.push(opt_in_out(&parts, streams)?);
         }
         Ok(Connector {
             config,
@@ -252,6 +264,26 @@ fn ingress(parts: &Parts<'_>, streams: Vec<StreamParts>) -> Result<Member, Error
     }
     let workflow = workflow.build().map_err(|error| unbuildable("table", error))?;
     Ok(Member { workflow, streams: streams::of_ingress(config) })
+}
+
+fn opt_in_out(parts: &Parts<'_>, streams: Vec<opt_in_out::StreamParts>) -> Result<Member, Error> {
+    let config = parts.config;
+    let mut workflow = parts.workflow(opt_in_out::NAME, engine_options(config));
+    for stream in streams {
+        workflow = workflow.stream(StreamConfig {
+            class: Class::OptOut,
+            id: stream.id,
+            rank: 0,
+            source: stream.source,
+            transform: stream.transform,
+            destination: stream.destination,
+            poll_every: stream.poll_every,
+            apply_deletes: false,
+            page_rows: config.dataverse.page_size,
+        });
+    }
+    let workflow = workflow.build().map_err(|error| unbuildable("opt_out", error))?;
+    Ok(Member { workflow, streams: streams::of_opt_in_out(config) })
 }
 
 impl Connector {

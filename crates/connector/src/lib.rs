@@ -10,6 +10,7 @@ mod adapters;
 mod config;
 mod connect;
 mod connector;
+pub mod consent;
 pub mod control;
 mod error;
 pub mod explain;

@@ -5,11 +5,13 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use campaign_client::{Addressing, Deleted, Delivery, Error, ErrorKind, RecordApi, RecordKey, Updated};
+use record::Key;
 use serde::de::IgnoredAny;
 use sync_core::traits::{Action, Attempt, Class, Destination, DestinationCaps, Outcome, Rejection, Report, WriteOp};
 use sync_core::{EndpointError, EndpointErrorKind};
 
 use super::addressing::{AddressingProof, Doubt};
+use super::consent::inserts::{Admitted, ConsentGuard};
 use super::engine_calls::EngineCalls;
 use super::urgency::ByClass;
 
@@ -26,10 +28,12 @@ pub(crate) struct CampaignDestination {
     in_flight: usize,
     settle: Duration,
     allowance: Option<Arc<EngineCalls>>,
+    /// What opt-outs have to say, where their workflow is on and these are its profiles.
+    consent: Option<ConsentGuard>,
 }
 
 /// What an error of the client means for one operation.
-enum Meaning {
+pub(super) enum Meaning {
     /// It concerns this operation alone.
     Of(Outcome),
     /// It concerns the service; nothing was done.
@@ -39,12 +43,18 @@ enum Meaning {
 impl CampaignDestination {
     pub(crate) fn new(records: ByClass<RecordApi>, proof: AddressingProof, in_flight: usize, settle: Duration) -> Self {
         let addressing = records.of(Class::Live).addressing().clone();
-        Self { records, addressing, proof, in_flight, settle, allowance: None }
+        Self { records, addressing, proof, in_flight, settle, allowance: None, consent: None }
     }
 
     /// The same, which makes no more calls than the account allows.
     pub(crate) fn within(mut self, allowance: Option<Arc<EngineCalls>>) -> Self {
         self.allowance = allowance;
+        self
+    }
+
+    /// The same, which asks the consent ledger right before each write.
+    pub(crate) fn minding(mut self, consent: Option<ConsentGuard>) -> Self {
+        self.consent = consent;
         self
     }
 
@@ -80,7 +90,17 @@ impl CampaignDestination {
                 later => return Ok(later),
             }
         }
-        let outcome = match write(records, op).await {
+        let admitted = match &self.consent {
+            Some(consent) => Some(consent.admit(&op.key, &op.action).await?),
+            None => None,
+        };
+        // The contact's turn lasts until the write has ended.
+        let (action, _turn) = match &admitted {
+            Some(Admitted::Refused(outcome)) => return Ok(outcome.clone()),
+            Some(Admitted::Send(action, turn)) => (action, turn.as_ref()),
+            None => (&op.action, None),
+        };
+        let outcome = match write(records, &op.key, action).await {
             Ok(outcome) => outcome,
             Err(error) => match meaning(error) {
                 Meaning::Of(outcome) => outcome,
@@ -185,12 +205,12 @@ impl Destination for CampaignDestination {
 }
 
 /// Sends one operation.
-async fn write(records: &RecordApi, op: &WriteOp) -> Result<Outcome, Error> {
-    if let Action::Create(body) = &op.action {
+async fn write(records: &RecordApi, key: &Key, action: &Action) -> Result<Outcome, Error> {
+    if let Action::Create(body) = action {
         return records.create(body.0.clone()).await.map(|_| Outcome::Applied);
     }
-    let key = RecordKey::new(op.key.to_text())?;
-    Ok(match &op.action {
+    let key = RecordKey::new(key.to_text())?;
+    Ok(match action {
         Action::Update(body) => match records.update(&key, body.0.clone()).await? {
             Updated::Updated => Outcome::Applied,
             Updated::NotFound => Outcome::Missing,
@@ -203,7 +223,7 @@ async fn write(records: &RecordApi, op: &WriteOp) -> Result<Outcome, Error> {
 }
 
 /// What an error means: for the record, for the service, or nobody knows.
-fn meaning(error: Error) -> Meaning {
+pub(super) fn meaning(error: Error) -> Meaning {
     let kind = error.kind();
     let code = code(kind);
     match kind {

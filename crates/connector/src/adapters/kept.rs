@@ -52,6 +52,31 @@ pub(crate) async fn retention(store: &impl StateStore) -> Result<Option<Duration
     Ok(text.and_then(|text| text.parse().ok()).map(Duration::from_secs))
 }
 
+/// The end of the consent ledger.
+const CONSENT_HEAD: &str = "consent/head";
+
+/// Notes the end of the consent ledger, so that an older file put in its place shows.
+///
+/// # Errors
+/// When the store cannot be read or written.
+pub(crate) async fn keep_consent_head(store: &Arc<dyn Store>, head: &consent::Head) -> Result<(), StoreError> {
+    let owner = OwnerId(format!("process {}", std::process::id()).into());
+    if let (Ok(text), Some(lease)) = (serde_json::to_vec(head), store.acquire(CONSENT_HEAD, &owner, LEASE).await?) {
+        store.put(&lease, CONSENT_HEAD, &text).await?;
+        store.release(lease).await?;
+    }
+    Ok(())
+}
+
+/// The end of the consent ledger as it was noted last.
+///
+/// # Errors
+/// When the store cannot be read.
+pub(crate) async fn consent_head(store: &(impl StateStore + ?Sized)) -> Result<Option<consent::Head>, StoreError> {
+    let text = store.get(CONSENT_HEAD).await?;
+    Ok(text.and_then(|text| serde_json::from_slice(&text).ok()))
+}
+
 /// A journal's events that were no longer kept when they were to be read.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Gaps {

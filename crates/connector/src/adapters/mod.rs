@@ -4,6 +4,7 @@ pub(crate) mod addressing;
 pub(crate) mod campaign_destination;
 pub(crate) mod campaign_schema;
 pub(crate) mod client_metrics;
+pub(crate) mod consent;
 pub(crate) mod dataverse_schema;
 pub(crate) mod dataverse_source;
 pub(crate) mod engine_calls;

@@ -60,7 +60,8 @@ impl Transform for PlanTransform {
     }
 }
 
-fn rejection(rejection: &mapping::Rejection) -> Rejection {
+/// A refusal of the mapping as the engine's.
+pub(super) fn rejection(rejection: &mapping::Rejection) -> Rejection {
     Rejection {
         code: rejection.code.to_string(),
         field: rejection.field.as_ref().map(ToString::to_string),

@@ -1,5 +1,6 @@
 //! The key of the store.
 
+use consent::HostKey;
 use secrecy::{ExposeSecret, SecretString};
 use sync_store_sqlite::EncryptionKey;
 
@@ -17,7 +18,17 @@ impl StoreConfig {
     /// # Errors
     /// A [`Problem`] when it cannot be read or is no key.
     pub(crate) fn key(&self) -> Result<Option<EncryptionKey>, Problem> {
-        self.encryption_key.as_ref().map(|secret| key_of(&secret.read(PLACE)?)).transpose()
+        let bytes = self.encryption_key.as_ref().map(|secret| key_of(&secret.read(PLACE)?)).transpose()?;
+        Ok(bytes.map(EncryptionKey::new))
+    }
+
+    /// The same key as that of the consent ledger.
+    ///
+    /// # Errors
+    /// As [`StoreConfig::key`].
+    pub(crate) fn consent_key(&self) -> Result<Option<HostKey>, Problem> {
+        let bytes = self.encryption_key.as_ref().map(|secret| key_of(&secret.read(PLACE)?)).transpose()?;
+        Ok(bytes.map(HostKey::new))
     }
 }
 
@@ -26,7 +37,7 @@ pub(super) fn check(secret: &SecretRef) -> Result<(), Problem> {
     key_of(&secret.resolve(PLACE)?).map(drop)
 }
 
-fn key_of(text: &SecretString) -> Result<EncryptionKey, Problem> {
+fn key_of(text: &SecretString) -> Result<Box<[u8; DIGITS / 2]>, Problem> {
     let text = text.expose_secret().as_bytes();
     let mut bytes = Box::new([0; DIGITS / 2]);
     let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
@@ -39,7 +50,7 @@ fn key_of(text: &SecretString) -> Result<EncryptionKey, Problem> {
         _ => None,
     });
     match read.filter(|()| whole) {
-        Some(()) => Ok(EncryptionKey::new(bytes)),
+        Some(()) => Ok(bytes),
         None => Err(Problem::new(
             PLACE,
             "The key must be 64 hexadecimal digits.",

@@ -69,10 +69,9 @@ fn together(
     sftp: Option<&SftpConfig>,
 ) {
     let at = |name: &str| root.get(name).map_or(0, |value| value.span().start);
-    let on = [("opt_out", opt_out.direction != Direction::Disabled)];
-    for (name, _) in on.into_iter().filter(|(_, on)| *on) {
-        let message = format!("The section [{name}] is {LATER}.");
-        document.problem(name, at(name), message, "Switch it off or remove it.");
+    if opt_out.direction.reads_campaign() && matches!(opt_out.source, Some(OptOutSource::Export { .. })) {
+        let message = format!("Export files of opt-outs are {LATER}.");
+        document.problem("opt_out.source.export", at("opt_out"), message, "Read Campaign's changes by a filter.");
     }
     let exports = [
         ("events", events.sources().any(|source| matches!(source, EventSource::Export { .. }))),

@@ -28,7 +28,7 @@ pub(super) async fn look(config: &Config, clients: &Clients) -> Findings {
 }
 
 async fn table(config: &Config, clients: &Clients, index: usize, spec: &TableSpec, rank: u32) -> Findings {
-    let loaded = MappedTable::load(index, spec, rank, &clients.dataverse, &clients.campaign).await;
+    let loaded = MappedTable::load(index, spec, rank, &[], &clients.dataverse, &clients.campaign).await;
     let mut findings = Findings::default();
     for problem in loaded.as_ref().err().into_iter().flatten() {
         findings.fault(Name::TypesConvert, problem.clone());
@@ -62,7 +62,7 @@ async fn table(config: &Config, clients: &Clients, index: usize, spec: &TableSpe
 async fn read(config: &Config, clients: &Clients, place: &str, mapped: MappedTable) -> Result<(), Problem> {
     let place = format!("{place}.table");
     let parts = mapped
-        .stream(config, &clients.dataverse, None, &clients.campaign, None)
+        .stream(config, &clients.dataverse, None, &clients.campaign, None, None)
         .map_err(|error| Problem::new(&place, format!("{error}."), error.remedy()))?;
     let limit = BatchLimit { rows: 1, class: Class::Live };
     let page = parts.source.read(None, limit).await;

@@ -52,7 +52,7 @@ pub async fn preview(config: &Config, table: &str, id: &str) -> Result<Preview, 
     let Some((_, mapped)) = mapped else { return Err(gone(table, &key)) };
     let plan = mapped.plan().clone();
     let parts = mapped
-        .stream(config, &dataverse, retention, &campaign, None)
+        .stream(config, &dataverse, retention, &campaign, None, None)
         .map_err(|error| refused("table", &error.to_string(), error.remedy()))?;
 
     let mut changes = parts.source.fetch(std::slice::from_ref(&key)).await.map_err(|error| asked(&error))?;

@@ -6,12 +6,14 @@ use std::time::Duration;
 
 use campaign_client::{Addressing, CampaignClient, RecordApi, ResourceMeta};
 use d365_client::{D365Client, EntityDef};
-use mapping::{KeyFilterSpec, Plan, TableSpec};
+use mapping::{KeyFilterSpec, OptOutPair, Plan, TableSpec};
 use sync_core::StreamId;
 use sync_core::traits::{Destination, Source, Transform};
 
+use super::opt_in_out::Consent;
 use crate::adapters::addressing::{AddressingProof, Doubt};
 use crate::adapters::campaign_destination::CampaignDestination;
+use crate::adapters::consent::inserts::ConsentGuard;
 use crate::adapters::dataverse_source::DataverseSource;
 use crate::adapters::engine_calls::EngineCalls;
 use crate::adapters::plan_transform::PlanTransform;
@@ -65,20 +67,22 @@ pub(crate) struct StreamParts {
 }
 
 impl MappedTable {
-    /// Asks both sides for their schemas and compiles the mapping; problems carry the table's place.
+    /// Asks both sides for their schemas and compiles the mapping; problems carry the table's place. `opt_outs` are the pairs that
+    /// the opt-out workflow owns.
     pub(crate) async fn load(
         index: usize,
         spec: &TableSpec,
         rank: u32,
+        opt_outs: &[OptOutPair],
         dataverse: &D365Client,
         campaign: &CampaignClient,
     ) -> Result<Self, Vec<Problem>> {
         let place = format!("table[{index}]");
         let mut problems = Vec::new();
-        let def = match table(&place, spec, dataverse).await {
+        let def = match table(&format!("{place}.table"), &spec.table, dataverse).await {
             Ok(def) => {
                 // The mapping is looked at all the same, so that everything that is wrong is told at once.
-                problems.extend(untracked(&place, &def));
+                problems.extend(untracked(&format!("{place}.table"), &def));
                 Some(def)
             }
             Err(problem) => {
@@ -86,7 +90,7 @@ impl MappedTable {
                 None
             }
         };
-        let meta = match resource(&place, spec, campaign).await {
+        let meta = match published_resource(&format!("{place}.resource"), &spec.resource, campaign).await {
             Ok(meta) => Some(meta),
             Err(problem) => {
                 problems.push(problem);
@@ -94,7 +98,10 @@ impl MappedTable {
             }
         };
         let (Some(def), Some(meta)) = (def, meta) else { return Err(problems) };
-        let compiled = mapping::compile(spec, &dataverse_schema::schema(&def), &campaign_schema::schema(&meta));
+        // The pairs are columns of the contact.
+        let opt_outs = if spec.table == "contact" { opt_outs } else { &[] };
+        let (source, target) = (dataverse_schema::schema(&def), campaign_schema::schema(&meta));
+        let compiled = mapping::compile_with_opt_outs(spec, &source, &target, opt_outs);
         match compiled {
             Ok(plan) if problems.is_empty() => {
                 let (plan, def, resource) = (Arc::new(plan), def.shared(), meta.resource);
@@ -160,6 +167,7 @@ impl MappedTable {
         retention: Option<Duration>,
         campaign: &CampaignClient,
         allowance: Option<Arc<EngineCalls>>,
+        consent: Option<&Consent>,
     ) -> Result<StreamParts, d365_client::Error> {
         let source =
             DataverseSource::new(dataverse, &self.def, self.plan.source_columns(), config.dataverse.page_size)?
@@ -168,8 +176,13 @@ impl MappedTable {
         let records =
             ByClass::try_new(|priority| Ok::<_, d365_client::Error>(self.records(&campaign.at_priority(priority))))?;
         let proof = self.proof(campaign);
+        let of_contacts = self.spec.table == "contact" && self.spec.resource == "profile";
+        let consent = consent
+            .filter(|_| of_contacts)
+            .map(|consent| ConsentGuard::new(consent.ledger.clone(), consent.turns.clone(), self.plan.clone()));
         let destination = CampaignDestination::new(records, proof, config.campaign.in_flight, config.campaign.settle)
-            .within(allowance);
+            .within(allowance)
+            .minding(consent);
         let streams = config.tables.iter().map(|spec| (spec.table.as_str().into(), stream_id(spec)));
         Ok(StreamParts {
             id: stream_id(&self.spec),
@@ -182,16 +195,25 @@ impl MappedTable {
     }
 }
 
-async fn table(place: &str, spec: &TableSpec, dataverse: &D365Client) -> Result<EntityDef, Problem> {
-    let place = format!("{place}.table");
-    let def = dataverse.metadata().table(&spec.table).await.map_err(|error| match error.status() {
+/// The definition of a table whose changes can be read.
+pub(super) async fn tracked_table(place: &str, name: &str, dataverse: &D365Client) -> Result<EntityDef, Problem> {
+    let def = table(place, name, dataverse).await?;
+    match untracked(place, &def) {
+        None => Ok(def),
+        Some(problem) => Err(problem),
+    }
+}
+
+/// The definition of a table.
+async fn table(place: &str, name: &str, dataverse: &D365Client) -> Result<EntityDef, Problem> {
+    let def = dataverse.metadata().table(name).await.map_err(|error| match error.status() {
         // Whatever code the service puts beside it, 404 for a definition asked by its name has one meaning.
         Some(status) if status.as_u16() == 404 => Problem::new(
-            place.clone(),
-            format!("Dynamics 365 has no table called {}.", spec.table),
+            place,
+            format!("Dynamics 365 has no table called {name}."),
             "Write the table's logical name, such as contact or new_vehicle.",
         ),
-        _ => Problem::new(place.clone(), format!("Dynamics 365: {error}."), error.remedy().to_owned()),
+        _ => Problem::new(place, format!("Dynamics 365: {error}."), error.remedy().to_owned()),
     });
     def.map_err(|problem| problem.found_by(Name::TableExists))
 }
@@ -200,7 +222,7 @@ async fn table(place: &str, spec: &TableSpec, dataverse: &D365Client) -> Result<
 fn untracked(place: &str, def: &EntityDef) -> Option<Problem> {
     let problem = || {
         Problem::new(
-            format!("{place}.table"),
+            place,
             format!("Change tracking is off for the table {}.", def.logical_name()),
             "Switch it on: Power Apps, table properties, advanced options, track changes.",
         )
@@ -209,17 +231,22 @@ fn untracked(place: &str, def: &EntityDef) -> Option<Problem> {
     (!def.change_tracking()).then(problem)
 }
 
-async fn resource(place: &str, spec: &TableSpec, campaign: &CampaignClient) -> Result<ResourceMeta, Problem> {
+/// The metadata of a resource that Campaign publishes.
+pub(super) async fn published_resource(
+    place: &str,
+    name: &str,
+    campaign: &CampaignClient,
+) -> Result<ResourceMeta, Problem> {
     let problem = |error: campaign_client::Error| match error.kind() {
         campaign_client::ErrorKind::UnknownResource => Problem::new(
-            format!("{place}.resource"),
-            format!("Campaign publishes no resource called {}.", spec.resource),
+            place,
+            format!("Campaign publishes no resource called {name}."),
             "Publish the resource with the Profiles & Services Ext API, and write its id, such as profile or cusVehicle.",
         ),
-        _ => Problem::new(format!("{place}.resource"), format!("Campaign: {error}."), error.remedy().to_owned()),
+        _ => Problem::new(place, format!("Campaign: {error}."), error.remedy().to_owned()),
     };
     let problem = |error| problem(error).found_by(Name::ResourcePublished);
-    let resource = campaign.find_resource(&spec.resource).await.map_err(problem)?;
+    let resource = campaign.find_resource(name).await.map_err(problem)?;
     campaign.resource_metadata(&resource).await.map_err(problem)
 }
 

@@ -2,4 +2,5 @@
 
 pub(crate) mod egress;
 pub(crate) mod ingress;
+pub(crate) mod opt_in_out;
 pub(crate) mod streams;

@@ -2,8 +2,8 @@
 
 use sync_core::StreamId;
 
-use super::{egress, ingress};
-use crate::config::Config;
+use super::{egress, ingress, opt_in_out};
+use crate::config::{Config, OptOutSource};
 
 /// What an operator calls a stream.
 #[derive(Debug, Clone)]
@@ -43,8 +43,29 @@ pub(crate) fn table_of(config: &Config, stream: &StreamId) -> String {
     known.map_or_else(|| ingress::table_of(stream).to_owned(), |label| label.table)
 }
 
+/// The streams of opt-in and opt-out; none where the direction is disabled.
+pub(crate) fn of_opt_in_out(config: &Config) -> Vec<StreamLabel> {
+    let opt_out = &config.opt_out;
+    let d365 = opt_out.direction.reads_d365().then(|| (opt_in_out::d365_stream(), "profile"));
+    let by = match &opt_out.source {
+        Some(OptOutSource::Export { .. }) => "profile, by export",
+        _ => "profile, by filter",
+    };
+    let campaign = opt_out.direction.reads_campaign().then(|| (opt_in_out::campaign_stream(), by));
+    let label = |(id, resource): (StreamId, &str)| StreamLabel {
+        id,
+        table: "contact".to_owned(),
+        resource: resource.to_owned(),
+    };
+    d365.into_iter().chain(campaign).map(label).collect()
+}
+
 /// Every workflow that is configured, in the order in which they are started.
 pub(crate) fn of(config: &Config) -> Vec<(&'static str, Vec<StreamLabel>)> {
-    let all = [(ingress::NAME, of_ingress(config)), (egress::NAME, of_egress(config))];
+    let all = [
+        (ingress::NAME, of_ingress(config)),
+        (egress::NAME, of_egress(config)),
+        (opt_in_out::NAME, of_opt_in_out(config)),
+    ];
     all.into_iter().filter(|(_, streams)| !streams.is_empty()).collect()
 }
