@@ -54,6 +54,9 @@ enum Command {
     /// Lists records that could not be written, has them tried again, or has them forgotten.
     #[command(subcommand)]
     DeadLetters(commands::dead_letters::DeadLetters),
+    /// Asks the consent ledger whether a contact may be reached, verifies it, or marks persons as erased.
+    #[command(subcommand)]
+    Consent(commands::consent::Consent),
 }
 
 /// Where the configuration is.
@@ -114,6 +117,7 @@ fn main() -> ExitCode {
             Command::Preview(of) => commands::preview::run(of, format).await,
             Command::Explain(of) => commands::explain::run(of, format).await,
             Command::DeadLetters(command) => commands::dead_letters::run(command, format).await,
+            Command::Consent(command) => commands::consent::run(command, format).await,
         }
     });
     runtime.shutdown_timeout(std::time::Duration::from_secs(1));

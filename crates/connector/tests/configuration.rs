@@ -265,6 +265,12 @@ fill_gaps_from = { export = { folder = "b", header = ["a"], utc_offset = "CET" }
 
 #[test]
 fn what_is_not_available_yet_says_so() {
+    let exports = "[opt_out]\ndirection = \"bidirectional\"\nsource = { export = { folder = \"d\" } }\n\
+                   pairs = [ { d365 = \"donotemail\", campaign = \"denyListEmail\" } ]\n\
+                   [sftp]\nhost = \"h\"\nuser = \"u\"\nprivate_key = { file = \"k\" }\nhost_key = \"ssh-ed25519 A\"\n";
+    let found = problems(&format!("{HEAD}{CONTACT}{exports}"));
+    assert_eq!((found.len(), found[0].place.as_str()), (1, "opt_out.source.export"), "{found:?}");
+    assert!(found[0].message.contains("not available yet"), "{}", found[0]);
     let kept_elsewhere = "[store]\npostgres = { env = \"STORE\" }\n";
     let found = problems(&format!("{}{CONTACT}", HEAD.replace("[store]\n", kept_elsewhere)));
     assert_eq!(found[0].place, "store.postgres");

@@ -1,5 +1,6 @@
 //! One file per command.
 
+pub(crate) mod consent;
 pub(crate) mod dead_letters;
 pub(crate) mod explain;
 pub(crate) mod init;

@@ -75,7 +75,8 @@ fn together(
     }
     let exports = [
         ("events", events.sources().any(|source| matches!(source, EventSource::Export { .. }))),
-        ("opt_out", matches!(opt_out.source, Some(OptOutSource::Export { .. }))),
+        // Where it is on, it is refused above.
+        ("opt_out", matches!(opt_out.source, Some(OptOutSource::Export { .. })) && !opt_out.direction.reads_campaign()),
     ];
     for (name, exports) in exports {
         if exports && sftp.is_none() {
