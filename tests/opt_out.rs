@@ -4,9 +4,11 @@
 
 use std::collections::BTreeMap;
 
+use chrono::TimeDelta;
 use d365_campaign::{Config, RunSummary};
 use end_to_end_tests::Stage;
 use serde_json::{Value, json};
+use timing::{Clock as _, SystemClock};
 
 const CONTACTS: &str = "[[table]]\ntable = \"contact\"\nresource = \"profile\"\nkey = \"externalId\"\n\
                         fields = [ { from = \"lastname\", to = \"lastName\" } ]\n";
@@ -57,9 +59,34 @@ async fn ids(stage: &Stage) -> Vec<String> {
     contacts.iter().map(|contact| contact["contactid"].as_str().unwrap().to_owned()).collect()
 }
 
-async fn put(stage: &Stage, side: &str, id: &str, name: &str, value: bool) {
-    let table = if side == "dataverse" { "contact" } else { "profile" };
-    stage.put(&format!("/records/{side}/{table}/{id}"), &json!({ name: value })).await;
+/// Changes one opt-out as somebody would on that side, so many seconds ahead of the machine's clock.
+async fn put(stage: &Stage, side: &str, id: &str, name: &str, value: bool, ahead: i64) {
+    let (table, key) = if side == "dataverse" { ("contact", "contactid") } else { ("profile", "externalId") };
+    let rows = stage.records(side, table).await;
+    let mut row = rows.into_iter().find(|row| row[key] == id).unwrap();
+    let fields = row.as_object_mut().unwrap();
+    fields.retain(|name, _| !["modifiedon", "lastModified", "href", "PKey"].contains(&name.as_str()));
+    fields.insert(name.to_owned(), value.into());
+    if side == "campaign" {
+        let time = SystemClock::new().now() + TimeDelta::seconds(ahead);
+        fields.insert(format!("{name}LastModified"), time.to_rfc3339().into());
+    }
+    stage.put(&format!("/records/{side}/{table}/{id}"), &row).await;
+}
+
+/// Contacts whose preferences are all off on both sides, which hold them already.
+async fn settled(contacts: u64, direction: &str) -> (Stage, Config, Vec<String>) {
+    let stage = Stage::new(contacts, "[campaign.switches]\nopt_out_dates_writable = true\n").await;
+    let config = config(&stage, direction);
+    let ids = ids(&stage).await;
+    for id in &ids {
+        put(&stage, "dataverse", id, "donotemail", false, 0).await;
+        put(&stage, "dataverse", id, "donotphone", false, 0).await;
+    }
+    stage.run_config(config.clone()).await;
+    // Ingress made the rows after the first look.
+    stage.run_config(config.clone()).await;
+    (stage, config, ids)
 }
 
 fn dead(summary: &RunSummary) -> u64 {
@@ -68,23 +95,17 @@ fn dead(summary: &RunSummary) -> u64 {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_opt_out_on_either_side_reaches_the_other_with_one_write() {
-    let stage = Stage::new(20, "").await;
-    let config = config(&stage, "bidirectional");
-    stage.run_config(config.clone()).await;
+    let (stage, config, ids) = settled(20, "bidirectional").await;
     assert_equal(&stage).await;
-    let ids = ids(&stage).await;
     let before = changes(&stage).await;
-    let held = opt_outs(&stage).await;
-    // Somebody who has not opted out yet, for each change.
-    let free: Vec<&String> = ids.iter().filter(|id| held[*id] == [[false; 2]; 2]).collect();
-    put(&stage, "dataverse", free[0], "donotemail", true).await;
-    put(&stage, "campaign", free[1], "blackListPhone", true).await;
+    put(&stage, "dataverse", &ids[0], "donotemail", true, 0).await;
+    put(&stage, "campaign", &ids[1], "blackListPhone", true, 0).await;
     let summary = stage.run_config(config.clone()).await;
     assert_eq!(dead(&summary), 0);
     assert_equal(&stage).await;
     let after = opt_outs(&stage).await;
-    assert_eq!(after[free[0]], [[true; 2], [false; 2]]);
-    assert_eq!(after[free[1]], [[false; 2], [true; 2]]);
+    assert_eq!(after[&ids[0]], [[true; 2], [false; 2]]);
+    assert_eq!(after[&ids[1]], [[false; 2], [true; 2]]);
     let written = changes(&stage).await;
     assert_eq!((written.0 - before.0, written.1 - before.1), (1, 1));
 
@@ -92,4 +113,110 @@ async fn an_opt_out_on_either_side_reaches_the_other_with_one_write() {
     stage.run_config(config.clone()).await;
     assert_eq!(changes(&stage).await, written);
     assert!(d365_campaign::consent::verify(&config).await.unwrap().is_ok());
+}
+
+/// Moves the calendar of both services.
+async fn later(stage: &Stage) {
+    stage.post("/clock", &json!({"advance_seconds": 10})).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn false_beats_true_only_where_campaign_changed_later() {
+    let (stage, config, ids) = settled(3, "bidirectional").await;
+    let id = &ids[0];
+    later(&stage).await;
+    put(&stage, "campaign", id, "blackListEmail", true, 10).await;
+    later(&stage).await;
+    put(&stage, "dataverse", id, "donotemail", false, 20).await;
+    stage.run_config(config.clone()).await;
+    assert_eq!(opt_outs(&stage).await[id][0], [true; 2], "a later FALSE in Dynamics 365");
+    later(&stage).await;
+    put(&stage, "campaign", id, "blackListEmail", false, 30).await;
+    stage.run_config(config.clone()).await;
+    assert_eq!(opt_outs(&stage).await[id][0], [false; 2], "a later FALSE in Campaign");
+    assert_equal(&stage).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn in_one_direction_the_side_that_leads_is_followed_and_not_written() {
+    for (direction, leads, follows, name) in [
+        ("d365_to_campaign", "dataverse", "campaign", "donotemail"),
+        ("campaign_to_d365", "campaign", "dataverse", "blackListEmail"),
+    ] {
+        let (stage, config, ids) = settled(3, direction).await;
+        for value in [true, false] {
+            put(&stage, leads, &ids[0], name, value, 0).await;
+            stage.run_config(config.clone()).await;
+            assert_eq!(opt_outs(&stage).await[&ids[0]][0], [value; 2], "{direction}");
+        }
+        let (dataverse, campaign) = changes(&stage).await;
+        let led = if follows == "campaign" { dataverse } else { campaign };
+        assert_eq!(led, 0, "{direction}");
+    }
+    let (stage, config, ids) = settled(3, "disabled").await;
+    put(&stage, "dataverse", &ids[0], "donotemail", true, 0).await;
+    let summary = stage.run_config(config).await;
+    assert!(summary.workflows.iter().all(|workflow| workflow.workflow != "opt-in-out"));
+    assert_eq!(opt_outs(&stage).await[&ids[0]][0], [true, false]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_row_is_created_with_its_opt_outs() {
+    let stage = Stage::new(10, "[campaign.switches]\nopt_out_dates_writable = true\n").await;
+    let config = config(&stage, "bidirectional");
+    let ids = ids(&stage).await;
+    for id in &ids[..5] {
+        put(&stage, "dataverse", id, "donotphone", true, 0).await;
+    }
+    stage.run_config(config.clone()).await;
+    assert_equal(&stage).await;
+    assert_eq!(changes(&stage).await, (0, 0), "the POST said it all");
+
+    // What Campaign alone said is known to the ledger when the row is gone.
+    put(&stage, "campaign", &ids[6], "blackListFax", true, 0).await;
+    stage.run_config(config.clone()).await;
+    stage.delete(&format!("/records/campaign/profile/{}", ids[6])).await;
+    stage.put(&format!("/records/dataverse/contact/{}", ids[6]), &json!({"lastname": "Again"})).await;
+    stage.run_config(config).await;
+    let profiles = stage.records("campaign", "profile").await;
+    let again = profiles.iter().find(|profile| profile["externalId"] == ids[6].as_str()).unwrap();
+    assert_eq!((&again["lastName"], &again["blackListFax"]), (&json!("Again"), &json!(true)));
+    assert_eq!(changes(&stage).await.1, 1, "the update that found no row");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_erased_person_stays_away_and_the_gate_is_closed() {
+    use d365_campaign::consent::{Channel, erase, may_contact, unerase};
+    let (stage, config, ids) = settled(5, "bidirectional").await;
+    put(&stage, "dataverse", &ids[0], "donotphone", true, 0).await;
+    stage.run_config(config.clone()).await;
+    let allowed = |id: &str, channel| may_contact(&config, id, channel).unwrap().allowed;
+    assert!(allowed(&ids[0], Channel::Email) && !allowed(&ids[0], Channel::Phone));
+    assert!(!allowed("8c1f0c52-0000-4000-8000-00000000dead", Channel::Email), "nobody knows");
+
+    erase(&config, &ids[1]).await.unwrap();
+    assert!(!allowed(&ids[1], Channel::Email));
+    stage.delete(&format!("/records/campaign/profile/{}", ids[1])).await;
+    let back = json!({"lastname": "Back", "donotemail": true});
+    stage.put(&format!("/records/dataverse/contact/{}", ids[1]), &back).await;
+    let summary = stage.run_config(config.clone()).await;
+    assert_eq!(dead(&summary), 1);
+    let there = |profiles: Vec<Value>| profiles.iter().any(|profile| profile["externalId"] == ids[1].as_str());
+    assert!(!there(stage.records("campaign", "profile").await));
+    unerase(&config, &ids[1]).await.unwrap();
+    assert!(!allowed(&ids[1], Channel::Email), "unknown until both sides are read");
+    assert!(d365_campaign::consent::verify(&config).await.unwrap().is_ok());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pair_that_cannot_be_kept_has_its_place_and_remedy() {
+    let stage = Stage::new(1, "").await;
+    let filter = FILTER.replace("byLastModified", "byNothing");
+    let pairs = "pairs = [ { d365 = \"lastname\", campaign = \"denyListEmail\" } ]\n";
+    let section = format!("{CONTACTS}[opt_out]\ndirection = \"bidirectional\"\n{filter}{pairs}");
+    let config = stage.config_with("", "", "", &section);
+    let error = d365_campaign::Connector::builder(config).check().await.unwrap_err();
+    let places: Vec<&str> = error.problems().iter().map(|problem| problem.place.as_str()).collect();
+    assert_eq!(places, ["opt_out.pairs[0].d365", "opt_out.source.filter"], "{error}");
+    assert!(error.problems().iter().all(|problem| !problem.remedy.is_empty()));
 }
