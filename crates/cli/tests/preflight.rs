@@ -19,6 +19,7 @@ const MAPPING: [&str; 6] =
 const ROWS: [&str; 2] = ["dataverse-read-privilege", "key-addresses-rows"];
 const ACTIVITIES: [&str; 4] = ["activity-tables", "activity-columns", "activity-regarding", "activity-bulk"];
 const JOURNAL: [&str; 2] = ["journal-reachable", "journal-readable"];
+const SFTP: [&str; 4] = ["sftp-reachable", "sftp-host-key", "sftp-user", "sftp-folders"];
 const DATAVERSE: [&str; 4] =
     ["dataverse-identity-provider", "dataverse-credentials", "dataverse-reachable", "dataverse-application-user"];
 const CAMPAIGN: [&str; 7] = [
@@ -58,11 +59,20 @@ async fn world() -> (World, String) {
 }
 
 fn everything(world: &World) -> String {
+    let info = world.info();
+    let sftp = &info["sftp"];
     format!(
-        "{}{CONTACT_TABLE}\n[events]\nsends = true\nopens = true\nclicks = true\nbounces = true\n\
-         source = {{ journal = {{ url = {} }} }}\n",
+        "{}{CONTACT_TABLE}\n[sftp]\nhost = {}\nport = {}\nuser = {}\nprivate_key = {{ file = {} }}\nhost_key = {}\n\n\
+         [events]\nsends = true\nopens = true\nclicks = true\nbounces = true\n\
+         source = {{ journal = {{ url = {} }} }}\n\
+         fill_gaps_from = {{ export = {{ folder = \"d365_loads/exports\" }} }}\n",
         world.head(),
-        world.info()["journal"]["url"],
+        sftp["host"],
+        sftp["port"],
+        sftp["user"],
+        sftp["private_key_file"],
+        sftp["host_key"],
+        info["journal"]["url"],
     )
 }
 
@@ -80,7 +90,7 @@ fn checks(ended: &Ended) -> BTreeMap<String, &Value> {
 fn assert_only(ended: &Ended, name: &str, status: &str, skipped: &[&str]) {
     let checks = checks(ended);
     assert_eq!(ended.code(), Some(if status == "failed" { 3 } else { 0 }), "{name}: {}", ended.stderr);
-    assert!(checks.len() >= 29, "{} checks", checks.len());
+    assert!(checks.len() >= 34, "{} checks", checks.len());
     for (other, check) in &checks {
         let expected = match other {
             other if other == name => status,
@@ -153,7 +163,7 @@ async fn what_is_not_configured_is_skipped() {
     let ended = preflight(&world, &format!("{}{CONTACT_TABLE}", world.head())).await;
     assert_eq!(ended.code(), Some(0), "{}", ended.stderr);
     for (name, check) in checks(&ended) {
-        let off = ACTIVITIES.iter().chain(&JOURNAL).any(|other| *other == name);
+        let off = ACTIVITIES.iter().chain(&JOURNAL).chain(&SFTP).any(|other| *other == name);
         assert_eq!(check["status"], if off { "skipped" } else { "ok" }, "{check}");
     }
     assert!(!world.store().exists());
@@ -287,6 +297,26 @@ async fn every_check_of_the_timeline() {
     let other = registration.chars().rev().collect::<String>();
     let other = format!("{front}/{other}");
     configured(&world, &text, "journal-readable", (&url, &other), &[]).await;
+    assert_green(&preflight(&world, &text).await, "all of them");
+}
+
+#[tokio::test]
+async fn every_check_of_the_file_exchange() {
+    let (world, text) = world().await;
+    let sftp = world.info()["sftp"].clone();
+    let port = tokio::net::TcpSocket::new_v4().unwrap();
+    port.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let line = format!("port = {}", sftp["port"]);
+    let nobody = format!("port = {}", port.local_addr().unwrap().port());
+    configured(&world, &text, SFTP[0], (&line, &nobody), &SFTP[1..]).await;
+    // The host key of another sandbox.
+    let other = World::with(SandboxConfig { contacts: 0, seed: 7, ..SandboxConfig::default() }).await;
+    let other = other.info()["sftp"]["host_key"].to_string();
+    configured(&world, &text, SFTP[1], (&sftp["host_key"].to_string(), &other), &SFTP[2..]).await;
+    let user = format!("user = {}", sftp["user"]);
+    configured(&world, &text, SFTP[2], (&user, "user = \"nobody\""), &SFTP[3..]).await;
+    let folder = ("d365_loads/exports", "d365_loads/elsewhere");
+    configured(&world, &text, SFTP[3], folder, &[]).await;
     assert_green(&preflight(&world, &text).await, "all of them");
 }
 
