@@ -273,7 +273,7 @@ async fn unknown_keys_are_all_reported_with_path_and_line() {
 async fn a_section_of_a_later_version() {
     let world = populated().await;
     let text = format!("{}{CONTACT_TABLE}\n[events]\nsends = true\n", world.head());
-    refused(&world, &world.write("connector.toml", &text), 2, &["events", "not available yet"]).await;
+    refused(&world, &world.write("connector.toml", &text), 2, &["events.source", "journal"]).await;
     let off =
         format!("{}{CONTACT_TABLE}\n[events]\nsends = false\n[opt_out]\ndirection = \"disabled\"\n", world.head());
     assert_eq!(world.until_idle(&world.write("connector.toml", &off)).await.code(), Some(0));
