@@ -160,6 +160,7 @@ fn links_between_documents_lead_somewhere() {
         "docs/embedding.md",
         "docs/operating.md",
         "docs/requirements-coverage.md",
+        "docs/file-exchange.md",
         "docs/guide/README.md",
         "docs/guide/events.md",
         "docs/guide/opt-out.md",

@@ -215,7 +215,7 @@ async fn a_pair_that_cannot_be_kept_has_its_place_and_remedy() {
     let pairs = "pairs = [ { d365 = \"lastname\", campaign = \"denyListEmail\" } ]\n";
     let section = format!("{CONTACTS}[opt_out]\ndirection = \"bidirectional\"\n{filter}{pairs}");
     let config = stage.config_with("", "", "", &section);
-    let error = d365_campaign::Connector::builder(config).check().await.unwrap_err();
+    let error = d365_campaign::Connector::builder(config).connect().await.map(drop).unwrap_err();
     let places: Vec<&str> = error.problems().iter().map(|problem| problem.place.as_str()).collect();
     assert_eq!(places, ["opt_out.pairs[0].d365", "opt_out.source.filter"], "{error}");
     assert!(error.problems().iter().all(|problem| !problem.remedy.is_empty()));
