@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on ends there")]
 
-use d365_campaign::{Connector, RunSummary, WorkflowState};
+use d365_campaign::{RunSummary, WorkflowState};
 use end_to_end_tests::Stage;
 use serde_json::{Value, json};
 
@@ -81,8 +81,9 @@ async fn an_attribute_that_does_not_identify_fails_the_run_and_doubles_no_row() 
         assert_eq!(keys(&stage, "profile", "cusCrm").await, before, "rows were doubled");
     }
     // A look beforehand finds it too.
-    let error = Connector::builder(stage.config("", BY_CUS_CRM)).check().await.unwrap_err();
-    assert_eq!(error.problems()[0].place, "table[0].key");
+    let report = d365_campaign::preflight::preflight(&stage.config("", BY_CUS_CRM)).await.unwrap();
+    let places: Vec<&str> = report.problems().map(|problem| problem.place.as_str()).collect();
+    assert_eq!(places, ["table[0].key"]);
 }
 
 #[tokio::test]
