@@ -18,7 +18,7 @@ use crate::connector::{peak_memory, spawn};
 pub(crate) struct Size {
     /// Events.
     #[arg(long, default_value_t = 1_000_000)]
-    events: usize,
+    events: u64,
     /// How often the connector is killed.
     #[arg(long, default_value_t = 50)]
     kills: u64,
@@ -31,6 +31,10 @@ const WORKFLOW: &str = "egress";
 const CONTACTS: u64 = 2000;
 /// Activities in one request, at most.
 const IN_ONE_REQUEST: u64 = 100;
+/// Events in one page of the journal.
+const IN_ONE_PAGE: u64 = 500;
+/// Share of the requests that each fault hits by chance.
+const BY_CHANCE: f64 = 0.004;
 /// How often a running connector is looked at.
 const LOOK: Duration = Duration::from_millis(5);
 /// Without a write for so long, a run is stuck.
@@ -52,7 +56,8 @@ fn config(stage: &Stage) -> String {
 }
 
 /// Most events are of contacts; some are of nobody, of contacts that Dynamics does not have, or soft.
-fn plan(events: usize, seed: u64) -> Value {
+fn plan(size: &Size) -> Value {
+    let (events, seed) = (size.events, size.seed);
     let (unknown, nobody, soft) = (events / 5000, events / 200, events / 50);
     let known = events - unknown - nobody - soft;
     let (open, click, bounce) = (known * 3 / 10, known * 15 / 100, known / 20);
@@ -62,8 +67,9 @@ fn plan(events: usize, seed: u64) -> Value {
     })
 }
 
-/// Every fault that a write of activities or a read of the journal can meet.
-fn faults(seed: u64) -> Value {
+/// Every fault that a write of activities or a read of the journal can meet: each once at a place of its own, so that it fires
+/// whatever the size, and now and then by chance.
+fn faults(size: &Size) -> Value {
     let writes = [
         json!({"fault": "reset_before"}),
         json!({"fault": "reset_after_commit"}),
@@ -91,17 +97,25 @@ fn faults(seed: u64) -> Value {
         json!({"fault": "expire_token"}),
         json!({"fault": "close_on_reuse"}),
     ];
-    let armed = |rule: Value, side: &str, method: &str, at: usize| {
-        let mut rule = rule;
+    let mut rules = armed(&writes, "dataverse", "POST", size, size.events / 2 / IN_ONE_REQUEST);
+    rules.extend(armed(&reads, "journal", "GET", size, size.events / IN_ONE_PAGE));
+    rules.into()
+}
+
+/// The rules of one side; the places at which each fires for sure are spread over so many requests.
+fn armed(faults: &[Value], side: &str, method: &str, size: &Size, requests: u64) -> Vec<Value> {
+    let mut rules = Vec::new();
+    for (at, fault) in (1_u64..).zip(faults) {
+        let mut rule = fault.clone();
         rule["side"] = json!(side);
         rule["method"] = json!(method);
-        rule["probability"] = json!(0.004);
-        rule["seed"] = json!(seed * 64 + at as u64);
-        rule
-    };
-    let writes = writes.into_iter().enumerate().map(|(at, rule)| armed(rule, "dataverse", "POST", at));
-    let reads = reads.into_iter().enumerate().map(|(at, rule)| armed(rule, "journal", "GET", 32 + at));
-    writes.chain(reads).collect()
+        let mut once = rule.clone();
+        once["nth"] = json!(1 + requests * at / (faults.len() as u64 + 1));
+        rule["probability"] = json!(BY_CHANCE);
+        rule["seed"] = json!(size.seed * 64 + at);
+        rules.extend([once, rule]);
+    }
+    rules
 }
 
 struct Rng(u64);
@@ -177,7 +191,7 @@ impl Lives {
     async fn kill(&mut self, stage: &Stage, size: &Size, config: &Path) -> Vec<String> {
         let mut rng = Rng(size.seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
         // What all lives together are let do is less than there is to do: each of them ends by a kill.
-        let each = size.events as u64 * 3 / 2 / IN_ONE_REQUEST / size.kills.max(1);
+        let each = size.events * 3 / 2 / IN_ONE_REQUEST / size.kills.max(1);
         let mut broken = Vec::new();
         while self.killed < size.kills && broken.is_empty() {
             let after = (rng.below(each), Duration::from_millis(rng.below(50)));
@@ -200,16 +214,18 @@ impl Lives {
 pub(crate) async fn run(size: &Size) -> Verdict {
     let clock = SystemClock::new();
     let stage = Stage::new(CONTACTS, "").await;
-    stage.post("/events", &plan(size.events, size.seed)).await;
+    stage.post("/events", &plan(size)).await;
     let config = stage.write("connector.toml", &config(&stage));
-    stage.post("/faults", &faults(size.seed)).await;
+    stage.post("/faults", &faults(size)).await;
     let made = clock.monotonic();
     let mut lives = Lives::default();
     let mut broken = lives.kill(&stage, size, &config).await;
     let under_kills = clock.monotonic();
     // The last life goes on under faults to the end; after it, a quiet one.
-    if let End::Stuck = lives.watch(&stage, &mut spawn(&config, WORKFLOW), None).await {
-        broken.push(format!("no write for {} s", STUCK.as_secs()));
+    match lives.watch(&stage, &mut spawn(&config, WORKFLOW), None).await {
+        End::Stuck => broken.push(format!("no write for {} s", STUCK.as_secs())),
+        End::Failed => lives.failed += 1,
+        End::Done | End::Killed => {}
     }
     let under_faults = clock.monotonic();
     let faults = fired(&stage).await;
@@ -269,5 +285,9 @@ async fn fired(stage: &Stage) -> BTreeMap<String, u64> {
         let status = rule["status"].as_u64().map_or_else(String::new, |status| format!(" {status}"));
         format!("{} {}{status}", rule["side"].as_str().unwrap_or_default(), rule["fault"].as_str().unwrap_or_default())
     };
-    stage.faults().await.iter().map(|rule| (name(rule), rule["fired"].as_u64().unwrap_or(0))).collect()
+    let mut all = BTreeMap::new();
+    for rule in stage.faults().await {
+        *all.entry(name(&rule)).or_default() += rule["fired"].as_u64().unwrap_or(0);
+    }
+    all
 }

@@ -68,7 +68,8 @@ fn tell(verdict: &Verdict, page: Option<&std::path::Path>) -> io::Result<ExitCod
     let given: Vec<String> = std::env::args().skip(1).collect();
     let commit = commit().map_or_else(String::new, |commit| format!(", from commit {commit}"));
     let text = format!(
-        "Written by `cargo run --release -p end-to-end-tests --bin long -- {}` on {}{commit}.\n\n{}",
+        "Written by `cargo run{} -p end-to-end-tests --bin long -- {}` on {}{commit}.\n\n{}",
+        if cfg!(debug_assertions) { "" } else { " --release" },
         given.join(" "),
         SystemClock::new().now().format("%Y-%m-%d"),
         verdict.text,
