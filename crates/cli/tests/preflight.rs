@@ -12,6 +12,8 @@ use sandbox::scenario::Scenario;
 use serde_json::{Value, json};
 use support::{CONTACT_TABLE, Ended, World, program, total};
 
+/// The id of another organisation.
+const OTHER: &str = "00000000-0000-4000-8000-0000000000ff";
 /// What cannot be looked at without both sides of a mapping.
 const MAPPING: [&str; 6] =
     ["columns-exist", "attributes-exist", "attributes-writable", "key-holds-id", "types-convert", "values-fit"];
@@ -40,7 +42,7 @@ fn tables() -> Vec<&'static str> {
 /// Everything that needs Dynamics 365, and the steps behind the one at which the first question failed.
 fn without_dataverse(failed: &str) -> Vec<&'static str> {
     let behind = DATAVERSE.iter().skip_while(|step| **step != failed).skip(1).copied();
-    behind.chain(tables()).chain(ACTIVITIES).chain(["organization-readable"]).collect()
+    behind.chain(tables()).chain(ACTIVITIES).chain(["organization-readable", "same-organization"]).collect()
 }
 
 /// The same of Campaign. The journal needs a token alone.
@@ -90,7 +92,7 @@ fn checks(ended: &Ended) -> BTreeMap<String, &Value> {
 fn assert_only(ended: &Ended, name: &str, status: &str, skipped: &[&str]) {
     let checks = checks(ended);
     assert_eq!(ended.code(), Some(if status == "failed" { 3 } else { 0 }), "{name}: {}", ended.stderr);
-    assert!(checks.len() >= 34, "{} checks", checks.len());
+    assert!(checks.len() >= 35, "{} checks", checks.len());
     for (other, check) in &checks {
         let expected = match other {
             other if other == name => status,
@@ -189,6 +191,17 @@ async fn every_check_of_the_connection_to_dynamics() {
         "body": {"error": {"code": "0x80072560", "message": "The user is not a member of the organization."}}});
     let name = "dataverse-application-user";
     answered(&world, &text, name, "failed", fault, &without_dataverse(name)).await;
+    let body = json!({"UserId": OTHER, "BusinessUnitId": OTHER, "OrganizationId": OTHER});
+    let mut fault = json!({"side": "dataverse", "route": "WhoAmI", "fault": "status", "status": 200,
+        "headers": {"content-type": "application/json"}, "body": body});
+    answered(&world, &text, "same-organization", "failed", fault.clone(), &[]).await;
+    // A run refuses it too.
+    fault["times"] = json!(1000);
+    world.faults(json!([fault])).await;
+    let ended = world.until_idle(&world.config()).await;
+    assert_eq!(ended.code(), Some(1), "{}", ended.stderr);
+    assert!(ended.stderr.contains(OTHER), "{}", ended.stderr);
+    world.clear_faults().await;
     let refused = json!({"error": {"code": "0x80040220", "message": "Principal user is missing a privilege."}});
     let fault =
         json!({"side": "dataverse", "route": "organizations", "fault": "status", "status": 403, "body": refused});
@@ -327,7 +340,8 @@ async fn a_store_that_cannot_be_used() {
     configured(&world, &text, "store-usable", change, &[]).await;
     std::fs::write(world.path("other.db"), "this is no database, and was none before").unwrap();
     let change = ("sqlite = \"sync.db\"", "sqlite = \"other.db\"");
-    configured(&world, &text, "store-usable", change, &[]).await;
+    // What cannot be read does not tell whose it is.
+    configured(&world, &text, "store-usable", change, &["same-organization"]).await;
     std::fs::create_dir(world.path("no-such-folder")).unwrap();
     let mended = text.replace("sync.db", "no-such-folder/sync.db");
     assert_green(&preflight(&world, &mended).await, "store-usable");

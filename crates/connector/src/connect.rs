@@ -12,9 +12,11 @@ use timing::SharedClock;
 use url::Url;
 
 use crate::adapters::gates::{self, Lanes};
+use crate::adapters::kept;
 use crate::config::{Config, Direction, certificates};
 use crate::control::store_error;
 use crate::error::{Error, ErrorKind, Problem};
+use crate::preflight::Name;
 use crate::trouble;
 use crate::wire::{Wire, WireOptions};
 use crate::workflows::egress::Timeline;
@@ -38,6 +40,8 @@ pub(crate) struct Services {
     pub(crate) preferences: Option<Preferences>,
     /// What other clients of Campaign's identity are built with.
     pub(crate) campaign_settings: campaign_client::CampaignConfig,
+    /// The organisation of Dynamics 365.
+    pub(crate) organization: String,
     /// How long Dynamics 365 serves a read position, where it tells.
     pub(crate) retention: Option<Duration>,
     /// What is allowed, and worth a look.
@@ -133,13 +137,19 @@ pub(crate) async fn services(
         gates::restore(store, &lanes, clock).await.map_err(|error| store_error(config, error))?;
     }
     // Both are asked although one may refuse, so that everything that is wrong is told at once.
-    match tokio::join!(dataverse.who_am_i(), campaign.find_resource("profile")) {
-        (Ok(_), Ok(_)) => {}
+    let organization = match tokio::join!(dataverse.who_am_i(), campaign.find_resource("profile")) {
+        (Ok(who), Ok(_)) => who.organization_id.to_string(),
         (who, profile) => {
             return Err(together([
                 who.err().map(|error| trouble::dataverse(&config.dataverse, error)),
                 profile.err().map(|error| trouble::campaign(&config.campaign, error)),
             ]));
+        }
+    };
+    if let Some(store) = store {
+        let made_for = kept::organization(store.as_ref()).await.map_err(|error| store_error(config, error))?;
+        if let Some(problem) = foreign(config, made_for.as_deref(), &organization) {
+            return Err(Error::one(ErrorKind::Refused, problem));
         }
     }
     let (retention, warning) = retention(&dataverse).await;
@@ -187,9 +197,24 @@ pub(crate) async fn services(
         timeline,
         preferences,
         campaign_settings,
+        organization,
         retention,
         warnings,
     })
+}
+
+/// What is wrong with a store that was made for another organisation: what it knows of records holds for that one.
+pub(crate) fn foreign(config: &Config, made_for: Option<&str>, organization: &str) -> Option<Problem> {
+    let made_for = made_for.filter(|made_for| *made_for != organization)?;
+    let file = config.store.sqlite.display();
+    let problem = Problem::new(
+        "store.sqlite",
+        format!(
+            "The store {file} is of organisation {made_for}, and dataverse.url leads to organisation {organization}."
+        ),
+        "Correct dataverse.url, or give each organisation a store of its own.",
+    );
+    Some(problem.found_by(Name::SameOrganization))
 }
 
 /// How long Dynamics 365 serves a read position; a warning where that cannot be known.

@@ -90,6 +90,7 @@ impl ConnectorBuilder {
             None => open_store(&config, key)?,
         };
         kept::keep_retention(&store, retention).await;
+        kept::keep_organization(&store, &services.organization).await;
         kept::keep_settings(&store, &config).await;
         let consent = match &services.preferences {
             Some(_) => Some(Consent::new(crate::consent::open(&config, &store, &clock).await?)),

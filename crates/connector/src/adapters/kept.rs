@@ -15,6 +15,9 @@ use crate::workflows::{egress, ingress, streams};
 /// How long Dynamics 365 serves a read position, in seconds; nothing where it does not tell.
 const RETENTION: &str = "retention/dataverse";
 
+/// The organisation of Dynamics 365 that the store was made for.
+const ORGANIZATION: &str = "environment/dataverse";
+
 /// The connector's store has one owner, and its leases do not end by themselves; where they do, this one is used at once.
 const LEASE: Duration = Duration::from_secs(60);
 
@@ -23,6 +26,26 @@ pub(crate) async fn keep_retention(store: &Arc<dyn Store>, retention: Option<Dur
     if let Err(error) = put_retention(store, retention).await {
         tracing::debug!(kind = ?error.kind(), "the time for which positions are served could not be kept");
     }
+}
+
+/// Keeps which organisation the store is of, unless it is known. Best effort, as above.
+pub(crate) async fn keep_organization(store: &Arc<dyn Store>, id: &str) {
+    let kept = match organization(store.as_ref()).await {
+        Ok(None) => put(store, ORGANIZATION, id.as_bytes()).await,
+        Ok(Some(_)) => Ok(()),
+        Err(error) => Err(error),
+    };
+    if let Err(error) = kept {
+        tracing::debug!(kind = ?error.kind(), "the organisation could not be kept");
+    }
+}
+
+/// The organisation that the store was made for; nothing before its first run.
+///
+/// # Errors
+/// When the store cannot be read.
+pub(crate) async fn organization(store: &(impl StateStore + ?Sized)) -> Result<Option<String>, StoreError> {
+    Ok(store.get(ORGANIZATION).await?.and_then(|text| String::from_utf8(text).ok()))
 }
 
 async fn put_retention(store: &Arc<dyn Store>, retention: Option<Duration>) -> Result<(), StoreError> {

@@ -58,6 +58,7 @@ checks! {
     DataverseCredentials "dataverse-credentials" Dataverse [DataverseIdentityProvider];
     DataverseReachable "dataverse-reachable" Dataverse [DataverseCredentials];
     DataverseApplicationUser "dataverse-application-user" Dataverse [DataverseReachable];
+    SameOrganization "same-organization" Dataverse [DataverseApplicationUser StoreUsable];
     OrganizationReadable "organization-readable" Dataverse [DataverseApplicationUser];
     CampaignIdentityProvider "campaign-identity-provider" Campaign [];
     CampaignCredentials "campaign-credentials" Campaign [CampaignIdentityProvider];

@@ -5,8 +5,10 @@ use d365_client::D365Client;
 
 use super::findings::Findings;
 use super::name::Name;
+use crate::adapters::kept;
 use crate::config::Config;
 use crate::connect;
+use crate::control;
 use crate::error::{Error, Problem};
 use crate::trouble;
 
@@ -16,7 +18,29 @@ pub(super) async fn dataverse(config: &Config, client: &D365Client) -> Findings 
         Ok(who) => format!("It is user {} of organisation {}.", who.user_id, who.organization_id),
         Err(_) => String::new(),
     };
-    chain(&Name::OF_DATAVERSE, answer.err(), &messages)
+    let organization = answer.as_ref().ok().map(|who| who.organization_id.to_string());
+    let mut findings = chain(&Name::OF_DATAVERSE, answer.err(), &messages);
+    if let Some(organization) = organization {
+        findings.merge(same_organization(config, &organization).await);
+    }
+    findings
+}
+
+/// Whether the store, where there is one that can be read, is of this organisation.
+async fn same_organization(config: &Config, organization: &str) -> Findings {
+    let mut findings = Findings::default();
+    let made_for = if config.store.sqlite.exists() {
+        // What is wrong with a store is told by its own check.
+        let Ok(store) = control::open(config) else { return findings };
+        kept::organization(&store).await.ok().flatten()
+    } else {
+        None
+    };
+    findings.good(Name::SameOrganization, if made_for.is_some() { "" } else { "The store knows of none yet." });
+    if let Some(problem) = connect::foreign(config, made_for.as_deref(), organization) {
+        findings.fault(Name::SameOrganization, problem);
+    }
+    findings
 }
 
 pub(super) async fn campaign(config: &Config, client: &CampaignClient) -> Findings {
