@@ -73,6 +73,10 @@ fn together(
         let message = format!("Export files of opt-outs are {LATER}.");
         document.problem("opt_out.source.export", at("opt_out"), message, "Read Campaign's changes by a filter.");
     }
+    if sftp.is_some_and(|sftp| sftp.export_logs) {
+        let message = format!("Logs on the file exchange are {LATER}.");
+        document.problem("sftp.export_logs", at("sftp"), message, "Write false, or remove the key.");
+    }
     let exports = [
         ("events", events.sources().any(|source| matches!(source, EventSource::Export { .. }))),
         // Where it is on, it is refused above.
