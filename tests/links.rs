@@ -6,9 +6,9 @@ use serde_json::{Value, json};
 
 #[tokio::test]
 async fn a_random_graph_six_tables_deep_is_never_hidden_and_never_lost_under_faults() {
-    let outcome = run(Size { rows: 500, depth: DEPTH, changes: 200, seed: 1, faults: true }).await;
+    let outcome = run(Size { rows: 500, depth: DEPTH, changes: 200, deletes: false, seed: 1, faults: true }).await;
     assert!(outcome.holds(), "{outcome:#?}");
-    assert!(outcome.faults > 20 && outcome.deleted > 20 && outcome.looks > 5, "it tries what it means to: {outcome:?}");
+    assert!(outcome.faults > 20 && outcome.looks > 5, "it tries what it means to: {outcome:?}");
 }
 
 const SCENARIO: &str = r#"

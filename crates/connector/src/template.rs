@@ -230,10 +230,8 @@ rules = [ {{ field = "statecode", compare = "equals", value = 0 }} ]
 
 # [opt_out]                   # opt-outs of contacts and profiles
 # direction = "bidirectional" # or "d365_to_campaign", "campaign_to_d365", "disabled"
-# source = {{ export = {{ folder = "d365_loads/exports" }} }}
+# source = {{ filter = {{ name = "byLastModified", parameter = "lastModified_parameter" }} }}
 # pairs = [ {{ d365 = "donotemail", campaign = "denyListEmail" }} ]
-# workflow = "WKF12"          # the workflow in Campaign that writes the file
-# expect_file_within = "26h"
 
 # [sftp]                      # the file exchange of the Campaign instance
 # host = {sftp_host}
@@ -299,9 +297,8 @@ mod tests {
             (sftp.host, sftp.port, sftp.host_key),
             (info.sftp.host.clone(), info.sftp.port, info.sftp.host_key.clone())
         );
-        // Its keys and values are right, whether or not this version serves it.
-        let off = switched_on(&on, "opt_out").replace("\"bidirectional\"", "\"disabled\"     ");
-        let config = Config::parse(&off, Path::new(".")).unwrap_or_else(|error| panic!("{error}"));
+        let on = switched_on(&on, "opt_out");
+        let config = Config::parse(&on, Path::new(".")).unwrap_or_else(|error| panic!("{error}"));
         assert_eq!(config.opt_out.pairs[0].campaign, "blackListEmail");
     }
 

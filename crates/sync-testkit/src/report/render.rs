@@ -39,7 +39,8 @@ pub fn render(report: &Report) -> String {
          | the simulator | `cargo run --release -p sync-testkit -- simulate --seeds N --from S` |\n\
          | one seed, line by line | `cargo run --release -p sync-testkit -- simulate --from S --seeds 1 --trace` |\n\
          | planted defects | `cargo run --release -p sync-testkit -- defects` |\n\
-         | the checked model | `cargo run --release -p sync-testkit -- model` |\n\n",
+         | the checked model | `cargo run --release -p sync-testkit -- model` |\n\n\
+         What whole workflows come to at length, against the sandbox, is on [a page of its own](RELIABILITY-FLOWS.md).\n\n",
         report.command, report.date
     );
     render_invariants(&mut text);
