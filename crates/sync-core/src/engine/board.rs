@@ -1,7 +1,7 @@
 //! What the tasks of one run know of each other: counts, depths and the status.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use timing::SharedClock;
@@ -54,10 +54,6 @@ struct Row {
     paused: AtomicBool,
     orders: Mutex<Vec<Order>>,
     ordered: Notify,
-    /// The source was read to its end.
-    at_end: AtomicBool,
-    /// How often reading began anew after that.
-    feeds: AtomicU64,
 }
 
 /// The shared board of a run.
@@ -90,8 +86,6 @@ impl Board {
                 paused: AtomicBool::new(false),
                 orders: Mutex::default(),
                 ordered: Notify::new(),
-                at_end: AtomicBool::new(false),
-                feeds: AtomicU64::new(0),
             })
             .collect();
         Self {
@@ -234,25 +228,6 @@ impl Board {
     /// Whether a stream has not been read to its end even once.
     pub(crate) fn in_first_snapshot(&self, stream: usize) -> bool {
         self.rows.get(stream).is_some_and(|row| row.first_snapshot.load(Ordering::Acquire))
-    }
-
-    /// The source is asked. What it told before it came to its end is in the backlog by now.
-    pub(crate) fn feed_begins(&self, stream: usize) {
-        if let Some(row) = self.rows.get(stream).filter(|row| row.at_end.swap(false, Ordering::AcqRel)) {
-            row.feeds.fetch_add(1, Ordering::AcqRel);
-        }
-    }
-
-    /// The source has nothing more to tell for now.
-    pub(crate) fn feed_ended(&self, stream: usize) {
-        if let Some(row) = self.rows.get(stream) {
-            row.at_end.store(true, Ordering::Release);
-        }
-    }
-
-    /// How often the source was read to its end and asked anew.
-    pub(crate) fn feeds(&self, stream: usize) -> u64 {
-        self.rows.get(stream).map_or(0, |row| row.feeds.load(Ordering::Acquire))
     }
 
     pub(crate) fn set_first_snapshot(&self, stream: usize, first: bool) {

@@ -59,21 +59,10 @@ pub(crate) struct Lane {
     pub(crate) inherited_until: Duration,
     /// What was claimed last was a replay alone: records that are there are written again, and no child waits for that.
     pub(crate) rewrites: bool,
-    /// Set while deletes wait for what comes of children.
-    pub(crate) held: Option<Held>,
     /// Until when the record of a key is not to be verified: an attempt at it may still take effect.
     verifying_until: HashMap<Key, Duration>,
     /// The same for verifications that earlier runs left.
     pub(crate) verifies_from: Duration,
-}
-
-/// Deletes that wait for what comes of children.
-#[derive(Debug, Clone)]
-pub(crate) struct Held {
-    /// How often the source of each child had been read to its end when the wait began.
-    pub(crate) feeds: HashMap<usize, u64>,
-    /// When all of them had been read again, in milliseconds since 1970 (UTC).
-    pub(crate) read_ms: Option<i64>,
 }
 
 /// What is known of an idle lane's backlog.
@@ -126,7 +115,6 @@ impl Lane {
             settling_until: HashMap::new(),
             inherited_until: Duration::ZERO,
             rewrites: false,
-            held: None,
             verifying_until: HashMap::new(),
             verifies_from: Duration::ZERO,
         }

@@ -165,14 +165,10 @@ fn perform(
             ReaderAction::Read { after, rows, class, replay } => {
                 let span = spans::read(&stream.id, class, rows);
                 let limit = BatchLimit { rows, class };
-                run.board.feed_begins(index);
                 Ok(match stream.source.read(after.as_ref(), limit).instrument(span.clone()).await {
                     Ok(ChangeBatch { changes, next, phase, more }) => {
                         span.record("records", changes.len());
                         drop(span);
-                        if !more {
-                            run.board.feed_ended(index);
-                        }
                         let how = if replay { Decide::Replay } else { Decide::Change };
                         let drafts = decide_all(stream.transform.as_ref(), changes, how).await;
                         ReaderInput::Page(ReadPage { drafts, next, phase, more })

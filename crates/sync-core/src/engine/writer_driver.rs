@@ -1,6 +1,6 @@
 //! Performs the actions of the writer: claims, dispatches, settles, all at the same time.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,21 +9,21 @@ use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use tracing::Instrument;
 
-use super::lane::{Held, Lane, Look, next_claim};
+use super::lane::{Lane, Look, next_claim};
 use super::operation::{OperationEnd, Pausing, perform};
 use super::policy::{delay, millis};
 use super::writer::WritePolicy;
 use super::{Holder, Run, RunMode, store_reason};
 use crate::telemetry::spans;
 use crate::traits::{BacklogStats, ClaimRequest, Entry, Rejection, SettleReport, Settlement, SyncEvent, Verdict};
-use crate::{Seq, StatusReason, StoreError, StreamId};
+use crate::{Seq, StatusReason, StoreError};
 
 /// A pause at least this long is remembered in the store, so that a restart obeys it too.
 const REMEMBERED_PAUSE: Duration = Duration::from_secs(5);
 
 /// What a store operation of the writer answered.
 enum StoreEnd {
-    Claimed { lane: usize, asked: usize, held: (Deletes, Held), entries: Vec<Entry> },
+    Claimed { lane: usize, asked: usize, entries: Vec<Entry> },
     Settled { lane: usize, report: SettleReport, dead: Vec<Rejection>, unknown: Vec<String> },
     Looked { lane: usize, readers_done: bool, stats: BacklogStats },
     Remembered,
@@ -174,40 +174,16 @@ impl Writer {
             let batch = lane.batch.min(most);
             lane.claiming = true;
             lane.stir();
-            let rank = lane.rank;
-            let now_ms = self.run.wall_ms();
-            let until_read = lane.held.as_ref().map(|held| held.feeds.clone());
-            let children: Vec<usize> =
-                self.lanes.iter().enumerate().filter(|(_, other)| other.rank > rank).map(|(other, _)| other).collect();
-            let feeds: HashMap<usize, u64> = children.iter().map(|child| (*child, board.feeds(*child))).collect();
-            // Of two feeds that began since, the first began after the delete was there, and is in the backlog.
-            let all_read = |held: &HashMap<usize, u64>| {
-                feeds.iter().all(|(child, at)| held.get(child).is_none_or(|old| *at >= old + 2))
-            };
-            let read = board.readers() == 0 || until_read.as_ref().is_some_and(all_read);
-            let read_ms = match self.lanes.get_mut(index).and_then(|lane| lane.held.as_mut()) {
-                Some(held) if read => Some(*held.read_ms.get_or_insert(now_ms)),
-                Some(held) => held.read_ms,
-                None => read.then_some(now_ms),
-            };
-            let children: Vec<StreamId> =
-                children.iter().filter_map(|child| self.run.stream_at(*child)).cloned().collect();
             let run = self.run.clone();
             self.stores.push(Box::pin(async move {
                 let Some(stream) = run.spec.streams.get(index) else { return Ok(StoreEnd::Remembered) };
                 let plan = stream.transform.version();
-                let deletes = deletes_of(&run, &stream.id, &children, read_ms).await?;
-                let want = ClaimRequest {
-                    stream: stream.id.clone(),
-                    max: batch,
-                    plan,
-                    deletes: deletes != Deletes::Held,
-                    now_ms: run.wall_ms(),
-                };
+                let want =
+                    ClaimRequest { stream: stream.id.clone(), max: batch, plan, deletes: true, now_ms: run.wall_ms() };
                 let span = spans::claim(&stream.id, batch);
                 let entries = run.spec.store.claim(&run.lease, want).instrument(span.clone()).await?;
                 span.record("claimed", entries.len());
-                Ok(StoreEnd::Claimed { lane: index, asked: batch, held: (deletes, Held { feeds, read_ms }), entries })
+                Ok(StoreEnd::Claimed { lane: index, asked: batch, entries })
             }));
         }
     }
@@ -313,16 +289,6 @@ impl Writer {
         lane.stir();
     }
 
-    /// Something of a stream has ended: deletes of its parents may have waited for that.
-    fn feed_parents(&mut self, index: usize) {
-        let Some(rank) = self.lanes.get(index).map(|lane| lane.rank) else { return };
-        for parent in 0..self.lanes.len() {
-            if self.lanes.get(parent).is_some_and(|lane| lane.rank < rank && lane.held.is_some()) {
-                self.feed(parent);
-            }
-        }
-    }
-
     fn operation_ended(&mut self, end: OperationEnd) {
         let now = self.run.spec.clock.monotonic();
         let Some(lane) = self.lanes.get_mut(end.lane) else { return };
@@ -403,7 +369,7 @@ impl Writer {
     fn store_ended(&mut self, end: StoreEnd) {
         match end {
             StoreEnd::Remembered => {}
-            StoreEnd::Claimed { lane: index, asked, held: (deletes, held), entries } => {
+            StoreEnd::Claimed { lane: index, asked, entries } => {
                 let (now, now_ms) = (self.run.spec.clock.monotonic(), self.run.wall_ms());
                 let Some(lane) = self.lanes.get_mut(index) else { return };
                 let mut ready = Vec::with_capacity(entries.len());
@@ -422,13 +388,6 @@ impl Writer {
                         None => ready.push(entry),
                     }
                 }
-                match deletes {
-                    Deletes::None => lane.held = None,
-                    Deletes::Held => {
-                        lane.held.get_or_insert(held);
-                    }
-                    Deletes::Free => {}
-                }
                 lane.claimed(asked, found, ready, self.run.spec.options.claim_batch.max(1), now);
             }
             StoreEnd::Settled { lane: index, report, dead, unknown } => {
@@ -437,7 +396,6 @@ impl Writer {
                 }
                 self.settled(index, report, dead, unknown);
                 self.feed(index);
-                self.feed_parents(index);
             }
             StoreEnd::Looked { lane: index, readers_done, stats } => {
                 let (wall_ms, now) = (self.run.wall_ms(), self.run.spec.clock.monotonic());
@@ -488,44 +446,6 @@ impl Writer {
             board.emit(&SyncEvent::UnknownOutcome { stream: stream.clone(), count: 1, code });
         }
     }
-}
-
-/// What a claim does about the deletes of a stream.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Deletes {
-    /// There are none.
-    None,
-    /// They wait for the end of what may come, or has come, of children.
-    Held,
-    /// They are claimed.
-    Free,
-}
-
-/// Deletes of a stream go last: once the sources of children were read (at `read_ms`), and what had come of them by then is
-/// written, but for children that wait for parents themselves. But nothing waits for ever: once something of the stream is as old
-/// as a child may wait for its parent, its deletes go on.
-async fn deletes_of(
-    run: &Run,
-    stream: &StreamId,
-    children: &[StreamId],
-    read_ms: Option<i64>,
-) -> Result<Deletes, StoreError> {
-    let store = &run.spec.store;
-    if children.is_empty() {
-        return Ok(Deletes::Free);
-    }
-    if !store.holds_deletes(stream).await? {
-        return Ok(Deletes::None);
-    }
-    let mut free = read_ms.is_some();
-    for child in children {
-        let stats = store.stats(child).await?;
-        let younger = stats.oldest_ms.zip(read_ms).is_some_and(|(oldest_ms, read_ms)| oldest_ms > read_ms);
-        free = free && (stats.depth() <= stats.waiting || younger);
-    }
-    let before_ms = run.wall_ms().saturating_sub(millis(run.spec.options.parent_wait));
-    let overdue = !free && store.stats(stream).await?.oldest_ms.is_some_and(|oldest_ms| oldest_ms < before_ms);
-    Ok(if free || overdue { Deletes::Free } else { Deletes::Held })
 }
 
 /// The code of a pause that an earlier run was ordered to make.

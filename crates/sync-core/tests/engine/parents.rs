@@ -177,48 +177,6 @@ async fn a_parent_deleted_meanwhile_makes_new_children_wait_and_written_ones_sta
     assert!(!family.world.destination.state().records.contains_key(&key("c")));
 }
 
-/// A child's delete that cannot go on for so long, and what becomes of its parent's meanwhile.
-async fn deleted_while_the_childs_delete_waits(parent_wait: Duration) -> (Vec<String>, Vec<String>) {
-    let mut family = Family::new();
-    family.world.options.parent_wait = parent_wait;
-    family.world.source.put("a", "child < test/parents#p");
-    family.parents.put("p", "parent");
-    let streams = || {
-        let [children, parents] = family.streams().try_into().unwrap();
-        vec![StreamConfig { rank: 1, ..children }, parents]
-    };
-    let handle = family.world.workflow_of(streams()).start(RunMode::Continuous);
-    until(|| family.created().len() == 2).await;
-    let wait = Some(Duration::from_secs(600));
-    family.world.destination.fault("a", Fault::Say(Outcome::Retry { after: wait, code: "throttled".into() }));
-    let calls = || family.world.destination.state().calls.clone();
-    family.world.source.delete("a");
-    until(|| calls().contains(&"delete a".to_owned())).await;
-    family.parents.delete("p");
-    family.parents.put("q", "another");
-    family.world.let_pass(Duration::from_secs(300)).await;
-    let meanwhile = calls().split_off(3);
-    family.world.let_pass(Duration::from_secs(400)).await;
-    handle.stop();
-    end_of(handle).await;
-    assert!(family.world.destination.state().records.keys().eq([&key("q")]));
-    (meanwhile, calls().split_off(3))
-}
-
-#[tokio::test]
-async fn a_parent_is_deleted_after_its_children_and_holds_up_nothing_else() {
-    let (meanwhile, all) = deleted_while_the_childs_delete_waits(Duration::from_secs(24 * 3600)).await;
-    assert_eq!(meanwhile, ["create q"]);
-    assert_eq!(all, ["create q", "delete a", "delete p"]);
-}
-
-#[tokio::test]
-async fn a_parents_delete_does_not_wait_for_ever() {
-    let (meanwhile, all) = deleted_while_the_childs_delete_waits(Duration::from_secs(60)).await;
-    assert_eq!(meanwhile, ["create q", "delete p"]);
-    assert_eq!(all, ["create q", "delete p", "delete a"]);
-}
-
 #[tokio::test]
 async fn more_waiting_children_than_the_high_water_mark_do_not_keep_their_parents_from_being_read() {
     let mut family = Family::new();
