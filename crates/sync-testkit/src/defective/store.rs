@@ -207,7 +207,8 @@ impl Backlog for DefectiveStore {
                 lease.resource.clone()
             };
             let taken_over = |_: &i32| self.machine().newest(&holder).is_some_and(|newest| newest.nonce != lease.nonce);
-            (0..50_000).inspect(|_| std::thread::yield_now()).find(taken_over);
+            // A second or two at most: on a busy machine the other one comes late.
+            (0..2_000_000).inspect(|_| std::thread::yield_now()).find(taken_over);
             let mut machine = self.machine();
             let newest = machine.newest(&holder).unwrap_or_else(|| lease.clone());
             return machine.append(&newest, page, advance);
