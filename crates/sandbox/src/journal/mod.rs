@@ -1,7 +1,7 @@
 //! Adobe I/O Events' journal imitated (developer.adobe.com, "Journaling API"): the sends, opens, clicks and bounces of email, at
 //! least once and in any order, each kept for seven days.
 //!
-//! What happened is in [`mail_log::MailLog`], each event once; the journal lists deliveries of it. The payload is the sandbox's own: Adobe
+//! What happened is in `MailLog`, each event once; the journal lists deliveries of it. The payload is the sandbox's own: Adobe
 //! does not publish that of Campaign.
 
 mod calls;
