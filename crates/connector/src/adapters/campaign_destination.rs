@@ -13,6 +13,7 @@ use sync_core::{EndpointError, EndpointErrorKind};
 use super::addressing::{AddressingProof, Doubt};
 use super::consent::inserts::{Admitted, ConsentGuard};
 use super::engine_calls::EngineCalls;
+use super::unsent;
 use super::urgency::ByClass;
 
 /// A 404 came before any row was reached by its key, and the key could not be tried.
@@ -182,15 +183,7 @@ impl Destination for CampaignDestination {
         for (index, op) in ops.iter().enumerate() {
             match self.spending(self.calls_of(&op.action), self.perform(self.records.of(at.class), op)).await {
                 Ok(outcome) => report.set(index, outcome),
-                Err(error) if index == 0 => return Err(error),
-                // Operations before this one were dispatched, so the call as a whole was.
-                Err(error) => {
-                    let code = error.code().to_owned();
-                    for rest in index..ops.len() {
-                        report.set(rest, Outcome::Retry { after: error.retry_after(), code: code.clone() });
-                    }
-                    break;
-                }
+                Err(error) => return unsent(report, index, ops.len(), error),
             }
         }
         Ok(())

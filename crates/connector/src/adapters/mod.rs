@@ -16,6 +16,21 @@ pub(crate) mod plan_transform;
 pub(crate) mod timeline;
 pub(crate) mod urgency;
 
+use sync_core::EndpointError;
+use sync_core::traits::{Outcome, Report};
+
+/// How a call ends whose operation at `index` could not be sent: where it is the first, nothing was, and the call failed; otherwise the
+/// call as a whole was made, and what is left of it had no effect and is tried again.
+fn unsent(report: &mut Report, index: usize, operations: usize, error: EndpointError) -> Result<(), EndpointError> {
+    if index == 0 {
+        return Err(error);
+    }
+    for rest in index..operations {
+        report.set(rest, Outcome::Retry { after: error.retry_after(), code: error.code().to_owned() });
+    }
+    Ok(())
+}
+
 /// A stable code: the side, then the kind's name in kebab case.
 fn kebab(side: &str, name: &str) -> String {
     let mut code = String::from(side);

@@ -13,6 +13,7 @@ use timing::SharedClock;
 use super::ledger_error;
 use super::sides::{Failed, Row, Sides};
 use super::turns::Turns;
+use crate::adapters::unsent;
 
 /// How often a contact is looked at in a row because it changes under our hands.
 const ROUNDS: usize = 5;
@@ -159,14 +160,7 @@ impl Destination for ConsentDestination {
         for (index, op) in ops.iter().enumerate() {
             match self.look(at, &op.key).await {
                 Ok(outcome) => report.set(index, outcome),
-                Err(error) if index == 0 => return Err(error),
-                Err(error) => {
-                    let code = error.code().to_owned();
-                    for rest in index..ops.len() {
-                        report.set(rest, Outcome::Retry { after: error.retry_after(), code: code.clone() });
-                    }
-                    break;
-                }
+                Err(error) => return unsent(report, index, ops.len(), error),
             }
         }
         Ok(())

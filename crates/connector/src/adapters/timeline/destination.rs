@@ -17,6 +17,7 @@ use super::activity::Activity;
 use super::event;
 use super::gather::Gather;
 use crate::adapters::dataverse_source::{endpoint_error, endpoint_error_of};
+use crate::adapters::unsent;
 
 /// What an event waits for whose contact is not there.
 const NO_CONTACT: &str = "contact-unknown";
@@ -109,14 +110,7 @@ impl Destination for ActivityDestination {
         for (index, op) in ops.iter().enumerate() {
             match self.perform(op).await {
                 Ok(outcome) => report.set(index, outcome),
-                Err(error) if index == 0 => return Err(error),
-                Err(error) => {
-                    let code = error.code().to_owned();
-                    for rest in index..ops.len() {
-                        report.set(rest, Outcome::Retry { after: error.retry_after(), code: code.clone() });
-                    }
-                    break;
-                }
+                Err(error) => return unsent(report, index, ops.len(), error),
             }
         }
         Ok(())
