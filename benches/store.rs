@@ -113,6 +113,7 @@ impl Bench {
             drafts,
             mark_seen: None,
             refresh: false,
+            hold_deletes: false,
             now_ms: 1,
         };
         let position = Position::new(self.version.to_string());
@@ -122,7 +123,7 @@ impl Bench {
     }
 
     async fn claim(&self) -> Outcome<Vec<Entry>> {
-        let want = ClaimRequest { stream: self.stream.clone(), max: BATCH, plan: PLAN, deletes: true, now_ms: 1 };
+        let want = ClaimRequest { stream: self.stream.clone(), max: BATCH, plan: PLAN, now_ms: 1 };
         Ok(self.store.claim(&self.lease, want).await?)
     }
 

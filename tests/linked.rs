@@ -27,11 +27,8 @@ pub struct Size {
     pub rows: usize,
     /// Tables that lie above each other.
     pub depth: usize,
-    /// Rows that are changed, moved, added, or, if wanted, deleted (with all below them) after that.
+    /// Rows that are changed, moved, added, or deleted (with all below them) after that.
     pub changes: usize,
-    /// Whether rows are deleted too. A run with deletions can find children that stay hidden: see what docs/protocols/parents.md says
-    /// is not kept yet.
-    pub deletes: bool,
     /// What is drawn depends on this alone.
     pub seed: u64,
     /// Whether the services fail now and then.
@@ -160,7 +157,7 @@ impl Graph {
         stage.put(&format!("/records/dataverse/new_l{level}/{id}"), &body).await;
     }
 
-    async fn change(&mut self, stage: &Stage, deletes: bool) {
+    async fn change(&mut self, stage: &Stage) {
         let level = self.rng.below(self.depth());
         let Some(id) = self.any(level) else { return };
         match self.rng.below(8) {
@@ -168,7 +165,7 @@ impl Graph {
                 let id = self.add(level);
                 self.put(stage, level, &id).await;
             }
-            2 | 3 if deletes => self.delete(stage, level, &id).await,
+            2 | 3 => self.delete(stage, level, &id).await,
             4 | 5 if level > 0 => {
                 let up = self.any(level - 1);
                 self.levels[level].entry(id.clone()).and_modify(|row| (row.up, row.moved) = (up, true));
@@ -335,7 +332,7 @@ pub async fn run(size: Size) -> Outcome {
         }
     }
     for at in 0..size.changes {
-        graph.change(&stage, size.deletes).await;
+        graph.change(&stage).await;
         if at % size.changes.div_ceil(LOOKS) == 0 {
             looks.changed().await.unwrap();
         }

@@ -7,9 +7,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use record::Key;
 use sync_core::traits::{
-    Advance, AppendReport, Backlog, BacklogStats, Checkpoint, ClaimRequest, DeadLetter, DeadLetterQuery, Entry,
-    IndexRow, Lease, LeaseStore, LetterFilter, OwnerId, Page, PendingRequest, RecordIndex, RecordLife, Rejection,
-    Request, SettleReport, Settlement, StateStore, Store, StoreCaps,
+    Advance, AppendReport, Backlog, BacklogStats, Checkpoint, ClaimRequest, DeadLetter, DeadLetterQuery, DeleteRelease,
+    Entry, IndexRow, Lease, LeaseStore, LetterFilter, OwnerId, Page, PendingRequest, RecordIndex, RecordLife,
+    Rejection, Request, SettleReport, Settlement, StateStore, Store, StoreCaps,
 };
 use sync_core::{PlanVersion, StoreError, StreamId};
 
@@ -158,8 +158,8 @@ impl<S: Store> Backlog for AuditedStore<S> {
         self.inner.outdated(stream, plan, after, limit).await
     }
 
-    async fn holds_deletes(&self, stream: &StreamId) -> Result<bool, StoreError> {
-        self.inner.holds_deletes(stream).await
+    async fn release_deletes(&self, lease: &Lease, want: &DeleteRelease) -> Result<Option<u64>, StoreError> {
+        self.inner.release_deletes(lease, want).await
     }
 
     async fn unsettled_before(&self, stream: &StreamId, generation: u64) -> Result<bool, StoreError> {

@@ -16,9 +16,6 @@ pub(crate) struct Size {
     /// Rows that are changed, moved, deleted with all below them, or added after that; a tenth of the rows unless given.
     #[arg(long)]
     changes: Option<usize>,
-    /// Deletes rows too, with all below them: not all of what that promises is kept yet.
-    #[arg(long)]
-    deletes: bool,
     /// Tables that lie above each other.
     #[arg(long, default_value_t = DEPTH)]
     depth: usize,
@@ -33,23 +30,14 @@ pub(crate) struct Size {
 pub(crate) async fn run(size: &Size) -> Verdict {
     let clock = SystemClock::new();
     let changes = size.changes.unwrap_or(size.rows / 10);
-    let plan = linked::Size {
-        rows: size.rows,
-        depth: size.depth,
-        changes,
-        deletes: size.deletes,
-        seed: size.seed,
-        faults: size.faults,
-    };
+    let plan = linked::Size { rows: size.rows, depth: size.depth, changes, seed: size.seed, faults: size.faults };
     let outcome = linked::run(plan).await;
     let seconds = clock.monotonic().as_secs_f64();
     let mut text = format!(
         "{} rows of {} linked tables, put into Dynamics 365 in random order while the connector runs, then {changes} changes: rows added, \
-         renamed, given another parent{}. Faults of both services go on until all is written. Meanwhile \
+         renamed, given another parent, deleted with all below them. Faults of both services go on until all is written. Meanwhile \
          Campaign's rows are looked at again and again.\n\n| what | count |\n|---|---|\n",
-        size.rows,
-        size.depth,
-        if size.deletes { ", deleted with all below them" } else { "" },
+        size.rows, size.depth,
     );
     let lists = [
         ("children without their parent in any look", outcome.hidden.len()),

@@ -234,6 +234,7 @@ impl EntryView {
             state: match entry.state {
                 EntryState::InFlight => "in-flight",
                 EntryState::Unknown => "unknown",
+                EntryState::Queued if entry.held => "held",
                 EntryState::Queued if !entry.waiting_for.is_empty() => "waiting",
                 EntryState::Queued => "queued",
             },

@@ -77,7 +77,7 @@ pub struct Digest(pub [u8; 16]);
 pub struct PlanVersion(pub u64);
 
 /// The number of an entry: grows in the order of appending and is never used twice.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Seq(pub u64);
 
 /// What became of the records of a stream. Once the backlog is empty, `read` is the sum of the others.

@@ -68,6 +68,8 @@ struct Appending<'d> {
     plan: i64,
     class: i64,
     replay: bool,
+    /// Whether deletes of what is at the destination, or may be soon, are held.
+    hold: bool,
     generation: i64,
     now_ms: i64,
     /// When a new entry of the present key is due; 0 for at once.
@@ -94,6 +96,7 @@ impl<'d> Appending<'d> {
             plan: signed(page.plan.0),
             class: page.class.rank().into(),
             replay: page.replay,
+            hold: page.hold_deletes,
             generation: signed(advance.generation),
             now_ms: page.now_ms,
             due_ms: 0,
@@ -136,14 +139,14 @@ impl<'d> Appending<'d> {
         match acceptance {
             Acceptance::Append => {
                 let seq = self.numbers.next()?;
-                self.insert(seq, key, draft, known.newest.is_some())?;
+                self.insert(seq, key, draft, &known)?;
                 self.queued = true;
                 return self.close_later(key, seq);
             }
             Acceptance::Replace(seq) => {
                 self.tally.superseded += 1;
                 let seq = signed(seq.0);
-                self.replace(seq, key, draft, known.in_doubt)?;
+                self.replace(seq, key, draft, &known)?;
                 return self.close_later(key, seq);
             }
             Acceptance::Refresh(seq) => {
@@ -239,9 +242,14 @@ impl<'d> Appending<'d> {
         Ok(found)
     }
 
-    /// The parents that a draft has to wait for, written down for the entry that it becomes. A delete waits for none.
-    fn keep_parents(&mut self, seq: i64, key: &[u8], draft: &Draft) -> Result<i64, StoreError> {
-        if draft.parents.is_empty() || !matches!(draft.body, DraftBody::Upsert { .. }) {
+    /// What the entry that a draft becomes has to wait for. An upsert: its parents, which are written down. A delete: its number, if
+    /// it is held; only what is at the destination, or may be soon, can have children there.
+    fn keep_waiting(&mut self, seq: i64, key: &[u8], draft: &Draft, known: &KeyState) -> Result<i64, StoreError> {
+        if !matches!(draft.body, DraftBody::Upsert { .. }) {
+            let hold = self.hold && (known.bound || known.newest.is_some());
+            return if hold { self.numbers.next() } else { Ok(0) };
+        }
+        if draft.parents.is_empty() {
             return Ok(0);
         }
         let absent = waits::absent(self.db, &draft.parents, (self.stream, key))?;
@@ -250,8 +258,8 @@ impl<'d> Appending<'d> {
         Ok(i64::try_from(absent.len()).unwrap_or(i64::MAX))
     }
 
-    fn insert(&mut self, seq: i64, key: &[u8], draft: &Draft, blocked: bool) -> Result<(), StoreError> {
-        let waiting = self.keep_parents(seq, key, draft)?;
+    fn insert(&mut self, seq: i64, key: &[u8], draft: &Draft, known: &KeyState) -> Result<(), StoreError> {
+        let waiting = self.keep_waiting(seq, key, draft, known)?;
         let body = Columns::of(self.db, self.stream, key, seq, self.plan, draft)?;
         self.insert
             .execute(params![
@@ -260,7 +268,7 @@ impl<'d> Appending<'d> {
                 key,
                 body.kind,
                 self.due_ms,
-                blocked,
+                known.newest.is_some(),
                 waiting,
                 self.class,
                 self.replay,
@@ -280,9 +288,9 @@ impl<'d> Appending<'d> {
     /// Gives an entry a newer state, which starts without the past of the old one. What a more urgent state asked for is not
     /// put off, and what an operator asked for is done. A settle time is not cut short: where an attempt may still take effect,
     /// the newer state waits as long.
-    fn replace(&mut self, seq: i64, key: &[u8], draft: &Draft, in_doubt: bool) -> Result<(), StoreError> {
+    fn replace(&mut self, seq: i64, key: &[u8], draft: &Draft, known: &KeyState) -> Result<(), StoreError> {
         self.forget_parents(seq)?;
-        let waiting = self.keep_parents(seq, key, draft)?;
+        let waiting = self.keep_waiting(seq, key, draft, known)?;
         let body = Columns::of(self.db, self.stream, key, seq, self.plan, draft)?;
         self.db
             .execute(
@@ -304,7 +312,7 @@ impl<'d> Appending<'d> {
                     body.digest,
                     body.insert,
                     body.update,
-                    in_doubt
+                    known.in_doubt
                 ],
             )
             .map(drop)

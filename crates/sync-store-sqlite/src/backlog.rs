@@ -4,13 +4,13 @@ use async_trait::async_trait;
 use record::Key;
 use rusqlite::params;
 use sync_core::traits::{
-    Advance, AppendReport, Backlog, BacklogStats, ClaimRequest, DeadLetter, DeadLetterQuery, Entry, Lease,
-    LetterFilter, Page, Rejection, SettleReport, Settlement,
+    Advance, AppendReport, Backlog, BacklogStats, ClaimRequest, DeadLetter, DeadLetterQuery, DeleteRelease, Entry,
+    Lease, LetterFilter, Page, Rejection, SettleReport, Settlement,
 };
 use sync_core::{PlanVersion, StoreError, StreamId};
 
 use crate::row::signed;
-use crate::{SqliteStore, append, claim, dead_letters, outdated, settle, state, stats, waits};
+use crate::{SqliteStore, append, claim, dead_letters, held, outdated, settle, state, stats, waits};
 
 #[async_trait]
 impl Backlog for SqliteStore {
@@ -77,9 +77,9 @@ impl Backlog for SqliteStore {
         .await
     }
 
-    async fn holds_deletes(&self, stream: &StreamId) -> Result<bool, StoreError> {
-        let stream = stream.clone();
-        self.read(move |db| stats::holds_deletes(db, &stream)).await
+    async fn release_deletes(&self, lease: &Lease, want: &DeleteRelease) -> Result<Option<u64>, StoreError> {
+        let (lease, want) = (lease.clone(), want.clone());
+        self.write(move |db| held::release(db, &lease, &want)).await
     }
 
     async fn stats(&self, stream: &StreamId) -> Result<BacklogStats, StoreError> {

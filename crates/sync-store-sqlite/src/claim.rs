@@ -7,7 +7,7 @@ use sync_core::{PlanVersion, StoreError, StreamId};
 use crate::database::{Database, get, limit};
 use crate::error::{damaged, store_error};
 use crate::number::Numbers;
-use crate::ready::{Fits, pick};
+use crate::ready::pick;
 use crate::record_index::index_row;
 use crate::row::{Stored, UNKNOWN, blob, class, flag, key, seq, signed, unsigned};
 use crate::{lease, state};
@@ -17,8 +17,7 @@ pub(crate) fn claim(db: &Database, lease: &Lease, want: &ClaimRequest) -> Result
     let Some(stream) = state::find_stream(db, &want.stream)? else { return Ok(Vec::new()) };
     db.execute(DUE, params![stream, want.now_ms])?;
     let mut seqs = start_verifications(db, stream, lease, want)?;
-    let fits = Fits { plan: signed(want.plan.0), deletes: want.deletes };
-    let ready = pick(db, stream, fits, want.max.saturating_sub(seqs.len()))?;
+    let ready = pick(db, stream, signed(want.plan.0), want.max.saturating_sub(seqs.len()))?;
     mark(db, lease, &ready)?;
     seqs.extend(ready);
     claimed(db, stream, &seqs)

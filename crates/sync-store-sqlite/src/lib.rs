@@ -11,6 +11,7 @@ mod database;
 mod dead_letters;
 mod error;
 mod examine;
+mod held;
 mod lease;
 mod life;
 mod number;

@@ -32,6 +32,7 @@ pub(crate) fn record_life(db: &Database, id: &StreamId, of: &Key) -> Result<Reco
     let at = params![stream, bytes];
     let mut entries = db.all(ENTRIES, at, |row| Ok((entry(row)?, get::<i64>(row, 11)?)))?;
     for (entry, waiting) in &mut entries {
+        entry.held = *waiting > 0 && entry.digest.is_none();
         if *waiting > 0 {
             entry.waiting_for = parents(db, entry.seq.0)?;
         }
@@ -71,6 +72,7 @@ fn entry(row: &Row<'_>) -> Result<EntryLife, StoreError> {
         appended_ms: get(row, 9)?,
         due_ms: get(row, 10)?,
         waiting_for: Vec::new(),
+        held: false,
     })
 }
 

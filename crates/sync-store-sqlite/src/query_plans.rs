@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, params_from_iter};
 
-use crate::{claim, life, ready, schema, stats, waits};
+use crate::{claim, held, life, ready, schema, stats, waits};
 
 /// How SQLite means to find the rows of a statement.
 fn steps(connection: &Connection, statement: &str) -> Vec<String> {
@@ -27,7 +27,9 @@ fn claims_and_counts_use_their_indexes() {
         (stats::WAITING, "entry_waiting"),
         (stats::VERIFICATIONS, "entry_verification"),
         (stats::OLDEST, "entry_age"),
-        (stats::DELETES, "entry_delete"),
+        (stats::HELD, "entry_held"),
+        (held::UNSETTLED_TO, "entry_age (stream=? AND seq<?)"),
+        (held::RELEASE, "entry_held (stream=? AND waiting>? AND waiting<?)"),
         (stats::READY, "entry_ready"),
         (stats::BLOCKED, "entry_blocked"),
         (stats::NEXT_DUE, "entry_due"),

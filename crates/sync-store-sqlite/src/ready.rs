@@ -19,20 +19,13 @@ pub(crate) const DELETES: &str = "SELECT seq FROM entry
 /// A place in the order of claims: the rank of its class, and its number.
 type Place = (u8, i64);
 
-/// What a claim takes: upserts of a plan, and the deletes where they are wanted.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Fits {
-    pub(crate) plan: i64,
-    pub(crate) deletes: bool,
-}
-
 /// The ready entries that a claim of `max` takes, by the rule of `Backlog::claim`: by class and age, but a quarter for those
 /// that would be left behind. Nothing is read but the entries that are taken, and a quarter of `max` for each class.
-pub(crate) fn pick(db: &Database, stream: i64, fits: Fits, max: usize) -> Result<Vec<i64>, StoreError> {
+pub(crate) fn pick(db: &Database, stream: i64, plan: i64, max: usize) -> Result<Vec<i64>, StoreError> {
     let mut taken: Vec<Place> = Vec::with_capacity(max.min(1024));
     for class in Class::ALL {
         let left = max - taken.len();
-        taken.extend(oldest(db, stream, fits, class, left)?.into_iter().map(|seq| (class.rank(), seq)));
+        taken.extend(oldest(db, stream, plan, class, left)?.into_iter().map(|seq| (class.rank(), seq)));
     }
     let urgent = taken.iter().map(|(rank, _)| *rank).find(|rank| *rank != Class::OptOut.rank());
     let Some(urgent) = urgent.filter(|_| taken.len() == max) else {
@@ -44,7 +37,7 @@ pub(crate) fn pick(db: &Database, stream: i64, fits: Fits, max: usize) -> Result
     for class in Class::ALL.into_iter().filter(|class| class.rank() > urgent) {
         // Those of the class that are taken already are its oldest.
         let taken = taken.iter().filter(|(rank, _)| *rank == class.rank()).count();
-        let waiting = oldest(db, stream, fits, class, taken.saturating_add(quarter))?;
+        let waiting = oldest(db, stream, plan, class, taken.saturating_add(quarter))?;
         behind.extend(waiting.into_iter().skip(taken).map(|seq| (class.rank(), seq)));
     }
     behind.sort_unstable_by_key(|(_, seq)| *seq);
@@ -59,15 +52,12 @@ pub(crate) fn pick(db: &Database, stream: i64, fits: Fits, max: usize) -> Result
 }
 
 /// The oldest ready entries of a class, of both ranges of the index.
-fn oldest(db: &Database, stream: i64, fits: Fits, class: Class, max: usize) -> Result<Vec<i64>, StoreError> {
+fn oldest(db: &Database, stream: i64, plan: i64, class: Class, max: usize) -> Result<Vec<i64>, StoreError> {
     if max == 0 {
         return Ok(Vec::new());
     }
     let rank = class.rank();
-    let mut seqs: Vec<i64> = db.all(OF_PLAN, params![stream, rank, fits.plan, limit(max)], |row| get(row, 0))?;
-    if !fits.deletes {
-        return Ok(seqs);
-    }
+    let mut seqs: Vec<i64> = db.all(OF_PLAN, params![stream, rank, plan, limit(max)], |row| get(row, 0))?;
     let deletes: Vec<i64> = db.all(DELETES, params![stream, rank, limit(max)], |row| get(row, 0))?;
     if !deletes.is_empty() {
         seqs.extend(deletes);

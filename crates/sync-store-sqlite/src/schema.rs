@@ -10,7 +10,7 @@ use crate::{EncryptionKey, SqliteOptions};
 /// "SYNC": marks the file as ours.
 const APPLICATION_ID: i64 = 0x5359_4E43;
 /// The newest layout that this program knows.
-const VERSION: i64 = 4;
+const VERSION: i64 = 5;
 
 pub(crate) const LAYOUT: &str = "
 -- How a store with a key knows that key.
@@ -30,8 +30,8 @@ CREATE TABLE number(last INTEGER NOT NULL) STRICT;
 INSERT INTO number(last) VALUES (0);
 -- sum: see `sum`, here as in the other tables.
 -- state: 0 ready, 1 in flight, 2 unknown; kind: 0 upsert, 1 delete, 2 upsert that only creates (update_body: the reason).
--- due_ms is 0 once the time has come; blocked: an older entry of the key is unsettled; waiting: how many parents are missing;
--- holder: the nonce of the lease that claimed it; born: the number of the entry that the bodies were made for.
+-- due_ms is 0 once the time has come; blocked: an older entry of the key is unsettled; waiting: how many parents are missing,
+-- and of a delete the number under which it is held; holder: the nonce of the lease that claimed it; born: the number of the entry that the bodies were made for.
 CREATE TABLE entry(
   seq INTEGER PRIMARY KEY, stream INTEGER NOT NULL, key BLOB NOT NULL, kind INTEGER NOT NULL, state INTEGER NOT NULL,
   due_ms INTEGER NOT NULL, blocked INTEGER NOT NULL, waiting INTEGER NOT NULL, attempt INTEGER NOT NULL,
@@ -48,7 +48,7 @@ CREATE INDEX entry_due ON entry(stream, due_ms) WHERE state <> 1 AND due_ms > 0;
 CREATE INDEX entry_age ON entry(stream, seq) WHERE verification = 0;
 CREATE UNIQUE INDEX entry_one_in_flight ON entry(stream, key) WHERE state = 1;
 CREATE INDEX entry_unknown ON entry(stream, seq) WHERE state = 2;
-CREATE INDEX entry_delete ON entry(stream, seq) WHERE kind = 1 AND verification = 0;
+CREATE INDEX entry_held ON entry(stream, waiting) WHERE kind = 1 AND waiting > 0;
 CREATE INDEX entry_blocked ON entry(stream, seq) WHERE blocked = 1;
 CREATE INDEX entry_waiting ON entry(stream, at_ms, seq) WHERE waiting > 0;
 CREATE INDEX entry_verification ON entry(stream, seq) WHERE verification = 1;

@@ -4,12 +4,13 @@ use sync_core::traits::BacklogStats;
 use sync_core::{StoreError, StreamId};
 
 use crate::database::{Database, get};
-use crate::row::unsigned;
+use crate::row::{seq, unsigned};
 use crate::state;
 
 pub(crate) const IN_FLIGHT: &str = "SELECT count(*) FROM entry WHERE stream = ?1 AND state = 1 AND verification = 0";
 pub(crate) const UNKNOWN: &str = "SELECT count(*) FROM entry WHERE stream = ?1 AND state = 2 AND verification = 0";
 pub(crate) const WAITING: &str = "SELECT count(*) FROM entry WHERE stream = ?1 AND waiting > 0";
+pub(crate) const HELD: &str = "SELECT count(*) FROM entry WHERE stream = ?1 AND kind = 1 AND waiting > 0";
 pub(crate) const VERIFICATIONS: &str = "SELECT count(*) FROM entry WHERE stream = ?1 AND verification = 1";
 pub(crate) const OLDEST: &str = "SELECT at_ms FROM entry WHERE stream = ?1 AND verification = 0 ORDER BY seq LIMIT 1";
 /// Entries that a claim of their plan would take, and those that only their own key holds up.
@@ -22,16 +23,12 @@ pub(crate) const BLOCKED: &str =
 pub(crate) const NEXT_DUE: &str = "SELECT due_ms FROM entry WHERE stream = ?1 AND state <> 1 AND due_ms > 0
        AND waiting = 0 AND verification = 0 ORDER BY due_ms LIMIT 1";
 
-pub(crate) const DELETES: &str = "SELECT 1 FROM entry WHERE stream = ?1 AND kind = 1 AND verification = 0 LIMIT 1";
-
-pub(crate) fn holds_deletes(db: &Database, stream: &StreamId) -> Result<bool, StoreError> {
-    let Some(stream) = state::find_stream(db, stream)? else { return Ok(false) };
-    db.exists(DELETES, [stream])
-}
-
 /// The depth follows from the counters, so that a deep backlog is not counted row by row.
 pub(crate) fn stats(db: &Database, stream: &StreamId) -> Result<BacklogStats, StoreError> {
-    let Some(stream) = state::find_stream(db, stream)? else { return Ok(BacklogStats::default()) };
+    let last = seq(db.number("SELECT last FROM number", [])?);
+    let Some(stream) = state::find_stream(db, stream)? else {
+        return Ok(BacklogStats { last, ..BacklogStats::default() });
+    };
     let count = |sql: &str| db.number(sql, [stream]).map(unsigned);
     let found = |sql: &str| db.one(sql, [stream], |row| get::<Option<i64>>(row, 0)).map(Option::flatten);
     let totals = state::load(db, stream)?.map(|checkpoint| checkpoint.totals).unwrap_or_default();
@@ -46,6 +43,8 @@ pub(crate) fn stats(db: &Database, stream: &StreamId) -> Result<BacklogStats, St
         in_flight,
         unknown,
         waiting: count(WAITING)?,
+        held: count(HELD)?,
+        last,
         verifications: waiting + claimed,
         dead: count("SELECT count(*) FROM dead WHERE stream = ?1")?,
         oldest_ms: found(OLDEST)?,

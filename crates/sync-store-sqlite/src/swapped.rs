@@ -72,6 +72,7 @@ async fn two(store: &SqliteStore) -> sync_core::traits::Lease {
         drafts: drafts.into(),
         mark_seen: None,
         refresh: false,
+        hold_deletes: false,
         now_ms: 1,
     };
     let position = Position::new("here");
@@ -112,7 +113,7 @@ async fn bodies_of_another_record_are_never_written() {
 
     let store = SqliteStore::open(&path, options).unwrap();
     let lease = store.acquire("w", &OwnerId("test".into()), Duration::ZERO).await.unwrap().unwrap();
-    let want = ClaimRequest { stream: stream(), max: 10, plan: PlanVersion(1), deletes: true, now_ms: 1 };
+    let want = ClaimRequest { stream: stream(), max: 10, plan: PlanVersion(1), now_ms: 1 };
     let error = store.claim(&lease, want).await.map(drop).unwrap_err();
     assert_eq!(error.kind(), StoreErrorKind::Corrupt, "the sums are right, and the seal is not");
     assert_eq!(store.stats(&stream()).await.unwrap().in_flight, 0, "the claim is undone");

@@ -129,7 +129,7 @@ fn requeue(db: &Database, numbers: &mut Numbers<'_>, letter: i64, now_ms: i64) -
 }
 
 pub(crate) const LATE: &str =
-    "SELECT seq, key FROM entry WHERE stream = ?1 AND waiting > 0 AND state <> 1 AND at_ms < ?2";
+    "SELECT seq, key FROM entry WHERE stream = ?1 AND waiting > 0 AND kind <> 1 AND state <> 1 AND at_ms < ?2";
 
 /// Entries that have waited for a parent since before `before_ms` become dead letters.
 pub(crate) fn give_up(

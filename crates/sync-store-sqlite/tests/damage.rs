@@ -60,6 +60,7 @@ impl Run {
             drafts: drafts.collect(),
             mark_seen: None,
             refresh: false,
+            hold_deletes: false,
             now_ms: 1,
         };
         let position = Position::new(format!("link?token={CANARY}"));
@@ -70,7 +71,7 @@ impl Run {
 
     /// Claims, and answers what would be written: for each record its bodies, and whether it is taken for bound.
     async fn claim(&self, max: usize) -> Result<Vec<(sync_core::Seq, Key, String, bool)>, StoreError> {
-        let want = ClaimRequest { stream: stream(), max, plan: PlanVersion(1), deletes: true, now_ms: 1_000 };
+        let want = ClaimRequest { stream: stream(), max, plan: PlanVersion(1), now_ms: 1_000 };
         let entries = self.store.claim(&self.lease, want).await?;
         let shown = entries.into_iter().map(|entry| {
             let bodies = match entry.body {

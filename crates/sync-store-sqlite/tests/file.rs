@@ -77,6 +77,7 @@ async fn append(
         drafts,
         mark_seen: None,
         refresh: false,
+        hold_deletes: false,
         now_ms: 1,
     };
     let position = Position::new(format!("p{version}"));
@@ -85,7 +86,7 @@ async fn append(
 }
 
 fn want(max: usize) -> ClaimRequest {
-    ClaimRequest { stream: stream(), max, plan: PlanVersion(1), deletes: true, now_ms: 1 }
+    ClaimRequest { stream: stream(), max, plan: PlanVersion(1), now_ms: 1 }
 }
 
 fn request(code: &str) -> Request {

@@ -12,8 +12,8 @@ use proptest::prelude::*;
 use record::Key;
 use sync_core::store::MemoryStore;
 use sync_core::traits::{
-    Advance, ClaimRequest, Class, DeadLetterQuery, Draft, DraftBody, Effect, Lease, LetterFilter, OwnerId, Page,
-    Parent, Phase, Rejection, Request, Settlement, Store, Verdict,
+    Advance, ClaimRequest, Class, DeadLetterQuery, DeleteRelease, Draft, DraftBody, Effect, Lease, LetterFilter,
+    OwnerId, Page, Parent, Phase, Rejection, Request, Settlement, Store, Verdict,
 };
 use sync_core::{Digest, Payload, PlanVersion, Position, Seq, StreamId};
 use sync_store_sqlite::{SqliteOptions, SqliteStore};
@@ -27,6 +27,7 @@ struct PageOf {
     class: u8,
     replay: bool,
     refresh: bool,
+    hold_deletes: bool,
     mark_seen: bool,
     drafts: Vec<(usize, u8, i8, u8)>,
 }
@@ -37,6 +38,8 @@ enum Step {
     Claim(usize, usize),
     Settle(Vec<(usize, u8)>),
     GiveUp(usize, i64),
+    /// Deletes of the stream held up to so many numbers ago, and the other stream's entries up to so many.
+    Release(usize, u64, Option<u64>),
     Pass(i64),
     TakeOver,
     Replan,
@@ -50,11 +53,12 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let page = (0..2_usize, 0..4_u8, 0..8_u8, any::<bool>(), vec(draft, 0..6));
     let step = prop_oneof![
         8 => page.prop_map(|(stream, class, flags, mark_seen, drafts)| {
-            Step::Append(PageOf { stream, class, replay: flags == 0, refresh: flags == 1, mark_seen, drafts })
+            Step::Append(PageOf { stream, class, replay: flags == 0, refresh: flags == 1, hold_deletes: flags > 3, mark_seen, drafts })
         }),
         6 => (0..2_usize, 0..10_usize).prop_map(|(stream, max)| Step::Claim(stream, max)),
         9 => vec((any::<usize>(), any::<u8>()), 1..4).prop_map(Step::Settle),
         2 => (0..2_usize, -50..300_i64).prop_map(|(stream, ago)| Step::GiveUp(stream, ago)),
+        3 => (0..2_usize, 0..20_u64, proptest::option::of(0..20_u64)).prop_map(|(at, held, of)| Step::Release(at, held, of)),
         3 => (-300..2_000_i64).prop_map(Step::Pass),
         1 => Just(Step::TakeOver),
         1 => Just(Step::Replan),
@@ -73,8 +77,8 @@ struct Run {
     generation: u64,
     now_ms: i64,
     claimed: Vec<(usize, Seq)>,
-    /// How often the rare paths were met: released, requeued, given up.
-    met: [u64; 3],
+    /// How often the rare paths were met: released, requeued, given up, deletes let go.
+    met: [u64; 4],
 }
 
 fn stream(at: usize) -> StreamId {
@@ -133,7 +137,7 @@ impl Run {
     async fn new(store: Arc<dyn Store>) -> Self {
         let lease = store.acquire("w", &OwnerId("one".into()), Duration::from_secs(3_600)).await.unwrap().unwrap();
         let (versions, plan) = ([0; 2], PlanVersion(1));
-        Self { store, lease, versions, plan, generation: 1, now_ms: 1_000, claimed: Vec::new(), met: [0; 3] }
+        Self { store, lease, versions, plan, generation: 1, now_ms: 1_000, claimed: Vec::new(), met: [0; 4] }
     }
 
     async fn append(&mut self, of: &PageOf) -> String {
@@ -151,6 +155,7 @@ impl Run {
             drafts: drafts.collect(),
             mark_seen: of.mark_seen.then_some(self.generation),
             refresh: of.refresh,
+            hold_deletes: of.hold_deletes,
             now_ms: self.now_ms,
         };
         let expected_version = self.versions[of.stream];
@@ -183,13 +188,7 @@ impl Run {
         let mut shown = match step {
             Step::Append(page) => self.append(page).await,
             Step::Claim(at, max) => {
-                let want = ClaimRequest {
-                    stream: stream(*at),
-                    max: *max,
-                    plan: self.plan,
-                    deletes: max % 3 > 0,
-                    now_ms: self.now_ms,
-                };
+                let want = ClaimRequest { stream: stream(*at), max: *max, plan: self.plan, now_ms: self.now_ms };
                 let entries = self.store.claim(&self.lease, want).await.unwrap();
                 self.claimed.extend(entries.iter().map(|entry| (*at, entry.seq)));
                 // What a body says is not shown; its bytes are.
@@ -202,6 +201,19 @@ impl Run {
                 let count = store.give_up_waiting(lease, &stream(*at), before, &why, self.now_ms).await.unwrap();
                 self.met[2] += count;
                 format!("gave up {count}")
+            }
+            Step::Release(at, held, of) => {
+                let last = self.store.stats(&stream(*at)).await.unwrap().last.0;
+                let ago = |ago: u64| Seq(last.saturating_sub(ago));
+                let want = DeleteRelease {
+                    stream: stream(*at),
+                    held_to: ago(*held),
+                    children: of.iter().map(|_| stream(1 - at)).collect(),
+                    children_to: ago(of.unwrap_or(0)),
+                };
+                let released = self.store.release_deletes(&self.lease, &want).await.unwrap();
+                self.met[3] += released.unwrap_or(0);
+                format!("released {released:?}")
             }
             Step::Pass(time) => {
                 self.now_ms = (self.now_ms + time).max(1);
@@ -290,7 +302,7 @@ fn quick_folder() -> tempfile::TempDir {
 }
 
 /// Answers how often the rare paths were met.
-fn compare(history: &[Step]) -> [u64; 3] {
+fn compare(history: &[Step]) -> [u64; 4] {
     let folder = quick_folder();
     let path = folder.path().join("store.db");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -313,11 +325,11 @@ fn parents_classes_and_versions_are_as_in_the_model() {
         failure_persistence: None,
         ..ProptestConfig::default()
     });
-    let met = std::cell::Cell::new([0; 3]);
+    let met = std::cell::Cell::new([0; 4]);
     let run = runner.run(&steps(), |history| {
-        let [released, requeued, given_up] = compare(&history);
-        let [a, b, c] = met.get();
-        met.set([a + released, b + requeued, c + given_up]);
+        let [released, requeued, given_up, let_go] = compare(&history);
+        let [a, b, c, d] = met.get();
+        met.set([a + released, b + requeued, c + given_up, d + let_go]);
         Ok(())
     });
     run.unwrap();

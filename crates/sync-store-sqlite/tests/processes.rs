@@ -73,6 +73,7 @@ impl Run {
             drafts: drafts.collect(),
             mark_seen: None,
             refresh: false,
+            hold_deletes: false,
             now_ms: 1,
         };
         let position = Position::new(format!("p{}", self.version));
@@ -82,7 +83,7 @@ impl Run {
 
     /// Claims and settles at most so many; answers how many.
     async fn write(&self, max: usize) -> usize {
-        let want = ClaimRequest { stream: stream(), max, plan: PlanVersion(1), deletes: true, now_ms: 1 };
+        let want = ClaimRequest { stream: stream(), max, plan: PlanVersion(1), now_ms: 1 };
         let entries = self.store.claim(&self.lease, want).await.unwrap();
         let verdict = Verdict::Done { effect: Effect::Inserted, verify_at_ms: None };
         let settlements = entries.iter().map(|entry| Settlement { seq: entry.seq, verdict: verdict.clone() }).collect();

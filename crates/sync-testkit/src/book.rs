@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use record::Key;
 use sync_core::traits::{
-    Advance, AppendReport, BacklogStats, ClaimRequest, Class, DeadLetter, DeadLetterQuery, Draft, DraftBody, Effect,
-    Entry, IndexRow, Lease, OwnerId, Page, Parent, Phase, Rejection, SettleReport, Settlement, Store, Verdict,
+    Advance, AppendReport, BacklogStats, ClaimRequest, Class, DeadLetter, DeadLetterQuery, DeleteRelease, Draft,
+    DraftBody, Effect, Entry, IndexRow, Lease, OwnerId, Page, Parent, Phase, Rejection, SettleReport, Settlement,
+    Store, Verdict,
 };
 use sync_core::{Digest, Payload, PlanVersion, Position, Seq, StoreError, StreamId};
 
@@ -74,6 +75,7 @@ pub(crate) struct Book {
     pub(crate) generation: u64,
     pub(crate) mark_seen: Option<u64>,
     pub(crate) refresh: bool,
+    pub(crate) hold_deletes: bool,
     pub(crate) class: Class,
     pub(crate) replay: bool,
     pub(crate) now_ms: i64,
@@ -94,6 +96,7 @@ impl Book {
             generation: 1,
             mark_seen: None,
             refresh: false,
+            hold_deletes: false,
             class: Class::Live,
             replay: false,
             now_ms: 1_000,
@@ -102,10 +105,11 @@ impl Book {
 
     /// The same store after the end of its process: opened again, with a new lease.
     pub(crate) async fn reopen(self, ground: &dyn Ground) -> Self {
-        let Self { store, stream, plan, generation, mark_seen, refresh, class, replay, now_ms, .. } = self;
+        let Self { store, stream, plan, generation, mark_seen, refresh, hold_deletes, class, replay, now_ms, .. } =
+            self;
         drop(store);
         let fresh = Self::of(ground.open()).await;
-        Self { stream, plan, generation, mark_seen, refresh, class, replay, now_ms, ..fresh }
+        Self { stream, plan, generation, mark_seen, refresh, hold_deletes, class, replay, now_ms, ..fresh }
     }
 
     /// The same run on another stream.
@@ -151,6 +155,7 @@ impl Book {
             drafts,
             mark_seen: self.mark_seen,
             refresh: self.refresh,
+            hold_deletes: self.hold_deletes,
             now_ms: self.now_ms,
         };
         let position = Position::new(position);
@@ -174,7 +179,7 @@ impl Book {
     }
 
     pub(crate) fn want(&self, max: usize) -> ClaimRequest {
-        ClaimRequest { stream: self.stream.clone(), max, plan: self.plan, deletes: true, now_ms: self.now_ms }
+        ClaimRequest { stream: self.stream.clone(), max, plan: self.plan, now_ms: self.now_ms }
     }
 
     pub(crate) async fn claim(&self, max: usize) -> Vec<Entry> {
@@ -216,6 +221,18 @@ impl Book {
     pub(crate) async fn write(&self, name: &str, text: &str) {
         self.append(vec![(name, state(text))]).await;
         self.finish(done(Effect::Inserted)).await;
+    }
+
+    /// Asks to release deletes held up to a number, if what these streams had up to another one is done.
+    pub(crate) async fn release(&self, held_to: Seq, children: &[&Self], children_to: Seq) -> Option<u64> {
+        let children = children.iter().map(|child| child.stream.clone()).collect();
+        let want = DeleteRelease { stream: self.stream.clone(), held_to, children, children_to };
+        self.store.release_deletes(&self.lease, &want).await.unwrap()
+    }
+
+    /// The last number that the store gave.
+    pub(crate) async fn last(&self) -> Seq {
+        self.stats().await.last
     }
 
     pub(crate) async fn stats(&self) -> BacklogStats {

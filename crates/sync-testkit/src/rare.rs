@@ -39,6 +39,8 @@ paths! {
     RequestDone "an operator's request was carried out",
     TakenOver "another process took over after the lease had ended",
     ParentGivenUp "a child was given up because its parent did not come",
+    DeletesReleased "deletes were let go that had waited for those of children",
+    DeletesRefused "deletes had to wait on, for children that were not written",
     BrakeHeld "the brake held back deletions",
     ChildParked "a child waited for its parent",
     ChildReleased "a parent released the children that waited for it",

@@ -8,9 +8,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use record::Key;
 use sync_core::traits::{
-    Advance, AppendReport, Backlog, BacklogStats, Checkpoint, ClaimRequest, DeadLetter, DeadLetterQuery, Entry,
-    IndexRow, Lease, LeaseStore, LetterFilter, OwnerId, Page, PendingRequest, RecordIndex, RecordLife, Rejection,
-    Request, SettleReport, Settlement, StateStore, Store, StoreCaps,
+    Advance, AppendReport, Backlog, BacklogStats, Checkpoint, ClaimRequest, DeadLetter, DeadLetterQuery, DeleteRelease,
+    Entry, IndexRow, Lease, LeaseStore, LetterFilter, OwnerId, Page, PendingRequest, RecordIndex, RecordLife,
+    Rejection, Request, SettleReport, Settlement, StateStore, Store, StoreCaps,
 };
 use sync_core::{PlanVersion, StoreError, StreamId};
 
@@ -244,9 +244,10 @@ impl Backlog for WrappedStore {
         self.around(call, self.inner.unsettled_before(stream, generation), |_| Answer::Done).await
     }
 
-    async fn holds_deletes(&self, stream: &StreamId) -> Result<bool, StoreError> {
-        let call = call("holds_deletes", None, Detail::Stream(stream));
-        self.around(call, self.inner.holds_deletes(stream), |_| Answer::Done).await
+    async fn release_deletes(&self, lease: &Lease, want: &DeleteRelease) -> Result<Option<u64>, StoreError> {
+        let call = call("release_deletes", Some(lease), Detail::Stream(&want.stream));
+        let work = self.inner.release_deletes(lease, want);
+        self.around(call, work, |released| released.map_or(Answer::Done, Answer::Count)).await
     }
 
     async fn stats(&self, stream: &StreamId) -> Result<BacklogStats, StoreError> {

@@ -1,7 +1,7 @@
 //! What the tasks of one run know of each other: counts, depths and the status.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use timing::SharedClock;
@@ -52,6 +52,12 @@ struct Row {
     first_snapshot: AtomicBool,
     /// The destination asked for a pause.
     paused: AtomicBool,
+    /// Pages with deletes that are held, as far as they were appended in this run; those that it found count as one.
+    deletes: AtomicU64,
+    /// A tick after the last of them was read, and before it was appended.
+    deletes_read: AtomicU64,
+    /// When the change feed was asked that was read to its end last, as a tick; 0 before the first.
+    feed_read: AtomicU64,
     orders: Mutex<Vec<Order>>,
     ordered: Notify,
 }
@@ -65,7 +71,9 @@ pub(crate) struct Board {
     observer: Arc<dyn Observer>,
     /// Wakes the writer.
     pub(crate) wake: Notify,
-    readers: AtomicUsize,
+    /// When each reader finished, as a tick.
+    finished: watch::Sender<BTreeMap<usize, u64>>,
+    ticks: AtomicU64,
     counts: Counts,
     clock: SharedClock,
     /// How many streams have not carried out an order yet.
@@ -75,7 +83,6 @@ pub(crate) struct Board {
 impl Board {
     pub(crate) fn new(streams: Vec<StreamId>, observer: Arc<dyn Observer>, clock: SharedClock) -> Self {
         let counts = Counts::new(&streams, clock.monotonic());
-        let readers = AtomicUsize::new(streams.len());
         let rows = streams
             .into_iter()
             .map(|id| Row {
@@ -84,6 +91,9 @@ impl Board {
                 depth: watch::Sender::new(Depth::default()),
                 first_snapshot: AtomicBool::new(true),
                 paused: AtomicBool::new(false),
+                deletes: AtomicU64::new(0),
+                deletes_read: AtomicU64::new(0),
+                feed_read: AtomicU64::new(0),
                 orders: Mutex::default(),
                 ordered: Notify::new(),
             })
@@ -94,7 +104,8 @@ impl Board {
             holders: Mutex::default(),
             observer,
             wake: Notify::new(),
-            readers,
+            finished: watch::Sender::default(),
+            ticks: AtomicU64::new(0),
             counts,
             clock,
             shared_orders: Mutex::default(),
@@ -292,13 +303,75 @@ impl Board {
         self.rows.get(stream).is_some_and(|row| row.paused.load(Ordering::Acquire))
     }
 
-    pub(crate) fn reader_finished(&self) {
-        self.readers.fetch_sub(1, Ordering::AcqRel);
+    /// A number later than all before: tells what began before what, which a clock that stands still does not.
+    pub(crate) fn tick(&self) -> u64 {
+        self.ticks.fetch_add(1, Ordering::AcqRel) + 1
+    }
+
+    /// Deletes were read that are to be held. Said before they are appended, so that whoever finds them in the store knows when they
+    /// were read.
+    pub(crate) fn deletes_come(&self, stream: usize) {
+        if let Some(row) = self.rows.get(stream) {
+            row.deletes_read.fetch_max(self.tick(), Ordering::AcqRel);
+        }
+    }
+
+    /// A tick after all deletes were read that are in the store.
+    pub(crate) fn deletes_read(&self, stream: usize) -> u64 {
+        self.rows.get(stream).map_or(0, |row| row.deletes_read.load(Ordering::Acquire))
+    }
+
+    /// Deletes are held in a stream. Said once they are in the store.
+    pub(crate) fn add_deletes(&self, stream: usize) {
+        if let Some(row) = self.rows.get(stream) {
+            row.deletes.fetch_add(1, Ordering::AcqRel);
+        }
+    }
+
+    /// How often deletes came that are held.
+    pub(crate) fn deletes(&self, stream: usize) -> u64 {
+        self.rows.get(stream).map_or(0, |row| row.deletes.load(Ordering::Acquire))
+    }
+
+    /// A change feed that was asked at a tick was read to its end, and what it told is in the backlog.
+    pub(crate) fn set_feed_read(&self, stream: usize, asked: u64) {
+        if let Some(row) = self.rows.get(stream) {
+            row.feed_read.fetch_max(asked, Ordering::AcqRel);
+        }
         self.wake.notify_one();
+    }
+
+    /// When the change feed was asked that was read to its end last; 0 before the first.
+    pub(crate) fn feed_read(&self, stream: usize) -> u64 {
+        self.rows.get(stream).map_or(0, |row| row.feed_read.load(Ordering::Acquire))
+    }
+
+    pub(crate) fn reader_finished(&self, stream: usize) {
+        let tick = self.tick();
+        self.finished.send_modify(|finished| {
+            finished.insert(stream, tick);
+        });
+        self.wake.notify_one();
+    }
+
+    /// When the last of these readers finished; `None` while one still reads.
+    pub(crate) fn all_finished(&self, streams: &[usize]) -> Option<u64> {
+        finished(&self.finished.borrow(), streams)
+    }
+
+    /// Waits until these readers have finished.
+    pub(crate) async fn until_finished(&self, streams: &[usize]) {
+        // The board outlives whoever waits, so the wait cannot fail.
+        let _ = self.finished.subscribe().wait_for(|all| finished(all, streams).is_some()).await;
     }
 
     /// Readers that have not finished.
     pub(crate) fn readers(&self) -> usize {
-        self.readers.load(Ordering::Acquire)
+        self.rows.len() - self.finished.borrow().len()
     }
+}
+
+fn finished(all: &BTreeMap<usize, u64>, streams: &[usize]) -> Option<u64> {
+    let ticks: Option<Vec<u64>> = streams.iter().map(|stream| all.get(stream).copied()).collect();
+    ticks.map(|ticks| ticks.into_iter().max().unwrap_or(0))
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use record::Key;
 
+use super::held::Ticket;
 use super::writer::History;
 use crate::Seq;
 use crate::traits::{BacklogStats, Class, Entry, Settlement, Verdict};
@@ -63,6 +64,11 @@ pub(crate) struct Lane {
     verifying_until: HashMap<Key, Duration>,
     /// The same for verifications that earlier runs left.
     pub(crate) verifies_from: Duration,
+    /// The deletes that are held.
+    pub(crate) ticket: Option<Ticket>,
+    /// How often deletes had come when a ticket was drawn last.
+    pub(crate) drawn: u64,
+    pub(crate) drawing: bool,
 }
 
 /// What is known of an idle lane's backlog.
@@ -117,6 +123,9 @@ impl Lane {
             rewrites: false,
             verifying_until: HashMap::new(),
             verifies_from: Duration::ZERO,
+            ticket: None,
+            drawn: 0,
+            drawing: false,
         }
     }
 

@@ -2,6 +2,7 @@
 
 mod board;
 mod clerk;
+mod held;
 mod lane;
 mod operation;
 mod options;
@@ -60,6 +61,22 @@ impl Run {
 
     pub(crate) fn stream_at(&self, index: usize) -> Option<&StreamId> {
         self.spec.streams.get(index).map(|stream| &stream.id)
+    }
+
+    /// The streams of a higher rank: those that may hold children.
+    pub(crate) fn children_of(&self, index: usize) -> Vec<usize> {
+        self.ranked(index, |other, own| other > own)
+    }
+
+    /// The streams of a lower rank.
+    pub(crate) fn parents_of(&self, index: usize) -> Vec<usize> {
+        self.ranked(index, |other, own| other < own)
+    }
+
+    fn ranked(&self, index: usize, wanted: impl Fn(u32, u32) -> bool) -> Vec<usize> {
+        let streams = &self.spec.streams;
+        let Some(own) = streams.get(index).map(|stream| stream.rank) else { return Vec::new() };
+        streams.iter().enumerate().filter(|(_, other)| wanted(other.rank, own)).map(|(other, _)| other).collect()
     }
 
     pub(crate) fn wall_ms(&self) -> i64 {

@@ -22,7 +22,9 @@ use crate::traits::{Advance, Checkpoint, Class, PassKind, Phase, PositionState, 
 use crate::{EndpointErrorKind, Position, StatusReason};
 
 pub use pass::{PassNote, RunningPass};
-pub use protocol::{Absent, Context, Order, OrderKind, ReadPage, ReaderAction, ReaderConfig, ReaderInput, ScannedPage};
+pub use protocol::{
+    Absent, Context, Order, OrderKind, Parents, ReadPage, ReaderAction, ReaderConfig, ReaderInput, ScannedPage,
+};
 
 /// How long a pass that waits for room in the backlog waits before it looks again.
 const ROOM_POLL: Duration = Duration::from_secs(5);
@@ -294,6 +296,9 @@ impl ReaderMachine {
                 if self.tail.is_some_and(|tail| tail.phase == Phase::Incremental) {
                     self.resets = 0;
                 }
+                if let Some(Tail { phase, more, .. }) = self.tail {
+                    self.feed_read(phase, more, out);
+                }
             }
             Storing::Nothing => {}
         }
@@ -401,6 +406,7 @@ impl ReaderMachine {
         let moved = self.checkpoint.as_ref().is_none_or(|at| at.position.as_ref() != Some(&page.next));
         if !moved && page.drafts.is_empty() && !snapshot {
             // Nothing changed, not even the position: nothing to write.
+            self.feed_read(page.phase, page.more, out);
             self.pump(now, out);
             return;
         }
@@ -449,8 +455,20 @@ impl ReaderMachine {
         let caught_up = at_end && tail.is_some_and(|tail| tail.phase == Phase::Incremental);
         let quiet = caught_up && self.config.until_idle && tail.is_some_and(|tail| tail.empty);
         if quiet && !self.pass_open() {
-            self.ended = true;
-            out.push(ReaderAction::Finish);
+            match now.parents {
+                Parents::Done => {
+                    self.ended = true;
+                    out.push(ReaderAction::Finish);
+                }
+                Parents::Reading => {
+                    self.busy = true;
+                    out.push(ReaderAction::WaitParents);
+                }
+                Parents::Deleted => {
+                    let after = self.checkpoint.as_ref().and_then(|at| at.position.clone());
+                    self.read(after, out);
+                }
+            }
             return;
         }
         if caught_up && !poll_due && (quiet || !self.config.until_idle) {
@@ -524,6 +542,14 @@ impl ReaderMachine {
                 self.busy = true;
                 out.push(ReaderAction::BackOff(wait));
             }
+        }
+    }
+
+    /// Says that the change feed was read to its end. It does not tell of everything while a closing sweep is to come: deletes that it
+    /// missed are found by that.
+    fn feed_read(&self, phase: Phase, more: bool, out: &mut Vec<ReaderAction>) {
+        if phase == Phase::Incremental && !more && !self.closing() {
+            out.push(ReaderAction::FeedRead);
         }
     }
 

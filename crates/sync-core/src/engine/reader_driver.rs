@@ -11,7 +11,7 @@ use tracing::{Instrument, Span};
 
 use super::passing::Passing;
 use super::reader::{
-    Absent, Context, PassNote, ReadPage, ReaderAction, ReaderConfig, ReaderInput, ReaderMachine, ScannedPage,
+    Absent, Context, Parents, PassNote, ReadPage, ReaderAction, ReaderConfig, ReaderInput, ReaderMachine, ScannedPage,
 };
 use super::{Holder, Run, RunMode, store_reason};
 use crate::telemetry::{code_label, spans};
@@ -50,6 +50,7 @@ pub(crate) async fn read_stream(run: Arc<Run>, index: usize) -> Result<(), Statu
     });
     let mut pending = Pending::new();
     let mut passing = Passing::default();
+    let mut feed = Feed::default();
     let mut actions = machine.start();
     loop {
         for action in actions {
@@ -67,11 +68,15 @@ pub(crate) async fn read_stream(run: Arc<Run>, index: usize) -> Result<(), Statu
                 ReaderAction::Brake(Some(reason)) => run.board.hold(Holder::Brake(index), reason),
                 ReaderAction::Brake(None) => run.board.clear(Holder::Brake(index)),
                 ReaderAction::Finish => {
-                    run.board.reader_finished();
+                    run.board.reader_finished(index);
                     return Ok(());
                 }
                 ReaderAction::Fail(reason) => return Err(reason),
+                ReaderAction::FeedRead => run.board.set_feed_read(index, feed.answered),
                 other => {
+                    if matches!(other, ReaderAction::Read { .. }) {
+                        feed.asked.get_or_insert_with(|| run.board.tick());
+                    }
                     let span = passing.before(&run.board, &stream.id, &other);
                     pending.push(perform(run.clone(), index, stream.clone(), other, span));
                 }
@@ -92,7 +97,11 @@ pub(crate) async fn read_stream(run: Arc<Run>, index: usize) -> Result<(), Statu
         if let ReaderInput::Loaded { note, .. } = &input {
             passing.follow(&run.board, &stream.id, note, true);
         }
+        if matches!(&input, ReaderInput::Page(page) if !page.more) {
+            feed.answered = feed.asked.take().unwrap_or(feed.answered);
+        }
         let now = Context {
+            parents: parents(&run, index, feed),
             backlog: run.board.depth(index),
             waiting: run.board.waiting(index),
             unit: run.spec.entropy.unit(),
@@ -101,6 +110,29 @@ pub(crate) async fn read_stream(run: Arc<Run>, index: usize) -> Result<(), Statu
             orders: run.board.has_orders(index),
         };
         actions = machine.step(now, input);
+    }
+}
+
+/// When a change feed was asked, in ticks of the board.
+#[derive(Debug, Clone, Copy, Default)]
+struct Feed {
+    /// The first question of those that lead to its end.
+    asked: Option<u64>,
+    /// The same of those that led there last.
+    answered: u64,
+}
+
+fn parents(run: &Run, index: usize, feed: Feed) -> Parents {
+    let parents = run.parents_of(index);
+    if run.mode != RunMode::UntilIdle || parents.is_empty() {
+        return Parents::Done;
+    }
+    match run.board.all_finished(&parents) {
+        None => Parents::Reading,
+        Some(tick) if feed.answered < tick && parents.iter().any(|parent| run.board.deletes(*parent) > 0) => {
+            Parents::Deleted
+        }
+        Some(_) => Parents::Done,
     }
 }
 
@@ -183,7 +215,8 @@ fn perform(
                 let plan = stream.transform.version();
                 let now_ms = run.wall_ms();
                 let stream = stream.id.clone();
-                let page = Page { stream, plan, class, replay, drafts, mark_seen, refresh, now_ms };
+                let hold_deletes = !run.children_of(index).is_empty();
+                let page = Page { stream, plan, class, replay, drafts, mark_seen, refresh, hold_deletes, now_ms };
                 append(&run, index, page, advance, snapshot).await
             }
             ReaderAction::Outdated { after, limit } => {
@@ -202,6 +235,15 @@ fn perform(
                 tokio::select! {
                     biased;
                     () = run.spec.clock.sleep(delay) => {}
+                    () = run.board.ordered(index) => {}
+                }
+                Ok(ReaderInput::Woken)
+            }
+            ReaderAction::WaitParents => {
+                let parents = run.parents_of(index);
+                tokio::select! {
+                    biased;
+                    () = run.board.until_finished(&parents) => {}
                     () = run.board.ordered(index) => {}
                 }
                 Ok(ReaderInput::Woken)
@@ -255,9 +297,17 @@ async fn append(
             _ => None,
         })
         .collect();
+    let delete = |draft: &Draft| matches!(draft.body, DraftBody::Delete | DraftBody::DeleteFiltered);
+    let deletes = page.hold_deletes && page.drafts.iter().any(delete);
+    if deletes {
+        run.board.deletes_come(index);
+    }
     let span = spans::append(&stream, page.class, page.drafts.len());
     let report = run.spec.store.append(&run.lease, page, advance).instrument(span).await?;
     run.board.count(index, report.tally);
+    if deletes {
+        run.board.add_deletes(index);
+    }
     let backlog = run.board.depth(index);
     run.board.emit(&SyncEvent::PageRead { stream: stream.clone(), tally: report.tally, snapshot, backlog });
     for rejection in rejected {

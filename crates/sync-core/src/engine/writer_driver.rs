@@ -9,6 +9,7 @@ use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use tracing::Instrument;
 
+use super::held::{Answered, Children, Ticket, release};
 use super::lane::{Lane, Look, next_claim};
 use super::operation::{OperationEnd, Pausing, perform};
 use super::policy::{delay, millis};
@@ -23,9 +24,31 @@ const REMEMBERED_PAUSE: Duration = Duration::from_secs(5);
 
 /// What a store operation of the writer answered.
 enum StoreEnd {
-    Claimed { lane: usize, asked: usize, entries: Vec<Entry> },
-    Settled { lane: usize, report: SettleReport, dead: Vec<Rejection>, unknown: Vec<String> },
-    Looked { lane: usize, readers_done: bool, stats: BacklogStats },
+    Claimed {
+        lane: usize,
+        asked: usize,
+        entries: Vec<Entry>,
+    },
+    Settled {
+        lane: usize,
+        report: SettleReport,
+        dead: Vec<Rejection>,
+        unknown: Vec<String>,
+    },
+    Looked {
+        lane: usize,
+        readers_done: bool,
+        stats: BacklogStats,
+    },
+    /// Deletes came that are held: how far the store has counted.
+    Drawn {
+        lane: usize,
+        stats: BacklogStats,
+    },
+    Released {
+        lane: usize,
+        answered: Answered,
+    },
     Remembered,
 }
 
@@ -101,6 +124,7 @@ impl Writer {
                 self.dispatch(now);
                 self.claim(now);
                 self.look();
+                self.let_deletes_go(now);
             } else {
                 self.wind_down(now);
             }
@@ -178,8 +202,7 @@ impl Writer {
             self.stores.push(Box::pin(async move {
                 let Some(stream) = run.spec.streams.get(index) else { return Ok(StoreEnd::Remembered) };
                 let plan = stream.transform.version();
-                let want =
-                    ClaimRequest { stream: stream.id.clone(), max: batch, plan, deletes: true, now_ms: run.wall_ms() };
+                let want = ClaimRequest { stream: stream.id.clone(), max: batch, plan, now_ms: run.wall_ms() };
                 let span = spans::claim(&stream.id, batch);
                 let entries = run.spec.store.claim(&run.lease, want).instrument(span.clone()).await?;
                 span.record("claimed", entries.len());
@@ -199,6 +222,47 @@ impl Writer {
                 let stats = run.spec.store.stats(&stream.id).await?;
                 Ok(StoreEnd::Looked { lane: index, readers_done, stats })
             }));
+        }
+    }
+
+    /// Draws tickets for deletes that are held, and asks the store to release those whose time has come.
+    fn let_deletes_go(&mut self, now: Duration) {
+        for index in 0..self.lanes.len() {
+            let children = self.run.children_of(index);
+            let state = Children {
+                feeds_read: children.iter().map(|child| self.run.board.feed_read(*child)).min(),
+                calm: children
+                    .iter()
+                    .filter_map(|child| self.lanes.get(*child))
+                    .all(|lane| lane.quiet() && !lane.hungry),
+            };
+            let (Some(lane), Some(stream)) = (self.lanes.get_mut(index), self.run.stream_at(index).cloned()) else {
+                continue;
+            };
+            let run = self.run.clone();
+            let came = run.board.deletes(index);
+            if lane.ticket.is_none() && !lane.drawing && came > lane.drawn {
+                (lane.drawing, lane.drawn) = (true, came);
+                self.stores.push(Box::pin(async move {
+                    Ok(StoreEnd::Drawn { lane: index, stats: run.spec.store.stats(&stream).await? })
+                }));
+            } else if let Some((ticket, overdue)) =
+                lane.ticket.as_mut().and_then(|ticket| Some((ticket.clone(), ticket.ask(state, now)?)))
+            {
+                let names = children.iter().filter(|_| !overdue).filter_map(|child| run.stream_at(*child).cloned());
+                let work = release(run.clone(), stream, names.collect(), ticket);
+                self.stores
+                    .push(Box::pin(async move { Ok(StoreEnd::Released { lane: index, answered: work.await? }) }));
+            }
+        }
+    }
+
+    /// Something of a stream ended: deletes of its parents may have waited for that.
+    fn stir_parents(&mut self, index: usize) {
+        for parent in self.run.parents_of(index) {
+            if let Some(ticket) = self.lanes.get_mut(parent).and_then(|lane| lane.ticket.as_mut()) {
+                ticket.stir();
+            }
         }
     }
 
@@ -245,6 +309,13 @@ impl Writer {
             && self.run.mode == RunMode::UntilIdle
             && self.run.board.readers() == 0
             && self.lanes.iter().all(|lane| lane.looked == Look::Seen { idle: true })
+            && self.lanes.iter().enumerate().all(|(index, lane)| self.holds_no_run(index, lane))
+    }
+
+    /// Whether no deletes are held, or none that what is left of the run could release.
+    fn holds_no_run(&self, index: usize, lane: &Lane) -> bool {
+        let drawn = !lane.drawing && self.run.board.deletes(index) <= lane.drawn;
+        lane.ticket.as_ref().map_or(drawn, Ticket::parked)
     }
 
     fn next_wake(&self) -> Option<Duration> {
@@ -253,7 +324,8 @@ impl Writer {
             let flush = lane.ended_since.filter(|_| lane.settling == 0).map(|since| since + linger);
             let active = self.deadline.is_none();
             let due = lane.due.filter(|_| active && !lane.hungry);
-            [flush, due, lane.paused_until.filter(|_| active)]
+            let held = lane.ticket.as_ref().and_then(Ticket::wake).filter(|_| active);
+            [flush, due, lane.paused_until.filter(|_| active), held]
         });
         lanes.chain([self.deadline.filter(|_| !self.dispatched.is_empty())]).flatten().min()
     }
@@ -279,6 +351,7 @@ impl Writer {
     fn woken(&mut self) {
         for index in 0..self.lanes.len() {
             self.feed(index);
+            self.stir_parents(index);
         }
     }
 
@@ -389,6 +462,32 @@ impl Writer {
                     }
                 }
                 lane.claimed(asked, found, ready, self.run.spec.options.claim_batch.max(1), now);
+                self.stir_parents(index);
+            }
+            StoreEnd::Drawn { lane: index, stats } => {
+                let (tick, now) = (self.run.board.deletes_read(index), self.run.spec.clock.monotonic());
+                let wait = self.run.spec.options.parent_wait;
+                let Some(lane) = self.lanes.get_mut(index) else { return };
+                lane.drawing = false;
+                if stats.held > 0 {
+                    lane.ticket = Some(Ticket::new(stats.last, tick, now, wait));
+                    if let Some(stream) = self.run.stream_at(index).cloned() {
+                        self.run.board.emit(&SyncEvent::DeletesHeld { stream, count: stats.held });
+                    }
+                }
+            }
+            StoreEnd::Released { lane: index, answered } => {
+                let now = self.run.spec.clock.monotonic();
+                let Some(lane) = self.lanes.get_mut(index) else { return };
+                match (answered.released, lane.ticket.as_mut()) {
+                    (None, Some(ticket)) => ticket.refused(answered.children_to, now),
+                    _ => {
+                        lane.ticket = None;
+                        // What is counted as waiting is known at the next look.
+                        self.run.board.set_waiting(index, 0);
+                        self.feed(index);
+                    }
+                }
             }
             StoreEnd::Settled { lane: index, report, dead, unknown } => {
                 if let Some(lane) = self.lanes.get_mut(index) {
@@ -396,6 +495,7 @@ impl Writer {
                 }
                 self.settled(index, report, dead, unknown);
                 self.feed(index);
+                self.stir_parents(index);
             }
             StoreEnd::Looked { lane: index, readers_done, stats } => {
                 let (wall_ms, now) = (self.run.wall_ms(), self.run.spec.clock.monotonic());
@@ -413,7 +513,7 @@ impl Writer {
 
     /// When all that is left of a stream waits for parents, somebody may want to know.
     fn tell_of_waiting(&mut self, index: usize, stats: &BacklogStats) {
-        let count = if stats.waiting == stats.depth() { stats.waiting } else { 0 };
+        let count = if stats.waiting == stats.depth() { stats.waiting.saturating_sub(stats.held) } else { 0 };
         let Some(told) = self.told_waiting.get_mut(index) else { return };
         if std::mem::replace(told, count) == count || count == 0 {
             return;

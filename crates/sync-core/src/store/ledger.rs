@@ -10,8 +10,8 @@ use uuid::Uuid;
 use super::settle::Claim;
 use super::stream::{Numbers, PageFacts, Stream};
 use crate::traits::{
-    Advance, AppendReport, Checkpoint, ClaimRequest, DeadLetter, DeadLetterQuery, Entry, Lease, LetterFilter, OwnerId,
-    Page, Parent, PendingRequest, Phase, Rejection, Request, SettleReport, Settlement,
+    Advance, AppendReport, BacklogStats, Checkpoint, ClaimRequest, DeadLetter, DeadLetterQuery, DeleteRelease, Entry,
+    Lease, LetterFilter, OwnerId, Page, Parent, PendingRequest, Phase, Rejection, Request, SettleReport, Settlement,
 };
 use crate::{StoreError, StoreErrorKind, StreamId, Tally};
 
@@ -170,6 +170,7 @@ impl Ledger {
             generation: advance.generation,
             mark_seen: page.mark_seen,
             refresh: page.refresh,
+            hold_deletes: page.hold_deletes,
             now_ms: page.now_ms,
         };
         let mut tally = Tally::default();
@@ -197,8 +198,7 @@ impl Ledger {
     }
 
     pub(super) fn claim(&mut self, lease: &Lease, want: &ClaimRequest) -> Vec<Entry> {
-        let claim =
-            Claim { holder: lease.nonce, max: want.max, plan: want.plan, deletes: want.deletes, now_ms: want.now_ms };
+        let claim = Claim { holder: lease.nonce, max: want.max, plan: want.plan, now_ms: want.now_ms };
         let stream = self.streams.get_mut(&want.stream);
         stream.map(|stream| stream.claim(claim, &mut self.numbers)).unwrap_or_default()
     }
@@ -245,6 +245,19 @@ impl Ledger {
                 }
             }
         }
+    }
+
+    pub(super) fn release_deletes(&mut self, want: &DeleteRelease) -> Option<u64> {
+        let waits = |child: &StreamId| self.stream(child).is_some_and(|child| child.unsettled_to(want.children_to));
+        if want.children.iter().any(waits) {
+            return None;
+        }
+        Some(self.stream_mut(&want.stream).map_or(0, |stream| stream.release_deletes(want.held_to)))
+    }
+
+    pub(super) fn stats(&self, stream: &StreamId) -> BacklogStats {
+        let stats = self.stream(stream).map(Stream::stats).unwrap_or_default();
+        BacklogStats { last: self.numbers.last(), ..stats }
     }
 
     pub(super) fn give_up_waiting(

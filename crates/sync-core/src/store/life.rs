@@ -66,6 +66,7 @@ impl Row {
             appended_ms: self.appended_ms,
             due_ms: self.due_ms,
             waiting_for: self.waiting.iter().cloned().collect(),
+            held: self.held.is_some(),
         }
     }
 }

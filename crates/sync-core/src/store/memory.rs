@@ -7,11 +7,10 @@ use record::Key;
 use timing::{SharedClock, SystemClock};
 
 use super::ledger::Ledger;
-use super::stream::Stream;
 use crate::traits::{
-    Advance, AppendReport, Backlog, BacklogStats, Checkpoint, ClaimRequest, DeadLetter, DeadLetterQuery, Entry,
-    IndexRow, Lease, LeaseStore, LetterFilter, OwnerId, Page, PendingRequest, RecordIndex, RecordLife, Rejection,
-    Request, SettleReport, Settlement, StateStore, Store, StoreCaps,
+    Advance, AppendReport, Backlog, BacklogStats, Checkpoint, ClaimRequest, DeadLetter, DeadLetterQuery, DeleteRelease,
+    Entry, IndexRow, Lease, LeaseStore, LetterFilter, OwnerId, Page, PendingRequest, RecordIndex, RecordLife,
+    Rejection, Request, SettleReport, Settlement, StateStore, Store, StoreCaps,
 };
 use crate::{PlanVersion, StoreError, StreamId};
 
@@ -170,12 +169,12 @@ impl Backlog for MemoryStore {
         Ok(self.ledger().stream(stream).is_some_and(|stream| stream.unsettled_before(generation)))
     }
 
-    async fn holds_deletes(&self, stream: &StreamId) -> Result<bool, StoreError> {
-        Ok(self.ledger().stream(stream).is_some_and(Stream::holds_deletes))
+    async fn release_deletes(&self, lease: &Lease, want: &DeleteRelease) -> Result<Option<u64>, StoreError> {
+        Ok(self.owned(lease)?.release_deletes(want))
     }
 
     async fn stats(&self, stream: &StreamId) -> Result<BacklogStats, StoreError> {
-        Ok(self.ledger().stream(stream).map(|stream| stream.stats()).unwrap_or_default())
+        Ok(self.ledger().stats(stream))
     }
 
     async fn dead_letters(&self, query: &DeadLetterQuery) -> Result<Vec<DeadLetter>, StoreError> {

@@ -92,7 +92,7 @@ impl Queue {
         let oldest = self.of_key.get(&row.key).is_some_and(|seqs| seqs.first() == Some(&seq));
         if row.due_ms > 0 {
             self.due.insert((row.due_ms, seq));
-        } else if oldest && row.waiting.is_empty() {
+        } else if oldest && row.waiting.is_empty() && row.held.is_none() {
             self.ready.insert((row.content.class.rank(), seq));
         }
     }
@@ -138,9 +138,10 @@ impl Queue {
         taken.into_iter().map(|(_, seq)| seq).collect()
     }
 
-    /// When the next unclaimed entry is due that waits for no parent.
+    /// When the next unclaimed entry is due that waits for no parent and is not held.
     pub(super) fn next_due_ms(&self) -> Option<i64> {
-        let free = |row: &&Row| row.holder.is_none() && !row.verification && row.waiting.is_empty();
+        let free =
+            |row: &&Row| row.holder.is_none() && !row.verification && row.waiting.is_empty() && row.held.is_none();
         self.rows.values().filter(free).map(|row| row.due_ms).min()
     }
 }

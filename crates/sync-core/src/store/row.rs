@@ -48,6 +48,8 @@ pub(super) struct Row {
     pub(super) appended_ms: i64,
     /// Parents that are not there yet.
     pub(super) waiting: BTreeSet<Parent>,
+    /// The number under which a delete is held.
+    pub(super) held: Option<Seq>,
 }
 
 impl Row {
@@ -63,6 +65,7 @@ impl Row {
             due_ms: 0,
             appended_ms,
             waiting: BTreeSet::new(),
+            held: None,
         }
     }
 }

@@ -15,7 +15,6 @@ pub(super) struct Claim {
     pub(super) holder: u64,
     pub(super) max: usize,
     pub(super) plan: PlanVersion,
-    pub(super) deletes: bool,
     pub(super) now_ms: i64,
 }
 
@@ -32,11 +31,7 @@ impl Stream {
         self.queue.ripen(claim.now_ms);
         let mut seqs = self.start_verifications(claim, numbers);
         let left = claim.max.saturating_sub(seqs.len());
-        seqs.extend(
-            self.queue.pick(left, |row| {
-                !row.content.outdated(claim.plan) && (claim.deletes || row.content.digest().is_some())
-            }),
-        );
+        seqs.extend(self.queue.pick(left, |row| !row.content.outdated(claim.plan)));
         let mut entries = Vec::with_capacity(seqs.len());
         for seq in seqs {
             self.queue.change(seq, |row| {
@@ -210,6 +205,24 @@ impl Stream {
             }
         }
         released.then_some(tally)
+    }
+
+    /// Whether something is unsettled with this number or an older one. What waits for a parent and is not at the destination is passed
+    /// over.
+    pub(super) fn unsettled_to(&self, last: Seq) -> bool {
+        let bound = |key: &Key| self.index.get(key).is_some_and(|row| row.bound);
+        let counts = |row: &Row| !row.verification && (row.waiting.is_empty() || bound(&row.key));
+        self.queue.rows().take_while(|(seq, _)| *seq <= last).any(|(_, row)| counts(row))
+    }
+
+    /// Lets deletes go that are held with this number or an older one.
+    pub(super) fn release_deletes(&mut self, held_to: Seq) -> u64 {
+        let held = |row: &Row| row.held.is_some_and(|held| held <= held_to);
+        let seqs: Vec<Seq> = self.queue.rows().filter(|(_, row)| held(row)).map(|(seq, _)| seq).collect();
+        for seq in &seqs {
+            self.queue.change(*seq, |row| row.held = None);
+        }
+        seqs.len() as u64
     }
 
     /// Entries that have waited for a parent since before `before_ms` become dead letters.

@@ -18,6 +18,10 @@ impl Numbers {
         self.0 += 1;
         self.0
     }
+
+    pub(super) fn last(&self) -> Seq {
+        Seq(self.0)
+    }
 }
 
 /// What was removed of a key.
@@ -37,6 +41,7 @@ pub(super) struct PageFacts {
     pub(super) generation: u64,
     pub(super) mark_seen: Option<u64>,
     pub(super) refresh: bool,
+    pub(super) hold_deletes: bool,
     pub(super) now_ms: i64,
 }
 
@@ -45,6 +50,8 @@ struct Placing {
     key: Key,
     content: Content,
     waiting: BTreeSet<Parent>,
+    /// Whether a delete is held.
+    hold: bool,
     now_ms: i64,
     due_ms: i64,
     /// A write of the key may still take effect.
@@ -96,7 +103,7 @@ impl Stream {
             }
             DraftBody::Upsert { insert, update, digest } => {
                 let content = content(EntryBody::Upsert { insert, update, digest });
-                let placing = Placing { key, content, waiting, now_ms, due_ms, in_doubt };
+                let placing = Placing { key, content, waiting, hold: false, now_ms, due_ms, in_doubt };
                 self.place(acceptance, placing, &mut tally, numbers);
             }
             DraftBody::Delete | DraftBody::DeleteFiltered | DraftBody::Filtered | DraftBody::Ignored => {
@@ -107,7 +114,9 @@ impl Stream {
                     _ => tally.ignored += 1,
                 }
                 let content = content(EntryBody::Delete);
-                let placing = Placing { key, content, waiting: BTreeSet::new(), now_ms, due_ms, in_doubt };
+                // Only what is at the destination, or may be soon, can have children there.
+                let hold = page.hold_deletes && (known.bound || known.newest.is_some());
+                let placing = Placing { key, content, waiting: BTreeSet::new(), hold, now_ms, due_ms, in_doubt };
                 self.place(acceptance, placing, &mut tally, numbers);
             }
         }
@@ -182,10 +191,6 @@ impl Stream {
         self.queue.rows().any(|(_, row)| row.content.generation < generation)
     }
 
-    pub(super) fn holds_deletes(&self) -> bool {
-        self.queue.rows().any(|(_, row)| !row.verification && row.content.digest().is_none())
-    }
-
     pub(super) fn known_version(&self, key: &Key) -> Option<i64> {
         let written = self.index.get(key).and_then(|row| row.version);
         let dead = self.dead.get(key).and_then(|dead| dead.version);
@@ -215,23 +220,26 @@ impl Stream {
     }
 
     fn place(&mut self, acceptance: Acceptance, placing: Placing, tally: &mut Tally, numbers: &mut Numbers) {
-        let Placing { key, content, waiting, now_ms, due_ms, in_doubt } = placing;
+        let Placing { key, content, waiting, hold, now_ms, due_ms, in_doubt } = placing;
         match acceptance {
             Acceptance::Append => {
                 let seq = Seq(numbers.next());
                 self.close_later(&key, seq);
-                let row = Row { due_ms, waiting, ..Row::fresh(key, content, now_ms) };
+                let held = hold.then(|| Seq(numbers.next()));
+                let row = Row { due_ms, waiting, held, ..Row::fresh(key, content, now_ms) };
                 self.queue.insert(seq, row);
                 return;
             }
             Acceptance::Replace(seq) => {
                 tally.superseded += 1;
+                let held = hold.then(|| Seq(numbers.next()));
                 self.queue.change(seq, |row| {
                     // What a more urgent state asked for is not put off, and what an operator asked for is done.
                     let class = content.class.min(row.content.class);
                     let replay = content.replay || (row.content.replay && content.digest().is_some());
                     row.content = Content { class, replay, ..content };
                     row.waiting = waiting;
+                    row.held = held;
                     row.attempt = 0;
                     // A settle time is not cut short: where an attempt may still take effect, the newer state waits as long.
                     row.due_ms = if in_doubt { row.due_ms } else { 0 };
@@ -312,7 +320,9 @@ impl Stream {
                 (None, true) => stats.unknown += 1,
                 (None, false) => stats.queued += 1,
             }
-            stats.waiting += u64::from(row.holder.is_none() && !row.waiting.is_empty());
+            let held = row.held.is_some();
+            stats.held += u64::from(held);
+            stats.waiting += u64::from(held || (row.holder.is_none() && !row.waiting.is_empty()));
         }
         stats
     }

@@ -20,6 +20,7 @@ pub(crate) fn log(event: &SyncEvent) {
         | SyncEvent::DeadLettered { .. }
         | SyncEvent::Released { .. }
         | SyncEvent::WaitingForParents { .. }
+        | SyncEvent::DeletesHeld { .. }
         | SyncEvent::PauseBegun { .. }
         | SyncEvent::PauseEnded { .. } => of_writing(event),
         _ => of_running(event),
@@ -90,6 +91,11 @@ fn of_writing(event: &SyncEvent) {
             name: event::RELEASED.name,
             stream = %stream,
             "entries wait for their parent no more"
+        ),
+        SyncEvent::DeletesHeld { stream, count } => tracing::debug!(
+            name: event::DELETES_HELD.name,
+            stream = %stream, count,
+            "deletes wait until those of children are done"
         ),
         SyncEvent::WaitingForParents { stream, count } => tracing::info!(
             name: event::WAITING_FOR_PARENTS.name,

@@ -122,6 +122,8 @@ pub mod event {
         BACKLOG_FULL = "sync.backlog_full", DEBUG, ["stream", "backlog"];
         /// Entries wait for a parent and nothing else is left to do.
         WAITING_FOR_PARENTS = "sync.waiting_for_parents", INFO, ["stream", "count"];
+        /// Deletes wait for those of children.
+        DELETES_HELD = "sync.deletes_held", DEBUG, ["stream", "count"];
         /// Entries wait for a parent no more.
         RELEASED = "sync.released", DEBUG, ["stream"];
         /// Entries were settled.

@@ -25,7 +25,7 @@ pub trait Backlog: Send + Sync {
     async fn append(&self, lease: &Lease, page: Page, advance: Advance) -> Result<AppendReport, StoreError>;
 
     /// Claims entries that are due: marked in flight durably before this answers, so the mark is the log of the intent.
-    /// Never an entry while an older one of its key is unsettled, and never one that waits for a parent. Due verifications
+    /// Never an entry while an older one of its key is unsettled, never one that waits for a parent, and never a delete that is held. Due verifications
     /// come first, as entries with `verification` set, once no entry of their key is unsettled; then the others by
     /// [`Class`], the most urgent first, and within a class the oldest first, an entry that waited for a time of its own like
     /// any other of its age. When that leaves entries of lesser classes behind, up to a quarter of `max` (rounded down) goes
@@ -63,7 +63,7 @@ pub trait Backlog: Send + Sync {
     async fn inherit(&self, lease: &Lease, stream: &StreamId, due_ms: i64) -> Result<u64, StoreError>;
 
     /// Gives up on entries that have waited for a parent since before `before_ms`: each becomes a dead letter with the given
-    /// rejection, which the parent's arrival queues again. Answers how many.
+    /// rejection, which the parent's arrival queues again. Answers how many. Deletes that are held stay.
     ///
     /// # Errors
     /// `Fenced` for an old lease.
@@ -96,11 +96,14 @@ pub trait Backlog: Send + Sync {
     /// When the store cannot be read.
     async fn unsettled_before(&self, stream: &StreamId, generation: u64) -> Result<bool, StoreError>;
 
-    /// Whether a delete is unsettled, whenever it is due; verifications are none.
+    /// Releases the deletes that are held ([`Page::hold_deletes`]) since `want.held_to` or longer, if what they wait for is done: nothing
+    /// is unsettled in the streams of `want.children` that was appended up to `want.children_to`. Entries that wait for a parent
+    /// count as unsettled only if their record is bound: what is not at the destination loses nothing by a parent's delete.
+    /// Answers how many were released, and `None` where they still have to wait.
     ///
     /// # Errors
-    /// When the store cannot be read.
-    async fn holds_deletes(&self, stream: &StreamId) -> Result<bool, StoreError>;
+    /// `Fenced` for an old lease.
+    async fn release_deletes(&self, lease: &Lease, want: &DeleteRelease) -> Result<Option<u64>, StoreError>;
 
     /// Depth and age.
     ///
@@ -141,6 +144,9 @@ pub struct Page {
     /// upserts and waiting verifications that another plan made for its key are removed. An entry counts as superseded;
     /// where an attempt may have taken effect, the index remembers the doubt.
     pub refresh: bool,
+    /// Deletes of bound records are held until [`Backlog::release_deletes`] lets them go: children are to be gone before them. Each is
+    /// given a number of its own, later than that of everything before; one that takes the place of an older state, too.
+    pub hold_deletes: bool,
     /// Now, in milliseconds since 1970 (UTC).
     pub now_ms: i64,
 }
@@ -213,10 +219,21 @@ pub struct ClaimRequest {
     pub max: usize,
     /// The plan in force.
     pub plan: PlanVersion,
-    /// Whether deletes are taken, which have to wait for those of children. Verifications are taken all the same.
-    pub deletes: bool,
     /// Now, in milliseconds since 1970 (UTC): entries due later are left.
     pub now_ms: i64,
+}
+
+/// Which deletes are to be released, and what has to be done before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeleteRelease {
+    /// The stream of the deletes.
+    pub stream: StreamId,
+    /// Those held with this number or an older one.
+    pub held_to: Seq,
+    /// The streams that may hold children.
+    pub children: Vec<StreamId>,
+    /// Their entries with this number or an older one.
+    pub children_to: Seq,
 }
 
 /// A claimed entry.
@@ -364,15 +381,19 @@ pub struct BacklogStats {
     pub in_flight: u64,
     /// Entries whose outcome is unknown.
     pub unknown: u64,
-    /// Entries that wait for a parent; counted in `queued` as well.
+    /// Entries that wait for a parent, and deletes that are held; counted in `queued` as well.
     pub waiting: u64,
+    /// Deletes that are held; counted in `waiting` as well.
+    pub held: u64,
+    /// The last number that the store gave to anything, of whatever stream: what is appended from now on has a later one.
+    pub last: Seq,
     /// Verifications, waiting or claimed; they are no backlog.
     pub verifications: u64,
     /// Dead letters.
     pub dead: u64,
     /// When the oldest unsettled entry was appended, in milliseconds since 1970 (UTC).
     pub oldest_ms: Option<i64>,
-    /// When the next unsettled, unclaimed entry that waits for no parent is due.
+    /// When the next unsettled, unclaimed entry is due that waits for no parent and is not held.
     pub next_due_ms: Option<i64>,
     /// When the next verification is due.
     pub next_verification_ms: Option<i64>,

@@ -15,8 +15,8 @@ mod transform;
 use std::fmt::Debug;
 
 pub use backlog::{
-    Advance, AppendReport, Backlog, BacklogStats, ClaimRequest, DeadLetter, DeadLetterQuery, Draft, DraftBody, Effect,
-    Entry, EntryBody, Page, SettleReport, Settlement, Verdict,
+    Advance, AppendReport, Backlog, BacklogStats, ClaimRequest, DeadLetter, DeadLetterQuery, DeleteRelease, Draft,
+    DraftBody, Effect, Entry, EntryBody, Page, SettleReport, Settlement, Verdict,
 };
 pub use class::Class;
 pub use destination::{Action, Attempt, Destination, DestinationCaps, Outcome, Report, WriteOp};

@@ -171,6 +171,13 @@ pub enum SyncEvent {
         /// How many.
         count: u64,
     },
+    /// Deletes wait until those of children are done. Said again when their number is another.
+    DeletesHeld {
+        /// The stream they are in.
+        stream: StreamId,
+        /// How many.
+        count: u64,
+    },
     /// Entries are ready that had waited for a parent.
     Released {
         /// The stream they are in.
@@ -284,6 +291,7 @@ impl SyncEvent {
             | Self::PositionAge { stream, .. }
             | Self::BacklogFull { stream, .. }
             | Self::WaitingForParents { stream, .. }
+            | Self::DeletesHeld { stream, .. }
             | Self::Released { stream }
             | Self::Settled { stream, .. }
             | Self::UnknownOutcome { stream, .. }
@@ -317,6 +325,7 @@ impl SyncEvent {
             Self::PositionAge { .. } => event::POSITION_AGE.name,
             Self::BacklogFull { .. } => event::BACKLOG_FULL.name,
             Self::WaitingForParents { .. } => event::WAITING_FOR_PARENTS.name,
+            Self::DeletesHeld { .. } => event::DELETES_HELD.name,
             Self::Released { .. } => event::RELEASED.name,
             Self::Settled { .. } => event::SETTLED.name,
             Self::UnknownOutcome { .. } => event::UNKNOWN_OUTCOME.name,

@@ -47,6 +47,8 @@ pub struct EntryLife {
     pub due_ms: i64,
     /// The parents that it waits for.
     pub waiting_for: Vec<Parent>,
+    /// Whether it is a delete that waits for those of children.
+    pub held: bool,
 }
 
 /// Where an entry stands.

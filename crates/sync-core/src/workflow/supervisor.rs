@@ -129,7 +129,12 @@ async fn prepare(run: &Run) -> Result<(Vec<Option<Duration>>, Clerk), StoreError
             let code = "inherited".to_owned();
             run.board.emit(&SyncEvent::UnknownOutcome { stream: stream.id.clone(), count: inherited, code });
         }
-        run.board.set_depth(index, store.stats(&stream.id).await?.depth());
+        let stats = store.stats(&stream.id).await?;
+        run.board.set_depth(index, stats.depth());
+        if stats.held > 0 {
+            run.board.deletes_come(index);
+            run.board.add_deletes(index);
+        }
         run.board.set_first_snapshot(index, in_first_snapshot(store.load(&stream.id).await?.as_ref()));
         let until_ms = store.get(&pause_name(&stream.id)).await?;
         let until_ms = until_ms.and_then(|text| String::from_utf8(text).ok()?.parse::<i64>().ok());

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sync_core::traits::{Backlog, BacklogStats, Outcome, Rejection};
-use sync_core::{RunMode, RunReport, StreamConfig, StreamId, Tally, WorkflowState};
+use sync_core::{EndpointErrorKind, RunMode, RunReport, StreamConfig, StreamId, Tally, WorkflowState};
 
-use crate::parties::{FakeSource, Fault, key};
+use crate::parties::{Edit, FakeSource, Fault, key};
 use crate::world::{World, end_of, until};
 
 /// A second table of the same workflow that writes to the same destination.
@@ -29,6 +29,12 @@ impl Family {
         let children = self.world.stream_config();
         let parents = StreamConfig { id: parents(), source: self.parents.clone(), ..children.clone() };
         vec![children, parents]
+    }
+
+    fn ranked(&self) -> Vec<StreamConfig> {
+        let mut streams = self.streams();
+        streams[0].rank = 1;
+        streams
     }
 
     async fn run(&self) -> RunReport {
@@ -74,7 +80,8 @@ async fn children_wait_within_a_stream_and_across_streams_whatever_comes_first()
         family.assert_before(earlier, later);
     }
     assert_eq!(report.streams[0].tally, Tally { read: 4, inserted: 4, ..Tally::default() });
-    assert_eq!(family.stats().await, BacklogStats::default());
+    let stats = family.stats().await;
+    assert_eq!(stats, BacklogStats { last: stats.last, ..BacklogStats::default() });
 }
 
 #[tokio::test]
@@ -175,6 +182,85 @@ async fn a_parent_deleted_meanwhile_makes_new_children_wait_and_written_ones_sta
     assert_eq!(family.stats().await.depth(), 0);
     assert!(family.world.destination.state().records.contains_key(&key("b")));
     assert!(!family.world.destination.state().records.contains_key(&key("c")));
+}
+
+/// A child's delete that cannot go on for so long, and what becomes of its parent's meanwhile.
+async fn deleted_while_the_childs_delete_waits(parent_wait: Duration) -> (Vec<String>, Vec<String>) {
+    let mut family = Family::new();
+    family.world.options.parent_wait = parent_wait;
+    family.world.source.put("a", "child < test/parents#p");
+    family.parents.put("p", "parent");
+    let handle = family.world.workflow_of(family.ranked()).start(RunMode::Continuous);
+    until(|| family.created().len() == 2).await;
+    let wait = Some(Duration::from_secs(600));
+    family.world.destination.fault("a", Fault::Say(Outcome::Retry { after: wait, code: "throttled".into() }));
+    let calls = || family.world.destination.state().calls.clone();
+    family.world.source.delete("a");
+    until(|| calls().contains(&"delete a".to_owned())).await;
+    family.parents.delete("p");
+    family.parents.put("q", "another");
+    family.world.let_pass(Duration::from_secs(300)).await;
+    let meanwhile = calls().split_off(3);
+    family.world.let_pass(Duration::from_secs(400)).await;
+    handle.stop();
+    end_of(handle).await;
+    assert!(family.world.destination.state().records.keys().eq([&key("q")]));
+    (meanwhile, calls().split_off(3))
+}
+
+#[tokio::test]
+async fn a_parent_is_deleted_after_its_children_and_holds_up_nothing_else() {
+    let (meanwhile, all) = deleted_while_the_childs_delete_waits(Duration::from_secs(24 * 3600)).await;
+    assert_eq!(meanwhile, ["create q"]);
+    assert_eq!(all, ["create q", "delete a", "delete p"]);
+}
+
+#[tokio::test]
+async fn a_parents_delete_does_not_wait_for_ever() {
+    let (meanwhile, all) = deleted_while_the_childs_delete_waits(Duration::from_secs(60)).await;
+    assert_eq!(meanwhile, ["create q", "delete p"]);
+    assert_eq!(all, ["create q", "delete p", "delete a"]);
+}
+
+/// The child goes when its source was read already, so that the run has to read it once more before the parent's delete may go.
+#[tokio::test]
+async fn a_run_until_idle_deletes_children_and_then_their_parents() {
+    let family = Family::new();
+    family.world.source.put("a", "child < test/parents#p");
+    family.parents.put("p", "parent");
+    let run = async || end_of(family.world.workflow_of(family.ranked()).start(RunMode::UntilIdle)).await;
+    run().await;
+    let before = family.world.destination.state().calls.len();
+    let reads = family.world.source.state().reads;
+    family.world.source.state().after_read.insert(reads + 1, vec![Edit::Delete("a")]);
+    family.parents.delete("p");
+    run().await;
+    assert_eq!(family.world.destination.state().calls[before..], ["delete a", "delete p"]);
+    // Without deletes, nothing is read once more.
+    let reads = family.world.source.state().reads;
+    family.parents.put("q", "another");
+    run().await;
+    assert_eq!(family.world.source.state().reads, reads + 1);
+}
+
+/// A stream that has no children any more holds nothing back, what was held before included.
+#[tokio::test]
+async fn what_was_held_goes_where_there_are_no_children_any_more() {
+    let family = Family::new();
+    family.parents.put("p", "parent");
+    let ranked = family.ranked();
+    end_of(family.world.workflow_of(ranked.clone()).start(RunMode::UntilIdle)).await;
+    family.parents.delete("p");
+    let trouble = (EndpointErrorKind::Unavailable, Some(Duration::from_secs(600)));
+    family.world.source.state().troubles.push_back(trouble);
+    let handle = family.world.workflow_of(ranked.clone()).start(RunMode::Continuous);
+    family.world.let_pass(Duration::from_secs(100)).await;
+    assert_eq!(family.world.store.stats(&parents()).await.unwrap().held, 1);
+    handle.stop();
+    end_of(handle).await;
+    let alone = ranked.into_iter().filter(|stream| stream.rank == 0).collect();
+    end_of(family.world.workflow_of(alone).start(RunMode::UntilIdle)).await;
+    assert!(family.world.destination.state().records.is_empty());
 }
 
 #[tokio::test]

@@ -8,9 +8,9 @@ use async_trait::async_trait;
 use record::Key;
 use sync_core::store::MemoryStore;
 use sync_core::traits::{
-    Advance, AppendReport, Backlog, BacklogStats, Checkpoint, ClaimRequest, DeadLetter, DeadLetterQuery, Entry,
-    IndexRow, Lease, LeaseStore, LetterFilter, OwnerId, Page, PendingRequest, RecordIndex, RecordLife, Rejection,
-    Request, SettleReport, Settlement, StateStore, Store, StoreCaps,
+    Advance, AppendReport, Backlog, BacklogStats, Checkpoint, ClaimRequest, DeadLetter, DeadLetterQuery, DeleteRelease,
+    Entry, IndexRow, Lease, LeaseStore, LetterFilter, OwnerId, Page, PendingRequest, RecordIndex, RecordLife,
+    Rejection, Request, SettleReport, Settlement, StateStore, Store, StoreCaps,
 };
 use sync_core::{PlanVersion, StoreError, StoreErrorKind, StreamId};
 use tokio::sync::Notify;
@@ -153,8 +153,8 @@ impl Backlog for WiredStore {
     async fn unsettled_before(&self, stream: &StreamId, generation: u64) -> Result<bool, StoreError> {
         self.around(self.inner.unsettled_before(stream, generation)).await
     }
-    async fn holds_deletes(&self, stream: &StreamId) -> Result<bool, StoreError> {
-        self.around(self.inner.holds_deletes(stream)).await
+    async fn release_deletes(&self, lease: &Lease, want: &DeleteRelease) -> Result<Option<u64>, StoreError> {
+        self.around(self.inner.release_deletes(lease, want)).await
     }
     async fn inherit(&self, lease: &Lease, stream: &StreamId, due_ms: i64) -> Result<u64, StoreError> {
         self.around(self.inner.inherit(lease, stream, due_ms)).await

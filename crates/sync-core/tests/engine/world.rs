@@ -179,6 +179,7 @@ impl World {
             drafts: Vec::new(),
             mark_seen: None,
             refresh: false,
+            hold_deletes: false,
             now_ms: at.at_ms,
         };
         let (generation, phase) = (at.generation, at.phase);

@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use record::Key;
-use sync_core::engine::reader::{Context, PassNote, ReaderConfig, ReaderInput as I, ReaderMachine};
-use sync_core::traits::{Phase, PositionState};
+use sync_core::engine::reader::{
+    Context, Parents, PassNote, ReaderAction as A, ReaderConfig, ReaderInput as I, ReaderMachine,
+};
+use sync_core::traits::{PassKind, Phase, PositionState};
 use sync_core::{EndpointErrorKind, PlanVersion};
 
-use crate::support::{IDLE, PLAN, checkpoint, config, drafts, loaded, page, show, trouble};
+use crate::support::{IDLE, PLAN, checkpoint, config, drafts, loaded, page, show, tells_feed_read, trouble};
 
 #[test]
 fn a_first_load_reads_ahead_by_one_page_and_finishes_when_a_source_has_no_change() {
@@ -184,4 +186,50 @@ fn the_guardian_tells_when_a_position_grows_old_and_when_it_is_young_again() {
     let actions = show(&machine.step(at(1_200), page(0, "d1", Phase::Incremental, false)));
     assert_eq!(told(actions), ["trouble none", "guard none", "fresh"]);
     assert!(PositionState::Expired > PositionState::AtRisk);
+}
+
+#[test]
+fn the_end_of_the_feed_is_told_when_what_it_told_is_stored() {
+    let (mut machine, _) = loaded(config(false), None, PassNote::default());
+    let told = |actions: Vec<A>| tells_feed_read(&actions);
+    assert!(!told(machine.step(IDLE, page(1, "d0", Phase::Snapshot, false))));
+    let actions = machine.step(IDLE, I::Stored(checkpoint(1, 1, Phase::Incremental, Some("d0"))));
+    assert!(!told(actions), "a snapshot tells of no deletes");
+    assert!(!told(machine.step(IDLE, page(1, "d1", Phase::Incremental, true))));
+    assert!(!told(machine.step(IDLE, I::Stored(checkpoint(2, 1, Phase::Incremental, Some("d1"))))), "more is to come");
+    assert!(!told(machine.step(IDLE, page(1, "d2", Phase::Incremental, false))));
+    assert!(told(machine.step(IDLE, I::Stored(checkpoint(3, 1, Phase::Incremental, Some("d2"))))));
+    machine.step(Context { now: Duration::from_secs(60), ..IDLE }, I::Woken);
+    assert!(told(machine.step(IDLE, page(0, "d2", Phase::Incremental, false))), "nothing is to be stored");
+}
+
+#[test]
+fn the_feed_does_not_tell_of_everything_while_a_closing_sweep_is_to_come() {
+    let told = |kind| {
+        let note = PassNote { due: Some(kind), ..PassNote::default() };
+        let at = |generation| Some(checkpoint(5, generation, Phase::Incremental, Some("d1")));
+        [1, 2].map(|generation| {
+            let (mut machine, _) = loaded(config(false), at(generation), note.clone());
+            tells_feed_read(&machine.step(IDLE, page(0, "d1", Phase::Incremental, false)))
+        })
+    };
+    assert_eq!(told(PassKind::Closing), [false, false]);
+    assert_eq!(told(PassKind::Replay), [true, false], "after a new snapshot it is a closing sweep, too");
+    assert_eq!(told(PassKind::Audit), [true, true]);
+}
+
+#[test]
+fn a_run_until_idle_ends_after_those_of_parents_and_reads_once_more_for_their_deletes() {
+    let (mut machine, _) =
+        loaded(config(true), Some(checkpoint(5, 1, Phase::Incremental, Some("d1"))), PassNote::default());
+    let reading = Context { parents: Parents::Reading, ..IDLE };
+    let actions = machine.step(reading, page(0, "d1", Phase::Incremental, false));
+    assert_eq!(show(&actions), ["wait for parents"]);
+    let deleted = Context { parents: Parents::Deleted, ..IDLE };
+    assert_eq!(show(&machine.step(deleted, I::Woken)), ["read d1 10"]);
+    let actions = machine.step(IDLE, page(1, "d2", Phase::Incremental, false));
+    assert_eq!(show(&actions), ["append 1 to d2 v5 g1 Incremental seen None"]);
+    let actions = machine.step(IDLE, I::Stored(checkpoint(6, 1, Phase::Incremental, Some("d2"))));
+    assert_eq!(show(&actions), ["read d2 10"]);
+    assert_eq!(show(&machine.step(IDLE, page(0, "d2", Phase::Incremental, false))), ["finish"]);
 }

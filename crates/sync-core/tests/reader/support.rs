@@ -5,15 +5,23 @@ use std::time::Duration;
 use record::Key;
 use sync_core::engine::policy::Trouble;
 use sync_core::engine::reader::{
-    Absent, Context, PassNote, ReadPage, ReaderAction as A, ReaderConfig, ReaderInput as I, ReaderMachine, RunningPass,
+    Absent, Context, Parents, PassNote, ReadPage, ReaderAction as A, ReaderConfig, ReaderInput as I, ReaderMachine,
+    RunningPass,
 };
 use sync_core::traits::{Checkpoint, Class, Draft, DraftBody, PassKind, Phase, ScanDepth, SyncEvent};
 use sync_core::{DeleteBrake, EndpointErrorKind, PlanVersion, Position, StatusReason, StreamId, Tally};
 use timing::Backoff;
 
 pub(crate) const PLAN: PlanVersion = PlanVersion(7);
-pub(crate) const IDLE: Context =
-    Context { backlog: 0, waiting: 0, unit: 0.5, now: Duration::ZERO, now_ms: 0, orders: false };
+pub(crate) const IDLE: Context = Context {
+    backlog: 0,
+    waiting: 0,
+    unit: 0.5,
+    now: Duration::ZERO,
+    now_ms: 0,
+    orders: false,
+    parents: Parents::Done,
+};
 
 pub(crate) fn config(until_idle: bool) -> ReaderConfig {
     ReaderConfig {
@@ -58,10 +66,16 @@ pub(crate) fn trouble(kind: EndpointErrorKind, retry_after: Option<Duration>) ->
     Trouble { kind, reason, retry_after }
 }
 
-/// Actions in a short form that a test can compare.
+/// Whether the end of the change feed is told of.
+pub(crate) fn tells_feed_read(actions: &[A]) -> bool {
+    actions.iter().any(|action| matches!(action, A::FeedRead))
+}
+
+/// Actions in a short form that a test can compare. What comes of the end of a feed is left out: it has tests of its own.
 pub(crate) fn show(actions: &[A]) -> Vec<String> {
     actions
         .iter()
+        .filter(|action| !matches!(action, A::FeedRead))
         .map(|action| match action {
             A::Load => "load".into(),
             A::NotePass(note) => format!("note {}", show_note(note)),
@@ -99,6 +113,8 @@ pub(crate) fn show(actions: &[A]) -> Vec<String> {
             A::MarkPlan(plan) => format!("plan {:?}", plan.map(|PlanVersion(plan)| plan)),
             A::Outdated { after, limit } => format!("outdated {} {limit}", after.is_some()),
             A::UnsettledBefore(generation) => format!("unsettled before {generation}"),
+            A::WaitParents => "wait for parents".into(),
+            A::FeedRead => "feed read".into(),
             A::Wait(delay) => format!("wait {}ms", delay.as_millis()),
             A::BackOff(delay) => format!("back off {}ms", delay.as_millis()),
             A::WaitBacklog(depth, _) => format!("drain {depth}"),

@@ -129,8 +129,8 @@ impl Backlog for Told {
     async fn unsettled_before(&self, stream: &StreamId, generation: u64) -> Result<bool, StoreError> {
         self.inner.unsettled_before(stream, generation).await
     }
-    async fn holds_deletes(&self, stream: &StreamId) -> Result<bool, StoreError> {
-        self.inner.holds_deletes(stream).await
+    async fn release_deletes(&self, lease: &Lease, want: &DeleteRelease) -> Result<Option<u64>, StoreError> {
+        self.inner.release_deletes(lease, want).await
     }
     async fn inherit(&self, lease: &Lease, stream: &StreamId, due_ms: i64) -> Result<u64, StoreError> {
         self.inner.inherit(lease, stream, due_ms).await

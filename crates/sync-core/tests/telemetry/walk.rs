@@ -71,8 +71,8 @@ impl World {
     /// A workflow over two tables.
     pub(crate) fn workflow(&self, parents_table: Arc<Table>, children_table: Arc<Table>) -> Workflow {
         let stream = |id: StreamId, source: Arc<Table>| StreamConfig {
+            rank: u32::from(id == children()),
             id,
-            rank: 0,
             class: Class::Live,
             source,
             transform: Arc::new(Texts { parents: parents(), shown: self.shown.clone() }),

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Barrier};
 
 use sync_core::StoreErrorKind;
-use sync_core::traits::{Effect, Lease, LetterFilter, OwnerId, Phase, Store};
+use sync_core::traits::{DeleteRelease, Effect, Lease, LetterFilter, OwnerId, Phase, Store};
 use tokio::runtime::Handle;
 
 use super::{Ending, begin};
@@ -44,12 +44,15 @@ pub(super) async fn assert_refused(book: &Book) {
     let requests = store.requests().await.unwrap();
     let claimed = sync_core::Seq(u64::MAX);
     let settlement = sync_core::traits::Settlement { seq: claimed, verdict: done(Effect::Inserted) };
+    let everything =
+        DeleteRelease { stream: stream.clone(), held_to: claimed, children: Vec::new(), children_to: claimed };
     let refusals = [
         ("append", book.try_append(vec![(key("x"), state("x"))], version, "p").await.map(drop)),
         ("claim", store.claim(lease, book.want(1)).await.map(drop)),
         ("settle", store.settle(lease, stream, vec![settlement], 0).await.map(drop)),
         ("inherit", store.inherit(lease, stream, 0).await.map(drop)),
         ("give_up_waiting", store.give_up_waiting(lease, stream, i64::MAX, &rejection("late"), 0).await.map(drop)),
+        ("release_deletes", store.release_deletes(lease, &everything).await.map(drop)),
         ("reset", store.reset(lease, stream, version, 2).await.map(drop)),
         ("put", store.put(lease, "name", b"value").await),
         ("mark_seen", store.mark_seen(lease, stream, &[key("a")], 9).await),

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use sync_core::Tally;
-use sync_core::traits::{ClaimRequest, Draft, DraftBody, Effect, Parent};
+use sync_core::traits::{Draft, DraftBody, Effect, Parent};
 
 use super::begin;
 use crate::Ground;
-use crate::book::{Book, dead, done, key, rejection, retry, state};
+use crate::book::{Book, dead, done, key, rejection, retry, state, unknown};
 
 /// Waits are counted, hold up nobody else, and are not due.
 /// C29.
@@ -139,28 +139,92 @@ pub async fn the_record_that_closes_a_circle_does_not_wait(ground: &dyn Ground) 
     assert_eq!(book.claimed(10).await, ["h"], "queued again");
 }
 
-/// Deletes can be left to wait for those of children; whether there are any is known until the last is settled.
-pub async fn deletes_are_left_where_they_are_not_wanted(ground: &dyn Ground) {
+/// Held deletes are not claimed, not due, and let go together when nothing of the children is unsettled that was there in time: queued,
+/// in flight, due later, unknown or held itself. What came later does not count, nor what waits for a parent and was never written.
+pub async fn deletes_are_held_until_those_of_children_are_done(ground: &dyn Ground) {
     let mut book = begin(ground).await;
-    let holds = async |book: &Book| book.store.holds_deletes(&book.stream).await.unwrap();
-    for name in ["a", "b"] {
+    book.hold_deletes = true;
+    let mut children = book.on("workflow/children");
+    for name in ["p", "q"] {
         book.write(name, "1").await;
     }
-    assert!(!holds(&book).await, "a write is no delete");
-    book.append(vec![("a", DraftBody::Delete), ("b", state("2")), ("c", state("1"))]).await;
-    assert!(holds(&book).await);
-    let without = ClaimRequest { deletes: false, ..book.want(10) };
-    let taken = book.store.claim(&book.lease, without.clone()).await.unwrap();
-    assert_eq!(taken.iter().map(|entry| entry.key.to_text()).collect::<Vec<_>>(), ["b", "c"]);
-    let delete = book.claim_one().await;
-    assert!(holds(&book).await, "until it is settled");
-    book.settle(delete.seq, retry(5_000)).await;
-    assert!(holds(&book).await, "also when it is due later");
-    book.now_ms = 5_000;
-    let without = ClaimRequest { deletes: false, ..book.want(10) };
-    assert!(book.store.claim(&book.lease, without).await.unwrap().is_empty());
-    book.finish(done(Effect::Deleted)).await;
-    assert!(!holds(&book).await);
+    for name in ["c", "d"] {
+        children.write(name, "1").await;
+    }
+    book.append(vec![("p", DraftBody::Delete), ("q", DraftBody::DeleteFiltered), ("r", state("1"))]).await;
+    let stats = book.stats().await;
+    assert_eq!((stats.queued, stats.waiting, stats.held), (3, 2, 2));
+    assert_eq!(book.claimed(10).await, ["r"]);
+    assert_eq!(book.stats().await.next_due_ms, None);
+    let reason = rejection("no-parent");
+    let give_up = book.store.give_up_waiting(&book.lease, &book.stream, i64::MAX, &reason, 2_000);
+    assert_eq!(give_up.await.unwrap(), 0, "they wait for no parent");
+    let held_to = book.last().await;
+    children.append(vec![("c", DraftBody::Delete)]).await;
+    children.append_child("never-written", "1", &[(&book, "nobody")]).await;
+    let in_time = book.last().await;
+    children.append(vec![("late", state("1"))]).await;
+    let wait = async |children: &Book| assert_eq!(book.release(held_to, &[children], in_time).await, None);
+    wait(&children).await;
+    children.release(book.last().await, &[], in_time).await;
+    let delete = children.claim(1).await.remove(0);
+    wait(&children).await;
+    children.settle(delete.seq, retry(9_000)).await;
+    wait(&children).await;
+    children.now_ms = 9_000;
+    let delete = children.claim(1).await.remove(0);
+    children.settle(delete.seq, unknown(10_000)).await;
+    wait(&children).await;
+    children.now_ms = 10_000;
+    let delete = children.claim(1).await.remove(0);
+    assert_eq!(delete.key, key("c"));
+    children.settle(delete.seq, done(Effect::Deleted)).await;
+    assert!(book.claim(10).await.is_empty(), "not before they are let go");
+    assert_eq!(book.release(held_to, &[&children], in_time).await, Some(2));
+    let stats = book.stats().await;
+    assert_eq!((stats.waiting, stats.held), (0, 0));
+    assert_eq!(book.claimed(10).await, ["p", "q"]);
+    assert_eq!(book.release(held_to, &[&children], in_time).await, Some(0));
+    children.finish(done(Effect::Inserted)).await;
+    // A written child that waits for another parent is hidden by the old one's delete, and counts.
+    children.append_child("d", "2", &[(&book, "nobody")]).await;
+    assert_eq!(book.release(held_to, &[&children], book.last().await).await, None);
+}
+
+/// Each by the number that it was given when it became a delete, whatever stood in its place before.
+pub async fn a_held_delete_goes_by_its_own_number(ground: &dyn Ground) {
+    let mut book = begin(ground).await;
+    book.hold_deletes = true;
+    for name in ["p", "q", "r"] {
+        book.write(name, "1").await;
+    }
+    book.append(vec![("r", state("2")), ("p", DraftBody::Delete)]).await;
+    let held_to = book.last().await;
+    book.append(vec![("r", DraftBody::Delete), ("q", DraftBody::Delete)]).await;
+    assert_eq!(book.release(held_to, &[], held_to).await, Some(1));
+    assert_eq!(book.claimed(10).await, ["p"]);
+    // A record that comes back waits behind its delete.
+    book.append(vec![("r", state("3"))]).await;
+    assert!(book.claim(10).await.is_empty());
+    assert_eq!(book.release(book.last().await, &[], held_to).await, Some(2));
+    assert_eq!(book.claimed(10).await, ["r", "q"]);
+}
+
+/// What is at the destination, or may be soon. Nothing else can have children there.
+pub async fn deletes_of_what_is_not_there_are_not_held(ground: &dyn Ground) {
+    let mut book = begin(ground).await;
+    book.append(vec![("doubt", state("1"))]).await;
+    book.finish(dead("open", true)).await;
+    book.write("free", "1").await;
+    book.append(vec![("free", DraftBody::Delete)]).await;
+    book.hold_deletes = true;
+    book.append(vec![("doubt", DraftBody::Delete), ("coming", state("1"))]).await;
+    let entries = book.claim(10).await;
+    assert_eq!(entries.iter().map(|entry| entry.key.to_text()).collect::<Vec<_>>(), ["free", "doubt", "coming"]);
+    book.append(vec![("coming", DraftBody::Delete)]).await;
+    book.settle(entries[2].seq, done(Effect::Inserted)).await;
+    assert!(book.claim(10).await.is_empty() && book.stats().await.held == 1);
+    assert!(book.store.record_life(&book.stream, &key("coming")).await.unwrap().entries[0].held);
 }
 
 /// Those appended before a time, and no others: dead letters with the reason, counted.

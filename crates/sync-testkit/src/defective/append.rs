@@ -131,6 +131,8 @@ impl Machine {
         }
         page.replay &= !self.has(Defect::ReplayCompares);
         page.refresh &= !self.has(Defect::RefreshIsAPage);
+        page.hold_deletes |= self.has(Defect::AllDeletesHeld);
+        page.hold_deletes &= !self.has(Defect::DeletesNotHeld);
         if self.has(Defect::BackfillIsLive) && page.class == Class::Backfill {
             page.class = Class::Live;
         }
@@ -255,7 +257,6 @@ impl Machine {
                 stream: stream.clone(),
                 max: usize::MAX,
                 plan: sync_core::PlanVersion(1),
-                deletes: true,
                 now_ms: i64::MAX,
             };
             for entry in self.claim(lease, &want)? {

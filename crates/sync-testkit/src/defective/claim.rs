@@ -1,7 +1,8 @@
 //! Claims, and what defects make of them.
 
 use sync_core::traits::{
-    Backlog, ClaimRequest, Class, DraftBody, Effect, Entry, EntryBody, Lease, RecordIndex, Settlement, Update, Verdict,
+    Backlog, ClaimRequest, Class, DeleteRelease, DraftBody, Effect, Entry, EntryBody, Lease, RecordIndex, Settlement,
+    Update, Verdict,
 };
 use sync_core::{StoreError, StreamId};
 
@@ -11,7 +12,6 @@ use super::machine::{Machine, error, now};
 impl Machine {
     pub(super) fn claim(&mut self, lease: &Lease, want: &ClaimRequest) -> Result<Vec<Entry>, StoreError> {
         self.check_calendar(want.now_ms)?;
-        let want = &ClaimRequest { deletes: want.deletes || self.has(Defect::DeletesTakenUnasked), ..want.clone() };
         let max = want.max;
         let mut entries = match self.poisoned(want) {
             true => self.raw_claim(lease, &ClaimRequest { max: 0, ..want.clone() })?,
@@ -50,6 +50,25 @@ impl Machine {
             return Err(error(sync_core::StoreErrorKind::Fenced));
         }
         Ok(())
+    }
+
+    pub(super) fn release_deletes(&mut self, lease: &Lease, want: &DeleteRelease) -> Result<Option<u64>, StoreError> {
+        let (mut want, last) = (want.clone(), sync_core::Seq(u64::MAX >> 1));
+        let stats = want.children.iter().map(|child| now(self.inner.stats(child))).collect::<Result<Vec<_>, _>>()?;
+        if self.has(Defect::WaitingChildrenCount) && stats.iter().any(|stats| stats.waiting > 0) {
+            return Ok(None);
+        }
+        let all_wait = stats.iter().all(|stats| stats.depth() == stats.waiting && stats.held == 0);
+        if self.has(Defect::ChildrenNotAsked) || (self.has(Defect::WaitingChildrenForgotten) && all_wait) {
+            want.children.clear();
+        }
+        if self.has(Defect::LaterChildrenCount) {
+            want.children_to = last;
+        }
+        if self.has(Defect::AllDeletesReleased) {
+            want.held_to = last;
+        }
+        self.write("release_deletes", lease, move |store, lease| now(store.release_deletes(lease, &want)))
     }
 
     fn poisoned(&self, want: &ClaimRequest) -> bool {

@@ -44,6 +44,8 @@ defects! {
     InheritForgetsFence "inherit-forgets-fence" => ["lease::an_older_lease_is_refused_everywhere"];
     /// Entries are given up under an old lease.
     GiveUpForgetsFence "give-up-forgets-fence" => ["lease::an_older_lease_is_refused_everywhere"];
+    /// Deletes are let go under an old lease.
+    ReleaseForgetsFence "release-forgets-fence" => ["lease::an_older_lease_is_refused_everywhere"];
     /// The position is forgotten under an old lease.
     ResetForgetsFence "reset-forgets-fence" => ["lease::an_older_lease_is_refused_everywhere"];
     /// A value is put under an old lease.
@@ -142,10 +144,13 @@ defects! {
     /// A state that follows a waiting delete makes the delete superfluous.
     CoalescesAcrossDelete "coalesces-across-delete" => [
         "coalescing::an_upsert_after_a_delete_waits_for_it",
-        "parents::deletes_are_left_where_they_are_not_wanted",
+        "parents::deletes_are_held_until_those_of_children_are_done",
     ];
     /// A delete of a record whose create is in flight is ignored.
-    DeleteOfFlyingIgnored "delete-of-flying-ignored" => ["coalescing::a_delete_of_what_may_exist_makes_an_entry"];
+    DeleteOfFlyingIgnored "delete-of-flying-ignored" => [
+        "coalescing::a_delete_of_what_may_exist_makes_an_entry",
+        "parents::deletes_of_what_is_not_there_are_not_held",
+    ];
     /// A record that is ignored now is created all the same.
     IgnoredStillCreated "ignored-still-created" => ["coalescing::what_was_never_written_is_not_created_when_it_leaves"];
     /// What was filtered out is counted as ignored.
@@ -277,6 +282,7 @@ defects! {
     ClaimsFromOthers "claims-from-others" => [
         "classes::streams_do_not_mix",
         "parents::children_in_every_stream_are_released_at_once",
+        "parents::deletes_are_held_until_those_of_children_are_done",
     ];
 
     /// Waits are not shown.
@@ -286,11 +292,15 @@ defects! {
         "parents::a_parent_in_doubt_is_waited_for",
         "parents::children_in_every_stream_are_released_at_once",
         "parents::a_newer_state_waits_for_its_own_parents",
-        "parents::those_who_waited_too_long_are_given_up",
         "parents::the_record_that_closes_a_circle_does_not_wait",
+        "parents::deletes_are_held_until_those_of_children_are_done",
+        "parents::those_who_waited_too_long_are_given_up",
     ];
     /// What waits for a parent is due.
-    WaitingIsDue "waiting-is-due" => ["parents::a_child_waits_for_its_parent"];
+    WaitingIsDue "waiting-is-due" => [
+        "parents::a_child_waits_for_its_parent",
+        "parents::deletes_are_held_until_those_of_children_are_done",
+    ];
     /// Of several parents, the first is waited for.
     FirstParentOnly "first-parent-only" => [
         "parents::the_last_parent_releases",
@@ -302,14 +312,42 @@ defects! {
     /// Parents of other streams are not waited for.
     ForeignParentsForgotten "foreign-parents-forgotten" => [
         "parents::children_in_every_stream_are_released_at_once",
+        "parents::the_record_that_closes_a_circle_does_not_wait",
+        "parents::deletes_are_held_until_those_of_children_are_done",
         "parents::an_orphan_is_queued_again_when_its_parent_comes",
         "record_life::parents_and_children_show_each_other",
-        "parents::the_record_that_closes_a_circle_does_not_wait",
     ];
-    /// Deletes are taken whatever the claim says.
-    DeletesTakenUnasked "deletes-taken-unasked" => ["parents::deletes_are_left_where_they_are_not_wanted"];
-    /// While something is in flight, no delete is known.
-    DeletesForgotten "deletes-forgotten" => ["parents::deletes_are_left_where_they_are_not_wanted"];
+    /// Deletes that are to be held are not.
+    DeletesNotHeld "deletes-not-held" => [
+        "parents::deletes_are_held_until_those_of_children_are_done",
+        "parents::a_held_delete_goes_by_its_own_number",
+        "parents::deletes_of_what_is_not_there_are_not_held",
+    ];
+    /// Deletes are held whether they are to be or not.
+    AllDeletesHeld "all-deletes-held" => [
+        "coalescing::an_upsert_after_a_delete_waits_for_it",
+        "parents::a_parent_in_doubt_is_waited_for",
+        "parents::deletes_of_what_is_not_there_are_not_held",
+        "settle::the_index_follows_what_was_written",
+        "plan::entries_of_another_plan_are_left_and_listed",
+    ];
+    /// A release lets all deletes go.
+    AllDeletesReleased "all-deletes-released" => ["parents::a_held_delete_goes_by_its_own_number"];
+    /// A release asks for no children.
+    ChildrenNotAsked "children-not-asked" => ["parents::deletes_are_held_until_those_of_children_are_done"];
+    /// Children that came later count, too.
+    LaterChildrenCount "later-children-count" => ["parents::deletes_are_held_until_those_of_children_are_done"];
+    /// Children that wait for a parent do not count, be they written or not.
+    WaitingChildrenForgotten "waiting-children-forgotten" => ["parents::deletes_are_held_until_those_of_children_are_done"];
+    /// Children that wait for a parent count, be they written or not.
+    WaitingChildrenCount "waiting-children-count" => ["parents::deletes_are_held_until_those_of_children_are_done"];
+    /// Deletes that are held are not counted.
+    HeldNotCounted "held-not-counted" => [
+        "parents::deletes_are_held_until_those_of_children_are_done",
+        "parents::deletes_of_what_is_not_there_are_not_held",
+    ];
+    /// Giving up what waits for parents lets deletes go.
+    GivingUpReleases "giving-up-releases" => ["parents::deletes_are_held_until_those_of_children_are_done"];
     /// Nobody is told in which streams something is ready.
     ReleasedNotTold "released-not-told" => [
         "parents::a_child_waits_for_its_parent",
@@ -355,6 +393,7 @@ defects! {
     /// A doubt that a dead end leaves is forgotten.
     DoubtForgotten "doubt-forgotten" => [
         "coalescing::a_delete_of_what_may_exist_makes_an_entry",
+        "parents::deletes_of_what_is_not_there_are_not_held",
         "settle::a_dead_end_in_doubt_is_remembered",
         "dead_letters::what_is_known_outlives_them",
         "record_life::it_shows_where_a_record_stands",

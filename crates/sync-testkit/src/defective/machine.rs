@@ -306,6 +306,7 @@ impl Machine {
             "settle" => Defect::SettleForgetsFence,
             "inherit" => Defect::InheritForgetsFence,
             "give_up_waiting" => Defect::GiveUpForgetsFence,
+            "release_deletes" => Defect::ReleaseForgetsFence,
             "reset" => Defect::ResetForgetsFence,
             "put" => Defect::PutForgetsFence,
             "mark_seen" => Defect::MarkSeenForgetsFence,

@@ -170,13 +170,8 @@ impl Machine {
             return Ok(());
         }
         self.inherit(lease, stream, 0)?;
-        let want = ClaimRequest {
-            stream: stream.clone(),
-            max: usize::MAX,
-            plan: sync_core::PlanVersion(1),
-            deletes: true,
-            now_ms: i64::MAX,
-        };
+        let want =
+            ClaimRequest { stream: stream.clone(), max: usize::MAX, plan: sync_core::PlanVersion(1), now_ms: i64::MAX };
         self.raw_claim(lease, &want).map(drop)
     }
 
@@ -185,13 +180,8 @@ impl Machine {
         let streams: Vec<StreamId> =
             report.released.iter().filter(|(_, tally)| tally.read > 0).map(|(id, _)| id.clone()).collect();
         for stream in streams {
-            let want = ClaimRequest {
-                stream: stream.clone(),
-                max: usize::MAX,
-                plan: sync_core::PlanVersion(1),
-                deletes: true,
-                now_ms,
-            };
+            let want =
+                ClaimRequest { stream: stream.clone(), max: usize::MAX, plan: sync_core::PlanVersion(1), now_ms };
             for entry in self.raw_claim(lease, &want)? {
                 let orphan = self.notes.orphans.remove(&(stream.clone(), entry.key));
                 let verdict =

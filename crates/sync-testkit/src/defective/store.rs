@@ -5,9 +5,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use record::Key;
 use sync_core::traits::{
-    Advance, AppendReport, Backlog, BacklogStats, Checkpoint, ClaimRequest, DeadLetter, DeadLetterQuery, Entry,
-    EntryState, IndexRow, Lease, LeaseStore, LetterFilter, OwnerId, Page, PendingRequest, RecordIndex, RecordLife,
-    Rejection, Request, SettleReport, Settlement, StateStore, Store, StoreCaps,
+    Advance, AppendReport, Backlog, BacklogStats, Checkpoint, ClaimRequest, DeadLetter, DeadLetterQuery, DeleteRelease,
+    Entry, EntryState, IndexRow, Lease, LeaseStore, LetterFilter, OwnerId, Page, PendingRequest, RecordIndex,
+    RecordLife, Rejection, Request, SettleReport, Settlement, StateStore, Store, StoreCaps,
 };
 use sync_core::{PlanVersion, StoreError, StoreErrorKind, StreamId};
 
@@ -248,6 +248,11 @@ impl Backlog for DefectiveStore {
         let many = machine.write("give_up_waiting", lease, move |store, lease| {
             now(store.give_up_waiting(lease, &id, before_ms, &reason, now_ms))
         })?;
+        if machine.has(Defect::GivingUpReleases) {
+            let last = sync_core::Seq(u64::MAX >> 1);
+            let all = DeleteRelease { stream: stream.clone(), held_to: last, children: Vec::new(), children_to: last };
+            machine.release_deletes(lease, &all)?;
+        }
         let query = DeadLetterQuery { limit: usize::MAX, ..DeadLetterQuery::default() };
         for letter in now(machine.inner.dead_letters(&query))? {
             if letter.rejection == *rejection {
@@ -281,17 +286,16 @@ impl Backlog for DefectiveStore {
         now(machine.inner.unsettled_before(stream, generation))
     }
 
-    async fn holds_deletes(&self, stream: &StreamId) -> Result<bool, StoreError> {
-        let machine = self.machine();
-        if machine.has(Defect::DeletesForgotten) && now(machine.inner.stats(stream))?.in_flight > 0 {
-            return Ok(false);
-        }
-        now(machine.inner.holds_deletes(stream))
+    async fn release_deletes(&self, lease: &Lease, want: &DeleteRelease) -> Result<Option<u64>, StoreError> {
+        self.machine().release_deletes(lease, want)
     }
 
     async fn stats(&self, stream: &StreamId) -> Result<BacklogStats, StoreError> {
         let machine = self.machine();
         let mut stats = now(machine.inner.stats(stream))?;
+        if machine.has(Defect::HeldNotCounted) {
+            stats.held = 0;
+        }
         if machine.has(Defect::WaitingNotCounted) {
             stats.waiting = 0;
         }

@@ -63,6 +63,7 @@ fn changes(name: &str) -> bool {
             | "put"
             | "finish_request"
             | "give_up_waiting"
+            | "release_deletes"
             | "drop_dead_letters"
             | "mark_seen"
     )
@@ -89,6 +90,7 @@ fn points(name: &str, detail: &Detail<'_>) -> Option<(&'static str, &'static str
         ("finish_request", _) => ("request.before_finish", "request.after_finish"),
         ("drop_dead_letters", _) => ("dead.before_drop", "dead.after_drop"),
         ("give_up_waiting", _) => ("dead.before_give_up", "dead.after_give_up"),
+        ("release_deletes", _) => ("writer.before_release_deletes", "writer.after_release_deletes"),
         ("mark_seen", _) => ("sweep.before_mark_seen", "sweep.after_mark_seen"),
         _ => return None,
     })
@@ -147,6 +149,8 @@ impl Seat {
             (_, Answer::Settled(report)) => rare.add(Path::ChildReleased, report.released.len() as u64),
             ("inherit", Answer::Count(count)) => rare.add(Path::Inherited, *count),
             ("give_up_waiting", Answer::Count(count)) => rare.add(Path::ParentGivenUp, *count),
+            ("release_deletes", Answer::Count(count)) => rare.add(Path::DeletesReleased, *count),
+            ("release_deletes", Answer::Done) => rare.took(Path::DeletesRefused),
             ("outdated", Answer::Count(count)) => rare.add(Path::OtherPlanFound, *count),
             _ => {}
         }

@@ -63,6 +63,13 @@ impl ReaderMachine {
         !self.braked && !self.parked && (self.note.running.is_some() || self.note.due.is_some())
     }
 
+    /// Whether a closing sweep is to come or under way; a replay after a new snapshot is one, too.
+    pub(super) fn closing(&self) -> bool {
+        let kinds = self.note.due.into_iter().chain(self.note.running.as_ref().map(|running| running.kind));
+        let again = self.generation() > 1;
+        kinds.into_iter().any(|kind| kind == PassKind::Closing || (again && kind == PassKind::Replay))
+    }
+
     /// After a snapshot that was not read in one piece, a closing sweep is due. It is noted at the first page, because
     /// nothing else tells a later run that there were several.
     pub(super) fn note_closing(&mut self, out: &mut Vec<ReaderAction>) -> bool {

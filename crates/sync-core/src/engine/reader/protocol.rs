@@ -60,6 +60,21 @@ pub struct Context {
     pub now_ms: i64,
     /// An operator asked for something.
     pub orders: bool,
+    /// How the streams are that may hold parents.
+    pub parents: Parents,
+}
+
+/// How the streams of a lower rank are, to the reader of a run until idle. Their deletes wait until this stream's change feed was read once
+/// more, for it tells of the deletes of children.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Parents {
+    /// They have nothing more, or nobody waits for their end.
+    #[default]
+    Done,
+    /// One of them is still read.
+    Reading,
+    /// They were read to their ends, there are deletes, and the change feed was not asked since.
+    Deleted,
 }
 
 impl Context {
@@ -293,6 +308,10 @@ pub enum ReaderAction {
     BackOff(Duration),
     /// Wait until the stream has at most so many unsettled entries that wait for no parent, but no longer than the given time.
     WaitBacklog(u64, Option<Duration>),
+    /// Wait until the streams of lower ranks are read to their ends, but no longer than until an operator asks for something.
+    WaitParents,
+    /// Remember that the change feed was read to its end, and what it told is in the backlog.
+    FeedRead,
     /// Tell the observer.
     Emit(SyncEvent),
     /// Show why the stream is held up; `None` when it goes on.
