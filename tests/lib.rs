@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on ends there")]
 
 pub mod linked;
+pub mod steps;
 pub mod timeline;
 
 use std::path::PathBuf;

@@ -139,9 +139,7 @@ impl ConnectorBuilder {
         }
         if let (Some(preferences), Some(consent)) = (services.preferences, &consent) {
             let streams = preferences.streams(&config, &dataverse, &campaign, consent, allowance.clone(), &clock);
-            let streams = streams.map_err(|error| {
-                Error::one(ErrorKind::Refused, Problem::new("opt_out", format!("{error}."), error.remedy().to_owned()))
-            })?;
+            let streams = streams.map_err(|problem| Error::one(ErrorKind::Refused, problem))?;
             members.push(opt_in_out(&parts, streams)?);
         }
         Ok(Connector {

@@ -230,7 +230,7 @@ rules = [ {{ field = "statecode", compare = "equals", value = 0 }} ]
 
 # [opt_out]                   # opt-outs of contacts and profiles
 # direction = "bidirectional" # or "d365_to_campaign", "campaign_to_d365", "disabled"
-# source = {{ filter = {{ name = "byLastModified", parameter = "lastModified_parameter" }} }}
+# source = {{ filter = {{ name = "byLastModified", parameter = "lastModified_parameter" }} }}   # or the daily file, see the guide
 # pairs = [ {{ d365 = "donotemail", campaign = "denyListEmail" }} ]
 
 # [sftp]                      # the file exchange of the Campaign instance

@@ -248,6 +248,10 @@ fn the_keys_of_exports_are_checked() {
 sends = true
 source = { export = { folder = "a", stable_for = "1m", complete_ending = ".done", columns = { when = "at" } } }
 fill_gaps_from = { export = { folder = "b", header = ["a"], utc_offset = "CET" } }
+[opt_out]
+direction = "campaign_to_d365"
+source = { export = { folder = "c", columns = { denyListFaxLastModified = "faxed", blackListFax = "fax" } } }
+pairs = [ { d365 = "donotfax", campaign = "denyListFax" } ]
 "#
     );
     let wanted = [
@@ -259,18 +263,16 @@ fill_gaps_from = { export = { folder = "b", header = ["a"], utc_offset = "CET" }
         at("events.fill_gaps_from.export.utc_offset", 13),
         // There is no journal whose gaps could be filled.
         at("events.fill_gaps_from", 13),
+        // No [sftp].
+        at("opt_out.source", 14),
+        at("opt_out.source.export.columns.blackListFax", 16),
+        at("opt_out.source.export.columns.denyListFaxLastModified", 16),
     ];
     assert_eq!(places(&text), wanted);
 }
 
 #[test]
 fn what_is_not_available_yet_says_so() {
-    let exports = "[opt_out]\ndirection = \"bidirectional\"\nsource = { export = { folder = \"d\" } }\n\
-                   pairs = [ { d365 = \"donotemail\", campaign = \"denyListEmail\" } ]\n\
-                   [sftp]\nhost = \"h\"\nuser = \"u\"\nprivate_key = { file = \"k\" }\nhost_key = \"ssh-ed25519 A\"\n";
-    let found = problems(&format!("{HEAD}{CONTACT}{exports}"));
-    assert_eq!((found.len(), found[0].place.as_str()), (1, "opt_out.source.export"), "{found:?}");
-    assert!(found[0].message.contains("not available yet"), "{}", found[0]);
     let kept_elsewhere = "[store]\npostgres = { env = \"STORE\" }\n";
     let found = problems(&format!("{}{CONTACT}", HEAD.replace("[store]\n", kept_elsewhere)));
     assert_eq!(found[0].place, "store.postgres");

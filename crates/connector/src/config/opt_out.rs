@@ -6,6 +6,7 @@ use std::time::Duration;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::export_files::{ExportFiles, export_files};
 use super::period::period;
 use super::reader::{Document, Section};
 
@@ -57,8 +58,8 @@ impl Direction {
 pub enum OptOutSource {
     /// Export files in a folder of the file exchange.
     Export {
-        /// The folder.
-        folder: String,
+        /// The files. Their columns are `external_id`, each opt-out attribute, and its name with `LastModified`.
+        files: ExportFiles,
     },
     /// A published filter on the time of the last change.
     Filter {
@@ -77,6 +78,33 @@ pub struct OptOutPair {
     /// An opt-out attribute of the profile, under its name on the wire.
     pub campaign: String,
 }
+
+/// Files of opt-outs, where nothing else is said.
+const PATTERN: &str = "optout*";
+
+/// How long after one daily file the next is expected, where nothing else is said.
+const DAILY: Duration = Duration::from_secs(26 * 3600);
+
+/// Columns of an opt-out file that may have other names.
+const COLUMNS: [&str; 17] = [
+    "external_id",
+    "denyList",
+    "denyListLastModified",
+    "denyListEmail",
+    "denyListEmailLastModified",
+    "denyListFax",
+    "denyListFaxLastModified",
+    "denyListMobile",
+    "denyListMobileLastModified",
+    "denyListPhone",
+    "denyListPhoneLastModified",
+    "denyListPostalMail",
+    "denyListPostalMailLastModified",
+    "denyListPushnotification",
+    "denyListPushnotificationLastModified",
+    "ccpaOptOut",
+    "ccpaOptOutLastModified",
+];
 
 /// Reads the section.
 pub(super) fn opt_out<'t>(document: &mut Document<'t>, root: &DeTable<'t>) -> OptOutConfig {
@@ -103,7 +131,8 @@ pub(super) fn opt_out<'t>(document: &mut Document<'t>, root: &DeTable<'t>) -> Op
         section.missing(document, "pairs", "pairs = [ { d365 = \"donotemail\", campaign = \"denyListEmail\" } ]");
     }
     config.workflow = section.text(document, "workflow");
-    config.expect_file_within = period(document, &mut section, "expect_file_within");
+    let daily = matches!(config.source, Some(OptOutSource::Export { .. })).then_some(DAILY);
+    config.expect_file_within = period(document, &mut section, "expect_file_within").or(daily);
     config.poll = section.integer(document, "poll_seconds", 1..=86_400).map(Duration::from_secs);
     section.finish(document);
     config
@@ -118,10 +147,10 @@ fn source<'t>(document: &mut Document<'t>, place: String, value: &Spanned<DeValu
     let mut found = None;
     if let Some(value) = section.value("export") {
         let mut export = Section::at(document, value, format!("{place}.export"))?;
-        let folder =
-            export.required_text(document, "folder", "the folder of the exports, such as \"d365_loads/exports\"");
+        let files = export_files(document, &mut export, PATTERN, &COLUMNS);
+        timed(document, &files, &format!("{place}.export"), value.span().start);
         export.finish(document);
-        found = Some(OptOutSource::Export { folder });
+        found = Some(OptOutSource::Export { files });
     }
     if let Some(value) = section.value("filter") {
         let mut filter = Section::at(document, value, format!("{place}.filter"))?;
@@ -133,6 +162,16 @@ fn source<'t>(document: &mut Document<'t>, place: String, value: &Spanned<DeValu
     }
     section.finish(document);
     found
+}
+
+/// A time says nothing without the value that it is the time of.
+fn timed(document: &mut Document<'_>, files: &ExportFiles, place: &str, offset: usize) {
+    let times = files.columns.keys().filter_map(|name| Some((*name, name.strip_suffix("LastModified")?)));
+    for (time, _) in times.filter(|(_, value)| !files.columns.contains_key(value)) {
+        let message = "This is the time of an attribute whose column is not named.";
+        let remedy = "Name the column of the attribute too.";
+        document.problem(format!("{place}.columns.{time}"), offset, message, remedy);
+    }
 }
 
 fn pair<'t>(document: &mut Document<'t>, place: String, value: &Spanned<DeValue<'t>>) -> Option<OptOutPair> {

@@ -69,18 +69,13 @@ fn together(
     sftp: Option<&SftpConfig>,
 ) {
     let at = |name: &str| root.get(name).map_or(0, |value| value.span().start);
-    if opt_out.direction.reads_campaign() && matches!(opt_out.source, Some(OptOutSource::Export { .. })) {
-        let message = format!("Export files of opt-outs are {LATER}.");
-        document.problem("opt_out.source.export", at("opt_out"), message, "Read Campaign's changes by a filter.");
-    }
     if sftp.is_some_and(|sftp| sftp.export_logs) {
         let message = format!("Logs on the file exchange are {LATER}.");
         document.problem("sftp.export_logs", at("sftp"), message, "Write false, or remove the key.");
     }
     let exports = [
         ("events", events.sources().any(|source| matches!(source, EventSource::Export { .. }))),
-        // Where it is on, it is refused above.
-        ("opt_out", matches!(opt_out.source, Some(OptOutSource::Export { .. })) && !opt_out.direction.reads_campaign()),
+        ("opt_out", matches!(opt_out.source, Some(OptOutSource::Export { .. }))),
     ];
     for (name, exports) in exports {
         if exports && sftp.is_none() {

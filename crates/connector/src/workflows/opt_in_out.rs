@@ -21,6 +21,11 @@ use crate::adapters::consent::transform::LookTransform;
 use crate::adapters::consent::turns::Turns;
 use crate::adapters::dataverse_source::DataverseSource;
 use crate::adapters::engine_calls::EngineCalls;
+#[cfg(feature = "exchange")]
+use crate::adapters::exports::{
+    opt_outs::{OptOutFiles, OptOutRows},
+    source::ExportSource,
+};
 use crate::adapters::urgency::ByClass;
 use crate::adapters::{campaign_schema, dataverse_schema};
 use crate::config::{Config, Direction, OptOutSource};
@@ -148,20 +153,22 @@ impl Preferences {
         consent: &Consent,
         allowance: Option<Arc<EngineCalls>>,
         clock: &SharedClock,
-    ) -> Result<Vec<StreamParts>, d365_client::Error> {
+    ) -> Result<Vec<StreamParts>, Problem> {
         let mut source_columns = Vec::new();
         for (name, kind) in
             self.pairs.iter().map(|pair| (pair.d365.as_str(), ValueKind::Bool)).chain([(MODIFIED, ValueKind::DateTime)])
         {
             source_columns.push(SourceColumn { name: FieldName::from(name), kind });
         }
+        let refused =
+            |error: d365_client::Error| Problem::new("opt_out", format!("{error}."), error.remedy().to_owned());
         let rows = ByClass::try_new(|priority| {
-            Ok::<_, d365_client::Error>(dataverse.at_priority(priority).entity_with::<DynamicEntity>(self.def.clone()))
+            Ok::<_, Problem>(dataverse.at_priority(priority).entity_with::<DynamicEntity>(self.def.clone()))
         })?;
-        let records =
-            ByClass::try_new(|priority| Ok::<_, d365_client::Error>(self.records(&campaign.at_priority(priority))))?;
-        let clients = ByClass::try_new(|priority| Ok::<_, d365_client::Error>(campaign.at_priority(priority)))?;
-        let sides = Arc::new(Sides::new(rows, records, self.attributes.clone(), allowance)?);
+        let records = ByClass::try_new(|priority| Ok::<_, Problem>(self.records(&campaign.at_priority(priority))))?;
+        let sides = Sides::new(rows, records, self.attributes.clone(), allowance).map_err(refused)?;
+        let sides = Arc::new(sides);
+        let by_export = matches!(config.opt_out.source, Some(OptOutSource::Export { .. }));
         let destination = |source: Led| -> Arc<dyn Destination> {
             Arc::new(ConsentDestination {
                 sides: sides.clone(),
@@ -170,6 +177,7 @@ impl Preferences {
                 policy: Policy::default(),
                 direction: direction(config.opt_out.direction),
                 source,
+                slow_campaign: by_export && config.opt_out.direction.reads_campaign(),
                 clock: clock.clone(),
                 in_flight: config.campaign.in_flight,
                 settle: config.campaign.settle,
@@ -179,7 +187,8 @@ impl Preferences {
             Arc::new(LookTransform::new(&format!("{:?} {:?}", config.opt_out.direction, self.attributes)));
         let mut streams = Vec::new();
         if config.opt_out.direction.reads_d365() {
-            let source = DataverseSource::new(dataverse, &self.def, &source_columns, config.dataverse.page_size)?;
+            let rows = config.dataverse.page_size;
+            let source = DataverseSource::new(dataverse, &self.def, &source_columns, rows).map_err(refused)?;
             streams.push(StreamParts {
                 id: d365_stream(),
                 poll_every: config.dataverse.poll,
@@ -188,17 +197,50 @@ impl Preferences {
                 destination: destination(Led::D365Change),
             });
         }
-        if let Some(changed) = self.changed {
-            let observed = self.attributes.iter().map(|attribute| attribute.published.clone()).collect();
+        if config.opt_out.direction.reads_campaign() {
+            let (source, led) = self.campaign_source(config, campaign, clock)?;
             streams.push(StreamParts {
                 id: campaign_stream(),
                 poll_every: config.opt_out.poll.unwrap_or(config.dataverse.poll),
-                source: Arc::new(ProfileSource::new(clients, changed, self.key, observed, clock.clone())),
+                source,
                 transform,
-                destination: destination(Led::CampaignPoll),
+                destination: destination(led),
             });
         }
         Ok(streams)
+    }
+
+    /// Where Campaign's changes are read, and what the ledger calls it.
+    fn campaign_source(
+        self,
+        config: &Config,
+        campaign: &CampaignClient,
+        clock: &SharedClock,
+    ) -> Result<(Arc<dyn Source>, Led), Problem> {
+        match (&config.opt_out.source, self.changed) {
+            (_, Some(changed)) => {
+                let observed = self.attributes.into_iter().map(|attribute| attribute.published).collect();
+                let clients = ByClass::try_new(|priority| Ok::<_, Problem>(campaign.at_priority(priority)))?;
+                let source = ProfileSource::new(clients, changed, self.key, observed, clock.clone());
+                Ok((Arc::new(source), Led::CampaignPoll))
+            }
+            #[cfg(feature = "exchange")]
+            (Some(OptOutSource::Export { files }), None) => {
+                let place = "opt_out.source.export";
+                let sftp = config.sftp.as_ref().ok_or_else(|| {
+                    Problem::new(place, "There is no file exchange to read exports from.", "Add [sftp].")
+                })?;
+                let layout = Arc::new(OptOutRows::new(files, clock.clone()));
+                let files = ExportSource::new(sftp, files, place, layout, clock.clone())?;
+                Ok((Arc::new(OptOutFiles::new(files, clock.clone())), Led::CampaignFile))
+            }
+            // The configuration refuses both before.
+            _ => Err(Problem::new(
+                "opt_out.source",
+                "There is no source of Campaign's changes that this program can read.",
+                "Name a source; export files need the cargo feature exchange.",
+            )),
+        }
     }
 
     fn records(&self, campaign: &CampaignClient) -> RecordApi {

@@ -28,6 +28,8 @@ pub(crate) struct ConsentDestination {
     pub(crate) direction: Direction,
     /// What leads to a look here.
     pub(crate) source: Source,
+    /// Whether Campaign's changes are read long after they were made: then its own writes are looked at here.
+    pub(crate) slow_campaign: bool,
     pub(crate) clock: SharedClock,
     pub(crate) in_flight: usize,
     /// How long a write may still take effect after it was sent.
@@ -112,7 +114,12 @@ impl ConsentDestination {
                 return Ok(Round::Done(Outcome::Unknown { code: ledger_error(error).code().to_owned() }));
             }
             match written {
-                Ok(()) => wrote = true,
+                Ok(()) => {
+                    wrote = true;
+                    if campaign && self.slow_campaign && matches!(end, Round::Done(Outcome::Applied)) {
+                        end = Round::Again;
+                    }
+                }
                 Err(Failed::Conflict | Failed::Gone) => return Ok(Round::Again),
                 // What one side refuses for good does not keep the other from its own.
                 Err(Failed::Of(outcome @ Outcome::Rejected(_))) => end = Round::Done(outcome),

@@ -20,9 +20,19 @@ impl LookTransform {
 
 impl Transform for LookTransform {
     fn decide(&self, change: &Change) -> Result<Decision, Rejection> {
-        // A record that no contact can stand for is nothing to keep in step.
         if !matches!(change.key, Key::Guid(_)) {
-            return Ok(Decision::FilteredOut { delete: false });
+            return match &change.body {
+                // Whose row it is cannot be told, so that nobody can be looked at.
+                ChangeBody::Unreadable { field, error } => Err(Rejection {
+                    code: "opt-out-row-unreadable".to_owned(),
+                    field: Some(field.to_string()),
+                    explanation: format!(
+                        "The row cannot be read: {error}. Look at the file and at opt_out.source.export."
+                    ),
+                }),
+                // A record that no contact can stand for is nothing to keep in step.
+                _ => Ok(Decision::FilteredOut { delete: false }),
+            };
         }
         let mut observed = format!("{:?}\n", change.version);
         match &change.body {
@@ -71,6 +81,14 @@ mod tests {
         assert_eq!(digest(1, true), digest(1, true));
         assert_ne!(digest(1, true), digest(1, false));
         assert_ne!(digest(1, true), digest(2, true));
+    }
+
+    #[test]
+    fn a_row_of_nobody_knows_whom_is_a_dead_letter() {
+        let error = record::ValueError { expected: "an external id" };
+        let body = ChangeBody::Unreadable { field: FieldName::from("row"), error };
+        let change = Change { key: Key::text("optout_1.csv:3:0a0b0c0d"), version: None, body };
+        assert_eq!(LookTransform::new("").decide(&change).unwrap_err().code, "opt-out-row-unreadable");
     }
 
     #[test]
