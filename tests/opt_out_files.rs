@@ -277,3 +277,100 @@ async fn a_restart_in_the_middle_of_a_file_loses_and_repeats_nothing() {
     let (dataverse, campaign) = changes(&stage).await;
     assert_eq!((usize::try_from(dataverse).unwrap(), campaign), (ids.len() - middle, 0));
 }
+
+/// Commands that were sent to workflows of Campaign.
+async fn commands(stage: &Stage) -> u64 {
+    let counters = stage.counters().await;
+    let of = |name: &str| -> BTreeMap<String, u64> {
+        serde_json::from_value(counters["campaign"][name].clone()).unwrap_or_default()
+    };
+    let all = [of("requests"), of("setup_requests")];
+    all.iter().flatten().filter(|(route, _)| route.contains("/commands")).map(|(_, count)| count).sum()
+}
+
+/// What the status says of the workflow, to the host and to whoever reads the store.
+async fn told(running: &Running, config: &Config) -> Option<(String, String)> {
+    let reason = running.status("opt-in-out")?.reason?;
+    let report = d365_campaign::control::status(config).await.unwrap();
+    let report = report.workflows.into_iter().find(|workflow| workflow.workflow == "opt-in-out").unwrap();
+    // It is written a moment later.
+    let kept = report.last_error.filter(|kept| *kept == reason)?;
+    assert!(!kept.remedy.is_empty());
+    Some((kept.code, kept.message))
+}
+
+const DAILY: &str = "workflow = \"WKF12\"\nexpect_file_within = \"26h\"\n";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_workflow_that_stopped_is_noticed_and_started_again() {
+    let (stage, _, ids) = settled(3, "bidirectional", "").await;
+    let config = config(&stage, "bidirectional", "", DAILY);
+    stage.post("/workflows", &json!({"id": "WKF12", "state": "stopped"})).await;
+    put(&stage, "campaign", &ids[0], "blackListEmail", true).await;
+    let clock = Steps::default();
+    let running = start(&config, &clock).await;
+    let listings = async || requests(&stage, "sftp", "LIST").await;
+    let looks = listings().await;
+    until("a look", async || listings().await > looks).await;
+    clock.pass(25 * HOUR);
+    let looks = listings().await;
+    until("two looks", async || listings().await > looks + 1).await;
+    assert_eq!((told(&running, &config).await, commands(&stage).await), (None, 0));
+
+    clock.pass(2 * HOUR);
+    until("the notice", async || told(&running, &config).await.is_some()).await;
+    let (code, message) = told(&running, &config).await.unwrap();
+    assert_eq!(code, "opt-out-file-overdue");
+    assert!(message.contains("WKF12 was stopped and was started again"), "{message}");
+    assert_eq!(commands(&stage).await, 1);
+    // The workflow has written at once; the file is read when it stood still.
+    until("the opt-out", async || {
+        clock.pass(Duration::from_secs(30));
+        opt_outs(&stage).await[&ids[0]][0] == [true; 2]
+    })
+    .await;
+    until("the end of the notice", async || running.status("opt-in-out").unwrap().reason.is_none()).await;
+    drop(running);
+    let report = d365_campaign::control::status(&config).await.unwrap();
+    let files = report.workflows[1].files.clone().unwrap();
+    assert!(files.last.is_some() && files.expected_until > files.last && files.overdue.is_none(), "{files:?}");
+    assert_eq!(commands(&stage).await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_workflow_is_started_once_for_each_file_that_did_not_come() {
+    let (stage, without, _) = settled(3, "campaign_to_d365", "").await;
+    let config = config(&stage, "campaign_to_d365", "", DAILY);
+    stage.post("/workflows", &json!({"id": "WKF12", "state": "erroneous"})).await;
+    // It takes the command, and stays as it is.
+    let deaf = json!([{"side": "campaign", "method": "POST", "route": "commands", "times": 1000, "fault": "status", "status": 200}]);
+    stage.post("/faults", &deaf).await;
+    let clock = Steps::default();
+    for day in 1..=3 {
+        // Each day by another process; the first look was taken by the one that settled both sides.
+        let running = start(&config, &clock).await;
+        clock.pass(27 * HOUR);
+        until("the notice", async || told(&running, &config).await.is_some() && commands(&stage).await == day).await;
+        let looks = requests(&stage, "sftp", "LIST").await;
+        until("more looks", async || requests(&stage, "sftp", "LIST").await > looks + 2).await;
+        assert_eq!(commands(&stage).await, day);
+        drop(running);
+    }
+
+    // One that is started is left alone, and one that is not named is nobody's business.
+    stage.clear_faults().await;
+    stage.post("/workflows", &json!({"id": "WKF12", "state": "started"})).await;
+    let unknown = self::config(&stage, "campaign_to_d365", "", &DAILY.replace("WKF12", "WKF99"));
+    let all = [
+        (&config, "WKF12 was started when it was asked"),
+        (&unknown, "WKF99 could not be started"),
+        (&without, "is expected within 26h."),
+    ];
+    for (config, says) in all {
+        clock.pass(27 * HOUR);
+        let running = start(config, &clock).await;
+        until(says, async || told(&running, config).await.is_some_and(|(_, message)| message.contains(says))).await;
+        drop(running);
+    }
+    assert_eq!(commands(&stage).await, 3);
+}

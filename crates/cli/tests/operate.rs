@@ -275,3 +275,39 @@ async fn an_encrypted_store_tells_nothing_without_its_key() {
     assert_eq!(world.until_idle(Path::new(&right)).await.code(), Some(0));
     world.assert_equal().await;
 }
+
+#[tokio::test]
+async fn status_tells_of_a_file_that_does_not_come() {
+    let world = World::new(5).await;
+    let sftp = &world.info()["sftp"];
+    let text = format!(
+        "{}{}\n[sftp]\nhost = {}\nport = {}\nuser = {}\nprivate_key = {{ file = {} }}\nhost_key = {}\n\
+         [opt_out]\ndirection = \"campaign_to_d365\"\npoll_seconds = 1\nexpect_file_within = \"1s\"\n\
+         source = {{ export = {{ folder = \"d365_loads/exports\" }} }}\n\
+         pairs = [ {{ d365 = \"donotemail\", campaign = \"denyListEmail\" }} ]\n",
+        world.head(),
+        support::CONTACT_TABLE,
+        sftp["host"],
+        sftp["port"],
+        sftp["user"],
+        sftp["private_key_file"],
+        sftp["host_key"],
+    );
+    let config = world.write("files.toml", &text).display().to_string();
+    let opt_outs = async || ask(&["status"], &config).await.summary()["workflows"][1].clone();
+    assert_eq!(opt_outs().await.get("files"), None, "there is no store yet");
+    let child = spawn(&["run", "--format", "json", "--config", &config]);
+    support::until(async || opt_outs().await["last_error"]["code"] == "opt-out-file-overdue", "the notice").await;
+    let said = opt_outs().await;
+    assert_eq!((&said["status"], &said["files"]["overdue"]), (&json!("RUNNING"), &said["last_error"]));
+    assert_eq!(said["files"]["last"], Value::Null);
+    let shown = program(&["status", "--config", &config]).await.stdout;
+    let overdue = &said["files"]["overdue"];
+    for part in [&overdue["code"], &overdue["message"], &overdue["remedy"]] {
+        assert!(shown.contains(part.as_str().unwrap()), "{part} is not in: {shown}");
+    }
+    stopped(child).await;
+    let said = opt_outs().await;
+    assert_eq!((&said["status"], &said["last_error"]), (&json!("STOPPED"), &Value::Null));
+    assert_eq!(said["files"]["overdue"]["code"], "opt-out-file-overdue", "it is missed whether anybody runs or not");
+}

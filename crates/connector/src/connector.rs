@@ -15,7 +15,7 @@ use crate::summary::Traffic;
 use crate::wire::Wire;
 use crate::workflows::egress::{self, JournalParts};
 use crate::workflows::ingress::{self, StreamParts};
-use crate::workflows::opt_in_out::{self, Consent};
+use crate::workflows::opt_in_out::{self, Consent, Surroundings};
 use crate::workflows::streams::{self, StreamLabel};
 use campaign_client::CampaignClient;
 use d365_client::D365Client;
@@ -138,7 +138,8 @@ impl ConnectorBuilder {
             members.push(egress(&parts, streams.map_err(|problem| Error::one(ErrorKind::Refused, problem))?)?);
         }
         if let (Some(preferences), Some(consent)) = (services.preferences, &consent) {
-            let streams = preferences.streams(&config, &dataverse, &campaign, consent, allowance.clone(), &clock);
+            let around = Surroundings { allowance: allowance.clone(), store: &store, clock: &clock };
+            let streams = preferences.streams(&config, &dataverse, &campaign, consent, around);
             let streams = streams.map_err(|problem| Error::one(ErrorKind::Refused, problem))?;
             members.push(opt_in_out(&parts, streams)?);
         }

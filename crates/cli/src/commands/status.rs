@@ -1,7 +1,7 @@
 use std::path::Path;
 
 use d365_campaign::Config;
-use d365_campaign::control::{self, PendingRequestView, TableReport};
+use d365_campaign::control::{self, FilesReport, PendingRequestView, TableReport};
 
 use crate::exit::Exit;
 use crate::{Format, output};
@@ -33,6 +33,9 @@ pub(crate) async fn run(file: &Path, format: Format) -> Exit {
                 "  events are missing: {times}, last at {}, the journal no longer kept what was to be read next",
                 gaps.last
             ));
+        }
+        for line in workflow.files.iter().filter_map(files) {
+            output::line(&format!("  {line}"));
         }
         for request in &workflow.requests {
             output::line(&format!("  {}", waiting(request)));
@@ -75,6 +78,16 @@ fn row(table: &TableReport) -> Vec<String> {
         position,
         table.totals.read.to_string(),
     ]
+}
+
+/// What is to be said of files that are expected; their absence is told by the reason of the workflow while it runs.
+fn files(files: &FilesReport) -> Option<String> {
+    let until = files.expected_until.as_deref()?;
+    Some(match (&files.overdue, &files.last) {
+        (Some(overdue), _) => format!("{} ({})", overdue.message, overdue.code),
+        (None, Some(last)) => format!("the last file was read at {last}, the next is expected until {until}"),
+        (None, None) => format!("no file was read yet, the first is expected until {until}"),
+    })
 }
 
 fn waiting(request: &PendingRequestView) -> String {

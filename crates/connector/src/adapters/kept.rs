@@ -56,7 +56,7 @@ async fn put_retention(store: &Arc<dyn Store>, retention: Option<Duration>) -> R
     put(store, RETENTION, text.as_bytes()).await
 }
 
-async fn put(store: &Arc<dyn Store>, name: &str, value: &[u8]) -> Result<(), StoreError> {
+pub(crate) async fn put(store: &Arc<dyn Store>, name: &str, value: &[u8]) -> Result<(), StoreError> {
     let owner = OwnerId(format!("process {}", std::process::id()).into());
     // Somebody else who holds it keeps the same.
     if let Some(lease) = store.acquire(name, &owner, LEASE).await? {

@@ -10,7 +10,9 @@ use sync_store_sqlite::{SqliteOptions, SqliteStore};
 
 pub use letters::{DeadLetterFilter, DeadLetterView, dead_letters};
 pub use requests::{CarriedOutBy, LeftRequest, PendingRequestView, drop_letters, replay, requeue};
-pub use status::{GapReport, PassReport, StatusReport, TableReport, WorkflowReport, WorkflowStateText, status};
+pub use status::{
+    FilesReport, GapReport, PassReport, StatusReport, TableReport, WorkflowReport, WorkflowStateText, status,
+};
 
 use crate::config::Config;
 use crate::error::{Error, ErrorKind, Problem};

@@ -12,12 +12,13 @@ use timing::{Clock, SystemClock};
 
 use super::requests::{self, PendingRequestView};
 use super::{open, store_error};
+use crate::adapters::consent::overdue::{self, Expectation, FileNote};
 use crate::adapters::kept;
 use crate::config::Config;
 use crate::error::Error;
 use crate::reason;
 use crate::workflows::streams::{self, StreamLabel};
-use crate::workflows::{egress, ingress};
+use crate::workflows::{egress, ingress, opt_in_out};
 
 /// What `status` shows.
 #[derive(Debug, Clone, Serialize)]
@@ -45,8 +46,22 @@ pub struct WorkflowReport {
     /// Events that were no longer kept when they were to be read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gaps: Option<GapReport>,
+    /// Campaign's files of opt-outs, where they are expected.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub files: Option<FilesReport>,
     /// One per table.
     pub tables: Vec<TableReport>,
+}
+
+/// Files that are expected.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct FilesReport {
+    /// When the last one was read (RFC 3339, UTC); `None` before the first.
+    pub last: Option<String>,
+    /// Until when the next one is expected; `None` before the first run.
+    pub expected_until: Option<String>,
+    /// What was noticed and done about a file that did not come in time.
+    pub overdue: Option<StatusReason>,
 }
 
 /// Events that were no longer kept when they were to be read.
@@ -154,6 +169,7 @@ async fn workflow(
         requests: Vec::new(),
         pending_changes: false,
         gaps: None,
+        files: None,
         tables,
     };
     let Some(store) = store else { return Ok(report) };
@@ -167,9 +183,25 @@ async fn workflow(
             let last = last.to_rfc3339_opts(SecondsFormat::Millis, true);
             report.gaps = (gaps.count > 0).then_some(GapReport { count: gaps.count, last });
         }
+        opt_in_out::NAME => {
+            if let Some(expected) = Expectation::of(config) {
+                let note = overdue::note(store).await.map_err(failed)?;
+                report.files = Some(FilesReport::of(&expected, note.as_ref(), now_ms));
+            }
+        }
         _ => {}
     }
     Ok(report)
+}
+
+impl FilesReport {
+    fn of(expected: &Expectation, note: Option<&FileNote>, now_ms: i64) -> Self {
+        Self {
+            last: note.filter(|note| note.came).map(|note| overdue::time(note.since_ms)),
+            expected_until: note.map(|note| overdue::time(expected.until_ms(note))),
+            overdue: note.and_then(|note| expected.overdue(note, now_ms)),
+        }
+    }
 }
 
 impl TableReport {

@@ -10,12 +10,14 @@ use d365_client::{D365Client, DynamicEntity, EntityDef};
 use mapping::{KeyFilterSpec, OptOutPair, SourceColumn};
 use record::{FieldName, ValueKind};
 use sync_core::StreamId;
-use sync_core::traits::{Destination, Source, Transform};
+use sync_core::traits::{Destination, Source, Store, Transform};
 use timing::SharedClock;
 
 use super::ingress;
 use crate::adapters::consent::campaign_source::ProfileSource;
 use crate::adapters::consent::destination::ConsentDestination;
+#[cfg(feature = "exchange")]
+use crate::adapters::consent::overdue::Expectation;
 use crate::adapters::consent::sides::{Attribute, MODIFIED, Sides};
 use crate::adapters::consent::transform::LookTransform;
 use crate::adapters::consent::turns::Turns;
@@ -25,6 +27,7 @@ use crate::adapters::engine_calls::EngineCalls;
 use crate::adapters::exports::{
     opt_outs::{OptOutFiles, OptOutRows},
     source::ExportSource,
+    watch::FileWatch,
 };
 use crate::adapters::urgency::ByClass;
 use crate::adapters::{campaign_schema, dataverse_schema};
@@ -81,6 +84,13 @@ impl Consent {
     pub(crate) fn new(ledger: SharedLedger) -> Self {
         Self { ledger, turns: Arc::new(Turns::new()) }
     }
+}
+
+/// What the process shares with the workflow.
+pub(crate) struct Surroundings<'s> {
+    pub(crate) allowance: Option<Arc<EngineCalls>>,
+    pub(crate) store: &'s Arc<dyn Store>,
+    pub(crate) clock: &'s SharedClock,
 }
 
 /// The engine's parts of one stream.
@@ -151,9 +161,9 @@ impl Preferences {
         dataverse: &D365Client,
         campaign: &CampaignClient,
         consent: &Consent,
-        allowance: Option<Arc<EngineCalls>>,
-        clock: &SharedClock,
+        around: Surroundings<'_>,
     ) -> Result<Vec<StreamParts>, Problem> {
+        let Surroundings { allowance, store, clock } = around;
         let mut source_columns = Vec::new();
         for (name, kind) in
             self.pairs.iter().map(|pair| (pair.d365.as_str(), ValueKind::Bool)).chain([(MODIFIED, ValueKind::DateTime)])
@@ -198,7 +208,7 @@ impl Preferences {
             });
         }
         if config.opt_out.direction.reads_campaign() {
-            let (source, led) = self.campaign_source(config, campaign, clock)?;
+            let (source, led) = self.campaign_source(config, campaign, store, clock)?;
             streams.push(StreamParts {
                 id: campaign_stream(),
                 poll_every: config.opt_out.poll.unwrap_or(config.dataverse.poll),
@@ -215,6 +225,8 @@ impl Preferences {
         self,
         config: &Config,
         campaign: &CampaignClient,
+        #[cfg_attr(not(feature = "exchange"), expect(unused_variables, reason = "only files are watched over"))]
+        store: &Arc<dyn Store>,
         clock: &SharedClock,
     ) -> Result<(Arc<dyn Source>, Led), Problem> {
         match (&config.opt_out.source, self.changed) {
@@ -232,7 +244,9 @@ impl Preferences {
                 })?;
                 let layout = Arc::new(OptOutRows::new(files, clock.clone()));
                 let files = ExportSource::new(sftp, files, place, layout, clock.clone())?;
-                Ok((Arc::new(OptOutFiles::new(files, clock.clone())), Led::CampaignFile))
+                let watch = Expectation::of(config)
+                    .map(|expected| FileWatch::new(expected, campaign.workflows(), store.clone(), clock.clone()));
+                Ok((Arc::new(OptOutFiles::new(files, watch, clock.clone())), Led::CampaignFile))
             }
             // The configuration refuses both before.
             _ => Err(Problem::new(

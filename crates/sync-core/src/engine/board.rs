@@ -25,6 +25,8 @@ pub(crate) enum Holder {
     Brake(usize),
     /// The position will soon be served no more.
     Guard(usize),
+    /// The source reads, and has something to say.
+    Notice(usize),
 }
 
 /// How deep a backlog is. Signed, because a settlement may be counted before the append that made its entry.

@@ -199,6 +199,10 @@ fn perform(
                 let limit = BatchLimit { rows, class };
                 Ok(match stream.source.read(after.as_ref(), limit).instrument(span.clone()).await {
                     Ok(ChangeBatch { changes, next, phase, more }) => {
+                        match stream.source.notice() {
+                            Some(reason) => run.board.hold(Holder::Notice(index), reason),
+                            None => run.board.clear(Holder::Notice(index)),
+                        }
                         span.record("records", changes.len());
                         drop(span);
                         let how = if replay { Decide::Replay } else { Decide::Change };

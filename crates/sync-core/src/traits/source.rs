@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use record::{Change, Key};
 
 use super::{Class, Phase};
-use crate::{EndpointError, EndpointErrorKind, Position};
+use crate::{EndpointError, EndpointErrorKind, Position, StatusReason};
 
 /// Where changes come from.
 ///
@@ -46,6 +46,12 @@ pub trait Source: Debug + Send + Sync {
             "This source cannot be scanned.",
             "Do not ask for a replay or a sweep of it.",
         ))
+    }
+
+    /// What somebody should look at although reads succeed, such as an export that does not come any more. Asked after each read
+    /// that succeeded; shown as the reason of the running workflow until it is `None` again.
+    fn notice(&self) -> Option<StatusReason> {
+        None
     }
 
     /// The present state of single records, in the order of `keys`; an absent record is a

@@ -11,7 +11,7 @@ use sync_core::traits::{
     Action, Attempt, BatchLimit, ChangeBatch, Decision, Destination, DestinationCaps, Outcome, Parent, Phase,
     Rejection, Report, ScanDepth, ScanPage, ScannedRow, Source, SourceCaps, Transform, Update, WriteOp,
 };
-use sync_core::{Digest, EndpointError, EndpointErrorKind, Payload, PlanVersion, Position, StreamId};
+use sync_core::{Digest, EndpointError, EndpointErrorKind, Payload, PlanVersion, Position, StatusReason, StreamId};
 use timing::{Clock, ManualClock};
 
 use crate::tripwire::Tripwire;
@@ -58,6 +58,8 @@ pub(crate) struct SourceState {
     pub(crate) scan_troubles: VecDeque<(EndpointErrorKind, Option<Duration>)>,
     /// Scans, with the depth of each.
     pub(crate) scans: Vec<ScanDepth>,
+    /// What it has to say although it reads.
+    pub(crate) notice: Option<StatusReason>,
     /// Every question in order.
     pub(crate) asked: Vec<&'static str>,
     /// So many scans are answered; the next waits until this is lifted.
@@ -167,6 +169,10 @@ impl Source for FakeSource {
     fn capabilities(&self) -> SourceCaps {
         let state = self.state();
         SourceCaps { deletes: true, scan: state.scan, retention: state.retention }
+    }
+
+    fn notice(&self) -> Option<StatusReason> {
+        self.state().notice.clone()
     }
 
     async fn read(&self, after: Option<&Position>, limit: BatchLimit) -> Result<ChangeBatch, EndpointError> {

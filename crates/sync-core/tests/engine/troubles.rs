@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use sync_core::traits::{LeaseStore, Outcome, OwnerId, StateStore, SyncEvent};
-use sync_core::{EndpointErrorKind, RunMode, StoreErrorKind, WorkflowState, WorkflowStatus};
+use sync_core::{EndpointErrorKind, RunMode, StatusReason, StoreErrorKind, WorkflowState, WorkflowStatus};
 
 use crate::parties::Fault;
 use crate::world::{World, end_of, until};
@@ -72,6 +72,31 @@ async fn a_run_that_lost_its_lease_steps_down() {
     world.store.release(newer).await.unwrap();
     world.run().await;
     world.assert_equal();
+}
+
+#[tokio::test]
+async fn what_a_source_has_to_say_is_shown_while_it_says_it() {
+    let world = World::new();
+    world.fill(1);
+    let says = |code: &str| StatusReason {
+        code: code.to_owned(),
+        message: "It is late.".to_owned(),
+        remedy: "Look.".to_owned(),
+    };
+    world.source.state().notice = Some(says("late"));
+    let handle = world.workflow().start(RunMode::Continuous);
+    until(|| handle.status().reason == Some(says("late")) && handle.tallies()[0].1.inserted == 1).await;
+    assert_eq!(handle.status().state, WorkflowState::Running, "it reads and writes all the same");
+    // Trouble is told before it.
+    world.source.state().troubles.push_back((EndpointErrorKind::Unavailable, Some(Duration::from_secs(60))));
+    until(|| handle.status().reason.is_some_and(|reason| reason.code == "service-trouble")).await;
+    until(|| handle.status().reason == Some(says("late"))).await;
+    world.source.state().notice = None;
+    until(|| handle.status().reason.is_none()).await;
+    world.source.state().notice = Some(says("late"));
+    until(|| handle.status().reason.is_some()).await;
+    handle.stop();
+    assert_eq!(end_of(handle).await.status, WorkflowStatus::new(WorkflowState::Stopped));
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 pub(crate) mod campaign_source;
 pub(crate) mod destination;
 pub(crate) mod inserts;
+pub(crate) mod overdue;
 pub(crate) mod sides;
 pub(crate) mod transform;
 pub(crate) mod turns;

@@ -7,5 +7,6 @@ pub(crate) mod opt_outs;
 mod place;
 pub(crate) mod source;
 pub(crate) mod trouble;
+pub(crate) mod watch;
 
 pub(crate) use folder::exchange;

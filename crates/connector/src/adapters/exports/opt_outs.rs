@@ -5,12 +5,13 @@ use campaign_client::exchange::ExchangeError;
 use campaign_client::exchange::table::{OptOutColumns, OptOutDecoder, OptOutLayout, OptOutRow, Row, TimePrecision};
 use record::{Change, ChangeBody, FieldName, Key, Record, Value};
 use sync_core::traits::{BatchLimit, ChangeBatch, Source, SourceCaps};
-use sync_core::{EndpointError, Position};
+use sync_core::{EndpointError, Position, StatusReason};
 use timing::SharedClock;
 use uuid::Uuid;
 
 use super::layout::{DecodeRow, RowLayout, Unusable, gone};
 use super::source::ExportSource;
+use super::watch::FileWatch;
 use crate::config::ExportFiles;
 
 /// The layout of opt-out files.
@@ -101,12 +102,14 @@ fn is_dated(row: &OptOutRow) -> bool {
 #[derive(Debug)]
 pub(crate) struct OptOutFiles {
     files: ExportSource,
+    watch: Option<FileWatch>,
     clock: SharedClock,
 }
 
 impl OptOutFiles {
-    pub(crate) fn new(files: ExportSource, clock: SharedClock) -> Self {
-        Self { files, clock }
+    /// `watch` where files are expected.
+    pub(crate) fn new(files: ExportSource, watch: Option<FileWatch>, clock: SharedClock) -> Self {
+        Self { files, watch, clock }
     }
 }
 
@@ -117,7 +120,19 @@ impl Source for OptOutFiles {
     }
 
     async fn read(&self, after: Option<&Position>, limit: BatchLimit) -> Result<ChangeBatch, EndpointError> {
-        self.files.read(after, limit).await
+        let batch = self.files.read(after, limit).await?;
+        if let Some(watch) = &self.watch {
+            let came = self.files.finished(after, &batch.next);
+            // While there is something to read, nothing is missed.
+            if came || !batch.more {
+                watch.looked(came).await;
+            }
+        }
+        Ok(batch)
+    }
+
+    fn notice(&self) -> Option<StatusReason> {
+        self.watch.as_ref().and_then(FileWatch::reason)
     }
 
     /// Of a contact nothing is read here: the look that follows finds out what is there. Files are searched for rows alone that

@@ -55,6 +55,12 @@ impl Place {
         self.done.iter().find(|done| done.file == *file)
     }
 
+    /// Whether a file was read to its end since an earlier place.
+    pub(super) fn is_past(&self, earlier: &Self) -> bool {
+        let last = self.done.back().filter(|done| !done.refused);
+        last.is_some() && last != earlier.done.back()
+    }
+
     /// The file that was read is not to be read again.
     pub(super) fn finish(&mut self, file: FileMark, refused: bool) {
         self.reading = None;
@@ -104,6 +110,10 @@ mod tests {
         (0..=REMEMBERED).for_each(|number| place.finish(mark(number), false));
         assert_eq!(place.done(&mark(0)), None);
         assert!(place.done(&mark(1)).is_some() && place.done(&mark(REMEMBERED)).is_some());
+        let (earlier, mut refused) = (place.clone(), place.clone());
+        place.finish(mark(REMEMBERED + 1), false);
+        refused.finish(mark(REMEMBERED + 1), true);
+        assert!(place.is_past(&earlier) && !refused.is_past(&earlier) && !place.is_past(&place));
         let other = FileMark { hash: "5f".to_owned(), ..mark(1) };
         assert_eq!(place.done(&other), None, "new content is a new file");
     }

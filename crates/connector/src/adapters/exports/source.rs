@@ -7,8 +7,8 @@ use async_trait::async_trait;
 use campaign_client::exchange::table::TableReader;
 use campaign_client::exchange::{ExchangeError, FileReader, Folder};
 use record::{Change, Key};
-use sync_core::EndpointError;
 use sync_core::traits::{BatchLimit, ChangeBatch, Phase, Source, SourceCaps};
+use sync_core::{EndpointError, Position};
 use timing::SharedClock;
 use tokio::sync::Mutex;
 
@@ -72,6 +72,12 @@ impl ExportSource {
         let folder = ExportFolder::new(sftp, files, place, clock)?;
         let state = Mutex::new(State { seen: folder.unseen(), open: None });
         Ok(Self { folder, layout, state })
+    }
+
+    /// Whether a file was read to its end between two positions.
+    pub(super) fn finished(&self, after: Option<&Position>, next: &Position) -> bool {
+        let place = |position| Place::of(position, self.folder.folder.as_str());
+        place(Some(next)).is_past(&place(after))
     }
 
     async fn step(&self, state: &mut State, place: &mut Place, limit: BatchLimit) -> Result<Read, ExchangeError> {
@@ -206,7 +212,7 @@ impl Source for ExportSource {
         SourceCaps::default()
     }
 
-    async fn read(&self, after: Option<&sync_core::Position>, limit: BatchLimit) -> Result<ChangeBatch, EndpointError> {
+    async fn read(&self, after: Option<&Position>, limit: BatchLimit) -> Result<ChangeBatch, EndpointError> {
         let mut state = self.state.lock().await;
         let mut place = Place::of(after, self.folder.folder.as_str());
         match self.step(&mut state, &mut place, limit).await {
