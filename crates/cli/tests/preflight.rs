@@ -7,10 +7,12 @@ mod support;
 
 use std::collections::BTreeMap;
 
+use chrono::{DateTime, TimeDelta, Utc};
 use sandbox::SandboxConfig;
 use sandbox::scenario::Scenario;
 use serde_json::{Value, json};
 use support::{CONTACT_TABLE, Ended, World, program, total};
+use timing::{Clock as _, SystemClock};
 
 /// The id of another organisation.
 const OTHER: &str = "00000000-0000-4000-8000-0000000000ff";
@@ -21,7 +23,10 @@ const MAPPING: [&str; 6] =
 const ROWS: [&str; 2] = ["dataverse-read-privilege", "key-addresses-rows"];
 const ACTIVITIES: [&str; 4] = ["activity-tables", "activity-columns", "activity-regarding", "activity-bulk"];
 const JOURNAL: [&str; 2] = ["journal-reachable", "journal-readable"];
-const SFTP: [&str; 4] = ["sftp-reachable", "sftp-host-key", "sftp-user", "sftp-folders"];
+const SFTP: [&str; 5] = ["sftp-reachable", "sftp-host-key", "sftp-user", "sftp-folders", "opt-out-files"];
+/// Opt-outs come by file or by filter, and never by both.
+const BY_FILE: [&str; 2] = ["opt-out-workflow-running", "opt-out-files"];
+const BY_FILTER: &str = "opt-out-filter";
 const DATAVERSE: [&str; 4] =
     ["dataverse-identity-provider", "dataverse-credentials", "dataverse-reachable", "dataverse-application-user"];
 const CAMPAIGN: [&str; 7] = [
@@ -42,20 +47,28 @@ fn tables() -> Vec<&'static str> {
 /// Everything that needs Dynamics 365, and the steps behind the one at which the first question failed.
 fn without_dataverse(failed: &str) -> Vec<&'static str> {
     let behind = DATAVERSE.iter().skip_while(|step| **step != failed).skip(1).copied();
-    behind.chain(tables()).chain(ACTIVITIES).chain(["organization-readable", "same-organization"]).collect()
+    behind
+        .chain(tables())
+        .chain(ACTIVITIES)
+        .chain(["organization-readable", "same-organization", "opt-out-pairs"])
+        .collect()
 }
 
 /// The same of Campaign. The journal needs a token alone.
 fn without_campaign(failed: &str) -> Vec<&'static str> {
     let at = CAMPAIGN.iter().position(|step| *step == failed).unwrap();
     let journal = JOURNAL.iter().take(if at < 2 { 2 } else { 0 });
-    CAMPAIGN[at + 1..].iter().chain(journal).copied().chain(tables()).collect()
+    let opt_outs = ["opt-out-pairs", "opt-out-workflow-running"];
+    CAMPAIGN[at + 1..].iter().chain(journal).copied().chain(tables()).chain(opt_outs).collect()
 }
+
+const FILES: &str = "source = { export = { folder = \"d365_loads/exports\", pattern = \"optout*\" } }";
 
 /// A sandbox in step, with every check in the configuration.
 async fn world() -> (World, String) {
     let world = World::new(20).await;
     assert_eq!(world.until_idle(&world.config()).await.code(), Some(0));
+    world.post("/exports/opt-out", &json!({})).await;
     let text = everything(&world);
     (world, text)
 }
@@ -67,7 +80,9 @@ fn everything(world: &World) -> String {
         "{}{CONTACT_TABLE}\n[sftp]\nhost = {}\nport = {}\nuser = {}\nprivate_key = {{ file = {} }}\nhost_key = {}\n\n\
          [events]\nsends = true\nopens = true\nclicks = true\nbounces = true\n\
          source = {{ journal = {{ url = {} }} }}\n\
-         fill_gaps_from = {{ export = {{ folder = \"d365_loads/exports\" }} }}\n",
+         fill_gaps_from = {{ export = {{ folder = \"d365_loads/exports\" }} }}\n\n\
+         [opt_out]\ndirection = \"bidirectional\"\n{FILES}\n\
+         pairs = [ {{ d365 = \"donotemail\", campaign = \"denyListEmail\" }} ]\nworkflow = \"WKF12\"\n",
         world.head(),
         sftp["host"],
         sftp["port"],
@@ -92,11 +107,11 @@ fn checks(ended: &Ended) -> BTreeMap<String, &Value> {
 fn assert_only(ended: &Ended, name: &str, status: &str, skipped: &[&str]) {
     let checks = checks(ended);
     assert_eq!(ended.code(), Some(if status == "failed" { 3 } else { 0 }), "{name}: {}", ended.stderr);
-    assert!(checks.len() >= 35, "{} checks", checks.len());
+    assert!(checks.len() >= 40, "{} checks", checks.len());
     for (other, check) in &checks {
         let expected = match other {
             other if other == name => status,
-            other if skipped.contains(&other.as_str()) => "skipped",
+            other if skipped.contains(&other.as_str()) || is_of_another_source(check) => "skipped",
             _ => "ok",
         };
         assert_eq!(check["status"], expected, "{name} provoked: {check}");
@@ -104,10 +119,17 @@ fn assert_only(ended: &Ended, name: &str, status: &str, skipped: &[&str]) {
     assert!(!checks[name]["remedy"].as_str().unwrap().is_empty(), "{}", checks[name]);
 }
 
+/// Whether the check is of the source of opt-outs that is not configured.
+fn is_of_another_source(check: &Value) -> bool {
+    let of_source = BY_FILE.iter().chain([&BY_FILTER]).any(|name| check["check"] == *name);
+    of_source && check["message"] == "Nothing in the configuration asks for it."
+}
+
 fn assert_green(ended: &Ended, name: &str) {
     assert_eq!(ended.code(), Some(0), "{name}: {}", ended.stderr);
     for check in checks(ended).values() {
-        assert_eq!(check["status"], "ok", "{name} mended: {check}");
+        let status = if is_of_another_source(check) { "skipped" } else { "ok" };
+        assert_eq!(check["status"], status, "{name} mended: {check}");
     }
     assert_eq!(ended.summary()["passed"], true);
 }
@@ -145,6 +167,9 @@ async fn all_is_green_where_all_is_in_order_and_nothing_is_written() {
     let (content, rows) = (world.store_content(), world.records("campaign", "profile").await);
     let ended = preflight(&world, &text).await;
     assert_green(&ended, "nothing");
+    let skipped: Vec<String> =
+        checks(&ended).into_iter().filter(|(_, check)| check["status"] == "skipped").map(|(name, _)| name).collect();
+    assert_eq!(skipped, [BY_FILTER]);
     let files: Vec<_> = std::fs::read_dir(world.dir.path()).unwrap().map(|file| file.unwrap().file_name()).collect();
     assert!(!files.iter().any(|file| file.to_string_lossy().contains("preflight-")), "{files:?}");
     let counters = world.counters().await;
@@ -165,7 +190,8 @@ async fn what_is_not_configured_is_skipped() {
     let ended = preflight(&world, &format!("{}{CONTACT_TABLE}", world.head())).await;
     assert_eq!(ended.code(), Some(0), "{}", ended.stderr);
     for (name, check) in checks(&ended) {
-        let off = ACTIVITIES.iter().chain(&JOURNAL).chain(&SFTP).any(|other| *other == name);
+        let opt_outs = ["opt-out-pairs", BY_FILTER, BY_FILE[0]];
+        let off = ACTIVITIES.iter().chain(&JOURNAL).chain(&SFTP).chain(&opt_outs).any(|other| *other == name);
         assert_eq!(check["status"], if off { "skipped" } else { "ok" }, "{check}");
     }
     assert!(!world.store().exists());
@@ -277,7 +303,7 @@ async fn a_table_whose_changes_are_not_tracked() {
         let world = World::with(SandboxConfig { contacts: 5, scenario, ..SandboxConfig::default() }).await;
         let ended = preflight(&world, &everything(&world)).await;
         match tracked {
-            false => assert_only(&ended, "change-tracking-on", "failed", &ROWS),
+            false => assert_only(&ended, "change-tracking-on", "failed", &[&ROWS[..], &["opt-out-pairs"]].concat()),
             true => assert_green(&ended, "change-tracking-on"),
         }
     }
@@ -330,7 +356,57 @@ async fn every_check_of_the_file_exchange() {
     configured(&world, &text, SFTP[2], (&user, "user = \"nobody\""), &SFTP[3..]).await;
     let folder = ("d365_loads/exports", "d365_loads/elsewhere");
     configured(&world, &text, SFTP[3], folder, &[]).await;
+    let folder = (FILES, &FILES.replace("exports", "elsewhere")[..]);
+    configured(&world, &text, SFTP[3], folder, &SFTP[4..]).await;
+    let columns = ("pattern = \"optout*\"", "pattern = \"optout*\", columns = { external_id = \"who\" }");
+    configured(&world, &text, SFTP[4], columns, &[]).await;
     assert_green(&preflight(&world, &text).await, "all of them");
+}
+
+#[tokio::test]
+async fn every_check_of_the_opt_outs() {
+    let (world, text) = world().await;
+    let pair = ("d365 = \"donotemail\"", "d365 = \"lastname\"");
+    configured(&world, &text, "opt-out-pairs", pair, &[]).await;
+    let name = "opt-out-workflow-running";
+    configured(&world, &text, name, ("\"WKF12\"", "\"WKF99\""), &[]).await;
+    world.post("/workflows", &json!({"id": "WKF12", "state": "erroneous"})).await;
+    assert_only(&preflight(&world, &text).await, name, "failed", &[]);
+    world.post("/workflows", &json!({"id": "WKF12", "state": "started"})).await;
+    assert_green(&preflight(&world, &text).await, name);
+
+    let filter = "source = { filter = { name = \"byLastModified\", parameter = \"lastModified_parameter\" } }";
+    let by_filter = text.replacen(FILES, filter, 1);
+    let ended = preflight(&world, &by_filter).await;
+    assert_green(&ended, BY_FILTER);
+    assert!(BY_FILE.iter().all(|name| checks(&ended)[*name]["status"] == "skipped"));
+    configured(&world, &by_filter, BY_FILTER, ("byLastModified", "byNothing"), &[]).await;
+    let ended =
+        preflight(&world, &by_filter.replacen("byLastModified", "byNothing", 1).replacen(pair.0, pair.1, 1)).await;
+    let both = checks(&ended);
+    assert_eq!((&both[BY_FILTER]["status"], &both["opt-out-pairs"]["status"]), (&json!("failed"), &json!("failed")));
+}
+
+/// The time that a service names, here by its first answer.
+#[tokio::test]
+async fn a_clock_that_is_off() {
+    let (world, text) = world().await;
+    let said = preflight(&world, &text).await;
+    let said = checks(&said)["dataverse-application-user"]["message"].as_str().unwrap().to_owned();
+    let ids: Vec<&str> = said.split([' ', '.']).filter(|word| word.len() == 36).collect();
+    let body = json!({"UserId": ids[0], "BusinessUnitId": OTHER, "OrganizationId": ids[1]});
+    let fault = |time: DateTime<Utc>| {
+        json!({"side": "dataverse", "route": "WhoAmI", "fault": "status", "status": 200, "body": body,
+            "headers": {"content-type": "application/json", "date": time.format("%a, %d %b %Y %H:%M:%S GMT").to_string()}})
+    };
+    for minutes in [-6, 6] {
+        let time = SystemClock::new().now() + TimeDelta::minutes(minutes);
+        answered(&world, &text, "clock-skew", "failed", fault(time), &[]).await;
+    }
+    let mut near = fault(SystemClock::new().now() + TimeDelta::minutes(4));
+    near["times"] = json!(1);
+    world.faults(json!([near])).await;
+    assert_green(&preflight(&world, &text).await, "clock-skew");
 }
 
 #[tokio::test]

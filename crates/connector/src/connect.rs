@@ -266,7 +266,7 @@ fn dataverse_client(config: &Config, prepared: &Prepared, clock: &SharedClock) -
     if let Some(timeout) = settings.timeout {
         wire.attempt_timeout = timeout;
     }
-    let network = network(prepared, &settings.url, &wire.authority, wire.attempt_timeout, wire.in_flight)
+    let network = network(prepared, &settings.url, &wire.authority, wire.attempt_timeout, wire.in_flight, clock)
         .map_err(|error| refused(error.into()))?;
     let client = D365Client::builder(wire).clock(clock.clone()).transport(network.clone()).build().map_err(refused)?;
     Ok((client, network))
@@ -279,11 +279,21 @@ fn network(
     identity: &str,
     attempt: Duration,
     in_flight: usize,
+    clock: &SharedClock,
 ) -> Result<Arc<Wire>, http_kit::Error> {
     let identity = Url::parse(identity).unwrap_or_else(|_| service.clone());
     let ca_pem = prepared.ca_pem.as_ref();
     let rehearsal = prepared.rehearsal;
-    Wire::new(&WireOptions { service, identity: &identity, attempt, in_flight, ca_pem, user_agent: AGENT, rehearsal })
+    Wire::new(&WireOptions {
+        service,
+        identity: &identity,
+        attempt,
+        in_flight,
+        ca_pem,
+        user_agent: AGENT,
+        clock,
+        rehearsal,
+    })
 }
 
 fn campaign_settings(config: &Config, prepared: &Prepared) -> campaign_client::CampaignConfig {
@@ -318,7 +328,7 @@ fn campaign_client(
         Error::one(ErrorKind::Configuration, Problem::new("campaign", format!("{error}."), error.remedy().to_owned()))
             .with_source(error)
     };
-    let network = network(prepared, &config.campaign.url, &wire.ims_url, wire.attempt_timeout, wire.in_flight)
+    let network = network(prepared, &config.campaign.url, &wire.ims_url, wire.attempt_timeout, wire.in_flight, clock)
         .map_err(|error| refused(error.into()))?;
     let client =
         CampaignClient::builder(wire).clock(clock.clone()).transport(network.clone()).build().map_err(refused)?;

@@ -6,11 +6,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use chrono::DateTime;
 use http_kit::transport::{NetworkOptions, NetworkTransport};
 use http_kit::{
     Bytes, HeaderMap, HeaderValue, Method, Origin, StatusCode, Transport, TransportError, TransportRequest,
     TransportResponse, header,
 };
+use timing::SharedClock;
 use url::Url;
 
 const CONNECT: Duration = Duration::from_secs(10);
@@ -22,6 +24,9 @@ pub(crate) struct Wire {
     service: NetworkTransport,
     identity: NetworkTransport,
     tokens: AtomicU64,
+    clock: SharedClock,
+    /// How far the service's clock is ahead, by its last answer: seconds.
+    ahead: Mutex<Option<i64>>,
     /// Whether nothing but reads leaves this process, and what would have.
     rehearsal: Option<Mutex<Vec<Rehearsed>>>,
 }
@@ -48,6 +53,7 @@ pub(crate) struct WireOptions<'a> {
     pub(crate) in_flight: usize,
     pub(crate) ca_pem: Option<&'a Vec<u8>>,
     pub(crate) user_agent: &'a str,
+    pub(crate) clock: &'a SharedClock,
     /// Whether requests that write are kept instead of sent.
     pub(crate) rehearsal: bool,
 }
@@ -73,6 +79,8 @@ impl Wire {
             service: network(options.service, options.in_flight + 2)?,
             identity: network(options.identity, TOKEN_CONNECTIONS)?,
             tokens: AtomicU64::new(0),
+            clock: options.clock.clone(),
+            ahead: Mutex::default(),
             rehearsal: options.rehearsal.then(Mutex::default),
         }))
     }
@@ -80,6 +88,19 @@ impl Wire {
     /// How many requests went to the identity provider, repetitions included.
     pub(crate) fn token_requests(&self) -> u64 {
         self.tokens.load(Ordering::Relaxed)
+    }
+
+    /// How far the clock of the service is ahead of this machine's, in seconds, by the last answer that named a time.
+    pub(crate) fn ahead_seconds(&self) -> Option<i64> {
+        *self.ahead.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn note_time(&self, headers: &HeaderMap) {
+        let time = headers.get(header::DATE).and_then(|date| date.to_str().ok());
+        if let Some(time) = time.and_then(|text| DateTime::parse_from_rfc2822(text).ok()) {
+            let ahead = time.timestamp() - self.clock.now().timestamp();
+            *self.ahead.lock().unwrap_or_else(PoisonError::into_inner) = Some(ahead);
+        }
     }
 
     /// What a rehearsal has asked since it was last looked at, and would have sent, in order.
@@ -102,7 +123,9 @@ impl Transport for Wire {
                     return Ok(taken_for_done());
                 }
             }
-            return self.service.send(request).await;
+            let response = self.service.send(request).await?;
+            self.note_time(&response.headers);
+            return Ok(response);
         }
         self.tokens.fetch_add(1, Ordering::Relaxed);
         self.identity.send(request).await

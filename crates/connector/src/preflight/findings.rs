@@ -1,6 +1,6 @@
 //! What the checks found, and the report made of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
@@ -63,7 +63,10 @@ impl Report {
 
 /// What is known so far.
 #[derive(Debug, Default)]
-pub(super) struct Findings(BTreeMap<Name, Finding>);
+pub(super) struct Findings {
+    found: BTreeMap<Name, Finding>,
+    unasked: BTreeSet<Name>,
+}
 
 #[derive(Debug, Default)]
 struct Finding {
@@ -74,7 +77,12 @@ struct Finding {
 
 impl Findings {
     fn of(&mut self, name: Name) -> &mut Finding {
-        self.0.entry(name).or_default()
+        self.found.entry(name).or_default()
+    }
+
+    /// Nothing configured asks for the check, whatever becomes of those that it needs.
+    pub(super) fn unasked(&mut self, name: Name) {
+        self.unasked.insert(name);
     }
 
     /// The check was made and found this in order.
@@ -94,11 +102,12 @@ impl Findings {
 
     /// Whether the check was made and found nothing wrong.
     pub(super) fn passed(&self, name: Name) -> bool {
-        self.0.get(&name).is_some_and(|finding| finding.faults.is_empty())
+        self.found.get(&name).is_some_and(|finding| finding.faults.is_empty())
     }
 
     pub(super) fn merge(&mut self, other: Self) {
-        for (name, found) in other.0 {
+        self.unasked.extend(other.unasked);
+        for (name, found) in other.found {
             let finding = self.of(name);
             finding.good.extend(found.good);
             finding.warnings.extend(found.warnings);
@@ -111,7 +120,7 @@ impl Findings {
     pub(super) fn report(mut self) -> Report {
         let mut checks: Vec<Check> = Vec::new();
         for name in Name::ALL {
-            let check = match self.0.remove(name) {
+            let check = match self.found.remove(name) {
                 Some(finding) => finding.check(*name),
                 None => {
                     let stands = |need: &&Name| {
@@ -119,8 +128,10 @@ impl Findings {
                         known.is_some_and(|check| matches!(check.status, Status::Ok | Status::Warning))
                     };
                     let message = match name.needs().iter().find(|need| !stands(need)) {
-                        Some(need) => format!("Not made before {} passes.", need.as_str()),
-                        None => "Nothing in the configuration asks for it.".to_owned(),
+                        Some(need) if !self.unasked.contains(name) => {
+                            format!("Not made before {} passes.", need.as_str())
+                        }
+                        _ => "Nothing in the configuration asks for it.".to_owned(),
                     };
                     check(*name, Status::Skipped, message, Vec::new())
                 }

@@ -1,7 +1,7 @@
 //! The mapped tables: their definitions on both sides, the mapping between them, and whether rows can be read and found.
 
 use futures::future::join_all;
-use mapping::TableSpec;
+use mapping::{OptOutPair, TableSpec};
 use sync_core::traits::{BatchLimit, Class};
 
 use super::findings::Findings;
@@ -11,15 +11,15 @@ use crate::connect::Clients;
 use crate::error::Problem;
 use crate::workflows::ingress::{self, MappedTable};
 
-/// Looks at every table, at the same time.
-pub(super) async fn look(config: &Config, clients: &Clients) -> Findings {
+/// Looks at every table, at the same time; `pairs` are those of the opt-out workflow.
+pub(super) async fn look(config: &Config, clients: &Clients, pairs: &[OptOutPair]) -> Findings {
     let ranks = ingress::ranks(&config.tables);
     let tables = config
         .tables
         .iter()
         .zip(ranks)
         .enumerate()
-        .map(|(index, (spec, rank))| table(config, clients, index, spec, rank));
+        .map(|(index, (spec, rank))| table(config, clients, pairs, index, spec, rank));
     let mut findings = Findings::default();
     for found in join_all(tables).await {
         findings.merge(found);
@@ -27,8 +27,15 @@ pub(super) async fn look(config: &Config, clients: &Clients) -> Findings {
     findings
 }
 
-async fn table(config: &Config, clients: &Clients, index: usize, spec: &TableSpec, rank: u32) -> Findings {
-    let loaded = MappedTable::load(index, spec, rank, &[], &clients.dataverse, &clients.campaign).await;
+async fn table(
+    config: &Config,
+    clients: &Clients,
+    pairs: &[OptOutPair],
+    index: usize,
+    spec: &TableSpec,
+    rank: u32,
+) -> Findings {
+    let loaded = MappedTable::load(index, spec, rank, pairs, &clients.dataverse, &clients.campaign).await;
     let mut findings = Findings::default();
     for problem in loaded.as_ref().err().into_iter().flatten() {
         findings.fault(Name::TypesConvert, problem.clone());

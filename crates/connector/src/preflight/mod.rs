@@ -5,6 +5,7 @@
 mod findings;
 mod mappings;
 mod name;
+mod opt_out;
 mod services;
 #[cfg(feature = "exchange")]
 mod sftp;
@@ -19,7 +20,7 @@ pub use name::Side;
 
 use self::findings::Findings;
 use crate::config::Config;
-use crate::connect;
+use crate::connect::{self, Clients};
 use crate::error::{Error, ErrorKind, Problem};
 
 /// Makes every check that the configuration asks for; those that do not need each other at the same time.
@@ -38,6 +39,7 @@ pub async fn preflight(config: &Config) -> Result<Report, Error> {
     let prepared = connect::prepare(config)?;
     let clients = connect::clients(config, &prepared, &clock)?;
     let mut findings = store::look(config);
+    findings.merge(opt_out::unasked(config));
     let dataverse = Box::pin(services::dataverse(config, &clients.dataverse));
     let campaign = Box::pin(services::campaign(config, &clients.campaign));
     #[cfg(feature = "exchange")]
@@ -45,22 +47,31 @@ pub async fn preflight(config: &Config) -> Result<Report, Error> {
     #[cfg(not(feature = "exchange"))]
     let exchange = std::future::ready(Findings::default());
     let (dataverse, campaign, exchange) = tokio::join!(dataverse, campaign, exchange);
+    findings.merge(services::clocks(config, &clients));
     findings.merge(exchange);
     findings.merge(dataverse);
     findings.merge(campaign);
     let dataverse = findings.passed(Name::DataverseApplicationUser);
     let campaign = findings.passed(Name::ExtApiPublished);
     let token = findings.passed(Name::CampaignCredentials);
-    let (organization, mappings, activities, journal) = tokio::join!(
+    let (organization, mappings, workflow, activities, journal) = tokio::join!(
         when(dataverse, Box::pin(services::organization(&clients.dataverse))),
-        when(dataverse && campaign, Box::pin(mappings::look(config, &clients))),
+        when(dataverse && campaign, Box::pin(mappings(config, &clients))),
+        when(campaign, Box::pin(opt_out::workflow(config, &clients.campaign))),
         when(dataverse && config.events.is_on(), Box::pin(timeline::activities(config, &clients.dataverse))),
         when(token && config.events.is_on(), Box::pin(timeline::journal(config, &clients, &clock))),
     );
-    for found in [organization, mappings, activities, journal] {
+    for found in [organization, mappings, workflow, activities, journal] {
         findings.merge(found);
     }
     Ok(findings.report())
+}
+
+/// The opt-outs, and the tables whose new rows carry them.
+async fn mappings(config: &Config, clients: &Clients) -> Findings {
+    let (mut findings, pairs) = opt_out::preferences(config, clients).await;
+    findings.merge(mappings::look(config, clients, &pairs).await);
+    findings
 }
 
 /// What a look finds that can be taken; nothing otherwise.

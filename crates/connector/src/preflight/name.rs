@@ -54,6 +54,7 @@ macro_rules! checks {
 
 checks! {
     StoreUsable "store-usable" Here [];
+    ClockSkew "clock-skew" Here [];
     DataverseIdentityProvider "dataverse-identity-provider" Dataverse [];
     DataverseCredentials "dataverse-credentials" Dataverse [DataverseIdentityProvider];
     DataverseReachable "dataverse-reachable" Dataverse [DataverseCredentials];
@@ -82,6 +83,11 @@ checks! {
     KeyAddressesRows "key-addresses-rows" Campaign [
         ChangeTrackingOn ColumnsExist AttributesExist AttributesWritable KeyHoldsId TypesConvert ValuesFit
     ];
+    OptOutPairs "opt-out-pairs" Dataverse [DataverseApplicationUser ExtApiPublished ChangeTrackingOn ResourcePublished];
+    OptOutFilter "opt-out-filter" Campaign [
+        DataverseApplicationUser ExtApiPublished ChangeTrackingOn ResourcePublished
+    ];
+    OptOutWorkflow "opt-out-workflow-running" Campaign [ExtApiPublished];
     ActivityTables "activity-tables" Dataverse [DataverseApplicationUser];
     ActivityColumns "activity-columns" Dataverse [ActivityTables];
     ActivityRegarding "activity-regarding" Dataverse [ActivityTables];
@@ -92,6 +98,7 @@ checks! {
     SftpHostKey "sftp-host-key" Campaign [SftpReachable];
     SftpUser "sftp-user" Campaign [SftpHostKey];
     SftpFolders "sftp-folders" Campaign [SftpUser];
+    OptOutFiles "opt-out-files" Campaign [SftpFolders];
 }
 
 impl Name {

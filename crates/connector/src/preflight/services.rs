@@ -7,7 +7,7 @@ use super::findings::Findings;
 use super::name::Name;
 use crate::adapters::kept;
 use crate::config::Config;
-use crate::connect;
+use crate::connect::{self, Clients};
 use crate::control;
 use crate::error::{Error, Problem};
 use crate::trouble;
@@ -46,6 +46,35 @@ async fn same_organization(config: &Config, organization: &str) -> Findings {
 pub(super) async fn campaign(config: &Config, client: &CampaignClient) -> Findings {
     let answer = client.find_resource("profile").await.map_err(|error| trouble::campaign(&config.campaign, error));
     chain(&Name::OF_CAMPAIGN, answer.err(), "The profile is published.")
+}
+
+/// A clock that is off by more than this.
+const SKEW_SECONDS: i64 = 300;
+
+/// This machine's clock beside those of the services that answered.
+pub(super) fn clocks(config: &Config, clients: &Clients) -> Findings {
+    let mut findings = Findings::default();
+    let sides = [
+        ("Dynamics 365", "dataverse.url", &config.dataverse.url, &clients.dataverse_wire),
+        ("Campaign", "campaign.url", &config.campaign.url, &clients.campaign_wire),
+    ];
+    for (side, place, url, wire) in sides {
+        let Some(ahead) = wire.ahead_seconds() else { continue };
+        findings.good(Name::ClockSkew, format!("{side} is {} s {}.", ahead.abs(), word(ahead)));
+        if ahead.abs() > SKEW_SECONDS {
+            let host = url.host_str().unwrap_or_default();
+            let message =
+                format!("The clock of {side} ({host}) is {} s {} of this machine's.", ahead.abs(), word(ahead));
+            let remedy =
+                "Let this machine keep its clock by a time server: tokens and the ages of what was read go by it.";
+            findings.fault(Name::ClockSkew, Problem::new(place, message, remedy));
+        }
+    }
+    findings
+}
+
+fn word(ahead: i64) -> &'static str {
+    if ahead < 0 { "behind" } else { "ahead" }
 }
 
 /// One question passes the steps in their order: those before the one at which it failed are in order, and nothing is known of

@@ -33,6 +33,7 @@ use crate::adapters::urgency::ByClass;
 use crate::adapters::{campaign_schema, dataverse_schema};
 use crate::config::{Config, Direction, OptOutSource};
 use crate::error::Problem;
+use crate::preflight::Name;
 
 /// The workflow's name.
 pub(crate) const NAME: &str = "opt-in-out";
@@ -131,7 +132,7 @@ impl Preferences {
         {
             match changes_by(name, parameter, &meta.resource, campaign).await {
                 Ok(found) => changed = Some(found),
-                Err(problem) => problems.push(problem),
+                Err(problem) => problems.push(problem.found_by(Name::OptOutFilter)),
             }
         }
         if !problems.is_empty() {

@@ -117,6 +117,11 @@ impl Expectation {
     }
 }
 
+/// Whether a workflow works in a state.
+pub(crate) fn is_started(state: &str) -> bool {
+    state.eq_ignore_ascii_case("started")
+}
+
 /// What is remembered; nothing before the first look.
 ///
 /// # Errors

@@ -4,13 +4,14 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use campaign_client::exchange::table::{Quotes, Separator, TextForm};
+use campaign_client::exchange::table::{Quotes, Separator, TableReader, TextForm};
 use campaign_client::exchange::{
     CompleteWhen, Completeness, Exchange, ExchangeConfig, ExchangeError, ExchangeErrorKind, FileEntry, FileName,
     Folder, Listing, PrivateKeySource,
 };
 use timing::SharedClock;
 
+use super::layout::RowLayout;
 use super::place::{FileMark, Place};
 use super::trouble::fault_of_file;
 use crate::config::{ExportComplete, ExportFiles, SftpConfig};
@@ -160,6 +161,35 @@ impl ExportFolder {
             }
         }
         Ok(all)
+    }
+
+    /// Opens the newest file, processed ones included, and looks for the columns of its rows: the name of a file that has them, or
+    /// `None` where there is none to look at.
+    pub(super) async fn header(
+        &self,
+        exchange: &Exchange,
+        layout: &dyn RowLayout,
+    ) -> Result<Option<FileName>, ExchangeError> {
+        let mut newest: Option<(&Folder, FileEntry)> = None;
+        for folder in [&self.processed, &self.folder] {
+            let listing = match self.list(exchange, folder).await {
+                Err(error) if error.kind() == ExchangeErrorKind::NotFound => continue,
+                listing => listing?,
+            };
+            for entry in listing.files.into_iter().filter(|entry| entry.size > 0) {
+                if newest
+                    .as_ref()
+                    .is_none_or(|(_, known)| (known.modified, &known.name) < (entry.modified, &entry.name))
+                {
+                    newest = Some((folder, entry));
+                }
+            }
+        }
+        let Some((folder, entry)) = newest else { return Ok(None) };
+        let reader = exchange.open(folder, &entry).await?;
+        let table = TableReader::open(reader, &self.form).await?;
+        layout.decoder(table.columns())?;
+        Ok(Some(entry.name))
     }
 
     /// After an error nobody knows what the connection is good for.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use campaign_client::exchange::table::TableReader;
-use campaign_client::exchange::{ExchangeError, FileReader, Folder};
+use campaign_client::exchange::{Exchange, ExchangeError, FileName, FileReader, Folder};
 use record::{Change, Key};
 use sync_core::traits::{BatchLimit, ChangeBatch, Phase, Source, SourceCaps};
 use sync_core::{EndpointError, Position};
@@ -78,6 +78,14 @@ impl ExportSource {
     pub(super) fn finished(&self, after: Option<&Position>, next: &Position) -> bool {
         let place = |position| Place::of(position, self.folder.folder.as_str());
         place(Some(next)).is_past(&place(after))
+    }
+
+    /// The name of the newest file, whose columns are those that are looked for; `None` where there is no file.
+    ///
+    /// # Errors
+    /// When a column is missing, or the file cannot be read.
+    pub(crate) async fn newest_header(&self, exchange: &Exchange) -> Result<Option<FileName>, ExchangeError> {
+        self.folder.header(exchange, self.layout.as_ref()).await
     }
 
     async fn step(&self, state: &mut State, place: &mut Place, limit: BatchLimit) -> Result<Read, ExchangeError> {

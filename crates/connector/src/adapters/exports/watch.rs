@@ -9,9 +9,6 @@ use timing::SharedClock;
 
 use crate::adapters::consent::overdue::{self, Attempt, AttemptEnd, Expectation, FileNote};
 
-/// The state in which a workflow works.
-pub(crate) const STARTED: &str = "started";
-
 /// The watch over the files of one source.
 #[derive(Debug)]
 pub(crate) struct FileWatch {
@@ -82,7 +79,7 @@ impl FileWatch {
             Err(error) if error.is_transient() => return Ok(None),
             Err(error) => return Ok(made(AttemptEnd::Refused(error.to_string()))),
         };
-        if state.as_deref().is_some_and(|state| state.eq_ignore_ascii_case(STARTED)) {
+        if state.as_deref().is_some_and(overdue::is_started) {
             return Ok(made(AttemptEnd::Runs));
         }
         // Whoever finds this after a crash does not send it a second time.
