@@ -19,7 +19,7 @@ use crate::retry::{Answer, Classify, RetryPolicy, Verdict};
 use crate::stats::{Counters, Stats};
 use crate::transport::{Transport, TransportError, TransportErrorKind, TransportRequest, TransportResponse};
 
-/// How often a token may end between its renewal and its use before the call gives up.
+/// How often a token may end before its use, or at it, before the call gives up.
 const TOKEN_ROUNDS: u32 = 3;
 
 /// Sends requests to the origins of one service with one identity. Clones are the same client.
@@ -53,7 +53,8 @@ struct Progress {
     attempts: u32,
     retries: u32,
     throttles: u32,
-    replayed: bool,
+    /// Repetitions with a fresh token.
+    replays: u32,
     maybe_applied: bool,
 }
 
@@ -142,7 +143,8 @@ impl Client {
     /// - what was not sent, within the policy;
     /// - what is idempotent, after an unclear end (a 503 is one, whether it has `Retry-After` or not);
     /// - what was throttled, after the lane has paused for as long as the server asked;
-    /// - once, with a fresh token, what was answered with 401, where there is a fresh token to be had.
+    /// - with a fresh token, what was answered with 401, where there is a fresh token to be had: once, and once more each time
+    ///   that the token was one that the server had accepted before, three times at most.
     ///
     /// # Cancellation
     /// Dropping the future frees the permit at once. A request that was under way may be applied.
@@ -283,16 +285,18 @@ impl Client {
         progress: &mut Progress,
     ) -> Step {
         let parts = &*self.parts;
-        if answer.status == StatusCode::UNAUTHORIZED
-            && !progress.replayed
-            && let (Some(authenticator), Some(grant)) = (&parts.authenticator, grant)
-            && authenticator.invalidate(grant)
-        {
-            permit.finish(Outcome::Answered);
-            progress.replayed = true;
-            Counters::add(&parts.counters.replayed_auth);
-            tracing::debug!("http.replay");
-            return Step::Again;
+        if let (Some(authenticator), Some(grant)) = (&parts.authenticator, grant) {
+            if answer.status.is_success() {
+                authenticator.accepted(grant);
+            }
+            let again = progress.replays == 0 || (progress.replays < TOKEN_ROUNDS && authenticator.was_accepted(grant));
+            if answer.status == StatusCode::UNAUTHORIZED && again && authenticator.invalidate(grant) {
+                permit.finish(Outcome::Answered);
+                progress.replays += 1;
+                Counters::add(&parts.counters.replayed_auth);
+                tracing::debug!("http.replay");
+                return Step::Again;
+            }
         }
         let classifier = request.classifier.as_ref().unwrap_or(&parts.classifier);
         let seen = Answer::new(&request.method, answer.status, &answer.headers, &answer.body, parts.clock.now());

@@ -316,6 +316,44 @@ async fn a_service_that_refuses_every_token_causes_no_storm_of_token_requests() 
 }
 
 #[tokio::test]
+async fn a_token_that_worked_and_then_ended_is_replaced_however_young_it_is() {
+    let (identity, service, clock) = (ScriptedTransport::new(), ScriptedTransport::new(), ManualClock::new());
+    let issued = AtomicUsize::new(0);
+    identity.handle(move |_| {
+        let number = issued.fetch_add(1, Ordering::Relaxed);
+        Ok(response(200, &[], token(&format!("t{number}"), 3_600)))
+    });
+    // Every token is good for two requests.
+    let used = std::sync::Mutex::new(std::collections::HashMap::<String, u32>::new());
+    service.handle(move |request| {
+        let mut used = used.lock().unwrap();
+        let count = used.entry(bearer(request).to_owned()).or_default();
+        *count += 1;
+        Ok(response(if *count <= 2 { 200 } else { 401 }, &[], ""))
+    });
+    let client = builder(&service, &clock, 1).authenticator(cache(&identity, &clock)).build().unwrap();
+    for _ in 0..20 {
+        assert_eq!(client.send(post("things")).await.unwrap().status.as_u16(), 200);
+    }
+    assert_eq!((identity.count(), client.stats().replayed_auth), (10, 9));
+}
+
+#[tokio::test]
+async fn a_call_gives_up_when_token_after_token_ends() {
+    let (identity, service, clock) = (ScriptedTransport::new(), ScriptedTransport::new(), ManualClock::new());
+    identity.handle(|_| Ok(response(200, &[], token("t", 3_600))));
+    // Other calls succeed with every token; this one never does.
+    service.handle(|request| Ok(response(if request.url.path().ends_with("things") { 401 } else { 200 }, &[], "")));
+    let cache = cache(&identity, &clock);
+    let client = builder(&service, &clock, 1).authenticator(cache.clone()).build().unwrap();
+    for _ in 0..5 {
+        client.send(get("others")).await.unwrap();
+        let answer = client.send(post("things")).await.unwrap();
+        assert_eq!((answer.status.as_u16(), answer.attempts), (401, 2), "its own second token was never accepted");
+    }
+}
+
+#[tokio::test]
 async fn a_failed_fetch_is_remembered_for_a_while() {
     let (identity, service, clock) = (ScriptedTransport::new(), ScriptedTransport::new(), ManualClock::new());
     identity.handle(|_| Ok(response(401, &[], r#"{"error":"invalid_client"}"#)));

@@ -1,3 +1,4 @@
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -21,8 +22,8 @@ const RENEWAL_PAUSE: Duration = Duration::from_secs(30);
 /// After a failed fetch without a valid token this long nobody is asked again: callers get the same failure.
 const FAILURE_PAUSE: Duration = Duration::from_secs(5);
 
-/// A token younger than this is thrown away after a 401 once; if its successor is refused as well, the reason is not
-/// the token, and fetching one more for each call would only add load at the identity provider.
+/// A token younger than this that no server ever accepted is thrown away after a 401 once; if its successor is refused as well, the
+/// reason is not the token, and fetching one more for each call would only add load at the identity provider.
 const YOUNG: Duration = Duration::from_secs(30);
 
 /// Keeps one token per identity: fetched once for all that wait, renewed ahead of its end, used until
@@ -40,6 +41,8 @@ struct Shared {
     source: Arc<dyn TokenSource>,
     clock: SharedClock,
     state: Mutex<State>,
+    /// The newest grant that a server accepted; 0 before the first.
+    accepted: AtomicU64,
     /// Held during a fetch, so that there is one at a time. Freed also when the one who fetches is dropped.
     fetching: Arc<tokio::sync::Mutex<()>>,
 }
@@ -50,7 +53,7 @@ struct State {
     fetches: u64,
     /// Why the last fetch failed, and until when nobody asks again.
     failure: Option<(Error, Duration)>,
-    /// Whether the last token that was thrown away was a young one.
+    /// Whether the last token that was thrown away was a young one that nobody had accepted.
     young_refused: bool,
 }
 
@@ -84,7 +87,8 @@ impl TokenCache {
     /// An empty cache over `source`.
     #[must_use]
     pub fn new(source: Arc<dyn TokenSource>, clock: SharedClock) -> Self {
-        let shared = Shared { source, clock, state: Mutex::default(), fetching: Arc::default() };
+        let shared =
+            Shared { source, clock, state: Mutex::default(), accepted: AtomicU64::new(0), fetching: Arc::default() };
         Self { shared: Arc::new(shared), renewal: Mutex::default() }
     }
 
@@ -212,13 +216,24 @@ impl Authenticator for TokenCache {
         let now = self.shared.clock.monotonic();
         let mut state = self.shared.state();
         let Some(held) = state.token.as_ref().filter(|held| held.grant == grant) else { return true };
-        let young = now.saturating_sub(held.asked_at) < YOUNG;
+        let young = now.saturating_sub(held.asked_at) < YOUNG && !self.was_accepted(grant);
         if young && state.young_refused {
             return false;
         }
         state.young_refused = young;
         state.token = None;
         true
+    }
+
+    fn accepted(&self, grant: Grant) {
+        // Almost always it is known already, and then nothing is written.
+        if self.shared.accepted.load(Ordering::Relaxed) < grant.0 {
+            self.shared.accepted.fetch_max(grant.0, Ordering::Relaxed);
+        }
+    }
+
+    fn was_accepted(&self, grant: Grant) -> bool {
+        self.shared.accepted.load(Ordering::Relaxed) >= grant.0
     }
 
     fn age(&self) -> Option<Duration> {
