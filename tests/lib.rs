@@ -16,7 +16,7 @@ use sandbox::scenario::Scenario;
 use sandbox::{Sandbox, SandboxConfig};
 use serde_json::Value;
 use tempfile::TempDir;
-use timing::{Clock, SystemClock};
+use timing::{Clock, SharedClock, SystemClock};
 
 /// A run of a test has come to rest within this time.
 const AT_REST: Duration = Duration::from_secs(60);
@@ -43,6 +43,11 @@ impl Clock for Ahead {
     async fn sleep(&self, duration: Duration) {
         self.clock.sleep(duration / self.times).await;
     }
+}
+
+/// The machine's clock with a calendar that is ahead.
+pub fn clock_ahead(ahead: Duration) -> SharedClock {
+    Arc::new(Ahead { clock: SystemClock::new(), ahead, times: 1 })
 }
 
 /// A sandbox with a scenario, and a folder for the store.

@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::{ExitCode, Stdio};
+use std::time::Duration;
 
 use d365_campaign::{Config, Connector, RunMode};
 use tokio::process::{Child, Command};
@@ -14,6 +15,9 @@ pub(crate) struct Settings {
     config: PathBuf,
     /// The workflow.
     workflow: String,
+    /// Seconds that its clock is ahead.
+    #[arg(long, default_value_t = 0)]
+    ahead: u64,
 }
 
 /// Runs a workflow until nothing is left to be done.
@@ -31,7 +35,8 @@ async fn attempt(settings: &Settings) -> Result<(), String> {
     let text = std::fs::read_to_string(&settings.config).map_err(|error| error.to_string())?;
     let folder = settings.config.parent().unwrap_or(Path::new("."));
     let config = Config::parse(&text, folder).map_err(|error| error.to_string())?;
-    let connector = Connector::builder(config).connect().await.map_err(|error| error.to_string())?;
+    let clock = end_to_end_tests::clock_ahead(Duration::from_secs(settings.ahead));
+    let connector = Connector::builder(config).clock(clock).connect().await.map_err(|error| error.to_string())?;
     let running = connector
         .start_only(std::slice::from_ref(&settings.workflow), RunMode::UntilIdle)
         .map_err(|error| error.to_string())?;
@@ -44,12 +49,14 @@ async fn attempt(settings: &Settings) -> Result<(), String> {
     }
 }
 
-/// Starts one. It ends with this process.
-pub(crate) fn spawn(config: &Path, workflow: &str) -> Child {
+/// Starts one with a clock that is ahead by so much. It ends with this process.
+pub(crate) fn spawn(config: &Path, workflow: &str, ahead: Duration) -> Child {
     Command::new(std::env::current_exe().unwrap())
         .arg("connector")
         .arg(config)
         .arg(workflow)
+        .arg("--ahead")
+        .arg(ahead.as_secs().to_string())
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .kill_on_drop(true)

@@ -22,6 +22,9 @@ pub(crate) struct Size {
     /// How often the connector is killed.
     #[arg(long, default_value_t = 50)]
     kills: u64,
+    /// Log exports that tell of the same events; with 0, the journal alone does, and loses none.
+    #[arg(long, default_value_t = 20)]
+    exports: u64,
     /// What is drawn depends on this alone.
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -33,6 +36,10 @@ const CONTACTS: u64 = 2000;
 const IN_ONE_REQUEST: u64 = 100;
 /// Events in one page of the journal.
 const IN_ONE_PAGE: u64 = 500;
+/// How long an event waits for its contact.
+const WAIT: Duration = Duration::from_secs(4 * 3600);
+/// Rows of a log export in one read, about.
+const IN_ONE_READ: u64 = 150;
 /// Share of the requests that each fault hits by chance.
 const BY_CHANCE: f64 = 0.004;
 /// How often a running connector is looked at.
@@ -40,17 +47,29 @@ const LOOK: Duration = Duration::from_millis(5);
 /// Without a write for so long, a run is stuck.
 const STUCK: Duration = Duration::from_secs(180);
 
-/// The sources, as the configuration names them.
-fn sources(stage: &Stage) -> String {
-    format!("source = {{ journal = {{ url = {} }} }}\n", stage.info()["journal"]["url"])
+/// The sources, as the configuration names them, and how the second one is reached.
+fn sources(stage: &Stage, size: &Size) -> String {
+    let (info, mut text) = (stage.info(), String::new());
+    let _ = writeln!(text, "source = {{ journal = {{ url = {} }} }}", info["journal"]["url"]);
+    if size.exports > 0 {
+        let sftp = &info["sftp"];
+        let _ = writeln!(
+            text,
+            "fill_gaps_from = {{ export = {{ folder = \"d365_loads/exports\", stable_for = \"1s\" }} }}\n\
+             [sftp]\nhost = {}\nport = {}\nuser = {}\nprivate_key = {{ file = {} }}\nhost_key = {}",
+            sftp["host"], sftp["port"], sftp["user"], sftp["private_key_file"], sftp["host_key"],
+        );
+    }
+    text
 }
 
-fn config(stage: &Stage) -> String {
+fn config(stage: &Stage, size: &Size) -> String {
     let rest = format!(
         "[[table]]\ntable = \"contact\"\nresource = \"profile\"\nkey = \"externalId\"\n\
          fields = [ {{ from = \"lastname\", to = \"lastName\" }} ]\n\
-         [events]\nsends = true\nopens = true\nclicks = true\nbounces = true\nwait_for_contact = \"1h\"\n{}",
-        sources(stage),
+         [events]\nsends = true\nopens = true\nclicks = true\nbounces = true\nwait_for_contact = \"{}s\"\n{}",
+        WAIT.as_secs(),
+        sources(stage, size),
     );
     stage.config_text("", "settle_seconds = 0", "", &rest)
 }
@@ -60,11 +79,24 @@ fn plan(size: &Size) -> Value {
     let (events, seed) = (size.events, size.seed);
     let (unknown, nobody, soft) = (events / 5000, events / 200, events / 50);
     let known = events - unknown - nobody - soft;
+    // Every fifth event is told by an export alone.
+    let lost = if size.exports > 0 { events / 5 } else { 0 };
     let (open, click, bounce) = (known * 3 / 10, known * 15 / 100, known / 20);
     json!({
         "send": known - open - click - bounce, "open": open, "click": click, "bounce": bounce, "soft_bounce": soft,
-        "unknown_contact": unknown, "no_external_id": nobody, "duplicates": events, "shuffle": true, "seed": seed,
+        "unknown_contact": unknown, "no_external_id": nobody, "lost": lost,
+        "duplicates": events - lost, "shuffle": true, "seed": seed,
     })
+}
+
+/// All events in log exports, in the order of the log, each in one file.
+async fn export(stage: &Stage, size: &Size) {
+    for number in 0..size.exports {
+        let gzip = number % 2 == 1;
+        stage
+            .post("/exports/logs", &json!({"quotes": "double", "gzip": gzip, "most": size.events / size.exports + 1}))
+            .await;
+    }
 }
 
 /// Every fault that a write of activities or a read of the journal can meet: each once at a place of its own, so that it fires
@@ -76,7 +108,8 @@ fn faults(size: &Size) -> Value {
         json!({"fault": "truncate"}),
         json!({"fault": "status", "status": 500}),
         json!({"fault": "status", "status": 503}),
-        json!({"fault": "throttle", "headers": {"Retry-After": "1"}}),
+        json!({"fault": "status", "status": 429, "headers": {"Retry-After": "1"}, "body": {"error": {"code": "0x80072326",
+            "message": "Number of concurrent requests exceeded the limit of 52."}}}),
         json!({"fault": "html"}),
         json!({"fault": "delay", "delay_ms": 300}),
         json!({"fault": "late_execution", "delay_ms": 500}),
@@ -97,13 +130,31 @@ fn faults(size: &Size) -> Value {
         json!({"fault": "expire_token"}),
         json!({"fault": "close_on_reuse"}),
     ];
-    let mut rules = armed(&writes, "dataverse", "POST", size, size.events / 2 / IN_ONE_REQUEST);
-    rules.extend(armed(&reads, "journal", "GET", size, size.events / IN_ONE_PAGE));
+    let files = [
+        json!({"fault": "reset_before"}),
+        json!({"fault": "reset_after_commit"}),
+        json!({"fault": "truncate"}),
+        json!({"fault": "status"}),
+        json!({"fault": "delay", "delay_ms": 300}),
+        json!({"fault": "drip", "delay_ms": 1}),
+    ];
+    let requests = size.events / 2 / IN_ONE_REQUEST;
+    let mut rules = armed(&writes, "dataverse", "POST", size, requests, BY_CHANCE);
+    // The connector learns from this how many requests a window takes, and keeps to it. Told falsely again and again, it would rightly
+    // come to a standstill: so it is told once.
+    let throttle = json!({"fault": "throttle", "side": "dataverse", "method": "POST", "nth": requests, "headers": {"Retry-After": "1"}});
+    rules.push(throttle);
+    rules.extend(armed(&reads, "journal", "GET", size, size.events / IN_ONE_PAGE, BY_CHANCE));
+    if size.exports > 0 {
+        // A file is read twice, and by hundreds of reads: with the chance of a request, hardly one would come to its end.
+        let reads = size.events / IN_ONE_READ;
+        rules.extend(armed(&files, "sftp", "READ", size, reads, BY_CHANCE / 20.0));
+    }
     rules.into()
 }
 
 /// The rules of one side; the places at which each fires for sure are spread over so many requests.
-fn armed(faults: &[Value], side: &str, method: &str, size: &Size, requests: u64) -> Vec<Value> {
+fn armed(faults: &[Value], side: &str, method: &str, size: &Size, requests: u64, by_chance: f64) -> Vec<Value> {
     let mut rules = Vec::new();
     for (at, fault) in (1_u64..).zip(faults) {
         let mut rule = fault.clone();
@@ -111,7 +162,7 @@ fn armed(faults: &[Value], side: &str, method: &str, size: &Size, requests: u64)
         rule["method"] = json!(method);
         let mut once = rule.clone();
         once["nth"] = json!(1 + requests * at / (faults.len() as u64 + 1));
-        rule["probability"] = json!(BY_CHANCE);
+        rule["probability"] = json!(by_chance);
         rule["seed"] = json!(size.seed * 64 + at);
         rules.extend([once, rule]);
     }
@@ -195,7 +246,7 @@ impl Lives {
         let mut broken = Vec::new();
         while self.killed < size.kills && broken.is_empty() {
             let after = (rng.below(each), Duration::from_millis(rng.below(50)));
-            match self.watch(stage, &mut spawn(config, WORKFLOW), Some(after)).await {
+            match self.watch(stage, &mut spawn(config, WORKFLOW, Duration::ZERO), Some(after)).await {
                 End::Killed => {}
                 End::Done => broken.push(format!("all was done after {} kills", self.killed)),
                 End::Failed => {
@@ -215,14 +266,16 @@ pub(crate) async fn run(size: &Size) -> Verdict {
     let clock = SystemClock::new();
     let stage = Stage::new(CONTACTS, "").await;
     stage.post("/events", &plan(size)).await;
-    let config = stage.write("connector.toml", &config(&stage));
+    export(&stage, size).await;
+    let config = stage.write("connector.toml", &config(&stage, size));
     stage.post("/faults", &faults(size)).await;
     let made = clock.monotonic();
     let mut lives = Lives::default();
     let mut broken = lives.kill(&stage, size, &config).await;
     let under_kills = clock.monotonic();
-    // The last life goes on under faults to the end; after it, a quiet one.
-    match lives.watch(&stage, &mut spawn(&config, WORKFLOW), None).await {
+    // The last life goes on under faults to the end, and finds everything due that waits; after it, a quiet one that finds the wait for
+    // contacts over.
+    match lives.watch(&stage, &mut spawn(&config, WORKFLOW, WAIT / 2), None).await {
         End::Stuck => broken.push(format!("no write for {} s", STUCK.as_secs())),
         End::Failed => lives.failed += 1,
         End::Done | End::Killed => {}
@@ -230,7 +283,7 @@ pub(crate) async fn run(size: &Size) -> Verdict {
     let under_faults = clock.monotonic();
     let faults = fired(&stage).await;
     stage.clear_faults().await;
-    if !matches!(lives.watch(&stage, &mut spawn(&config, WORKFLOW), None).await, End::Done) {
+    if !matches!(lives.watch(&stage, &mut spawn(&config, WORKFLOW, WAIT * 2), None).await, End::Done) {
         broken.push("the quiet run did not end well".to_owned());
     }
     let done = clock.monotonic();
@@ -248,6 +301,8 @@ pub(crate) async fn run(size: &Size) -> Verdict {
         ("activities that are there", activities as u64),
         ("differences from the oracle", differences.len() as u64),
         ("deliveries that the journal served", counters["journal"]["rows"].as_u64().unwrap_or(0)),
+        ("log exports, each of which tells of its events once more", size.exports),
+        ("reads of files", counters["sftp"]["requests"]["READ"].as_u64().unwrap_or(0)),
         ("write requests that Dynamics 365 received", lives.writes),
         ("kills", lives.killed),
         ("kills while a write was under way", lives.in_flight),
@@ -255,10 +310,14 @@ pub(crate) async fn run(size: &Size) -> Verdict {
         ("faults that fired", faults.values().sum()),
     ];
     let mut text = format!(
-        "{} events, each delivered one to three times by the journal, in no order, while the connector is killed and the services fail. \
-         At the end each event whose contact is there is one activity, with every attribute as an oracle of its own tells it.\n\n\
+        "{} events, each delivered {}, while the connector is killed and the services fail. At the end each event whose contact is there is one activity, with every attribute as an oracle of its own tells it.\n\n\
          | what | count |\n|---|---|\n",
         size.events,
+        if size.exports > 0 {
+            "not at all or one to three times by the journal, in no order, and once by a log export"
+        } else {
+            "one to three times by the journal, in no order"
+        },
     );
     for (what, count) in counts {
         let _ = writeln!(text, "| {what} | {count} |");

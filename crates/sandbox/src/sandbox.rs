@@ -1,6 +1,7 @@
 //! A running sandbox: listeners, services, the end.
 
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -263,10 +264,8 @@ impl Sandbox {
             info: info.to_json(),
         };
         let told = journal.clone();
-        let events = Arc::new(move |from: usize| {
-            let log = told.log();
-            log.records(from..log.len().max(from)).iter().map(|event| event.payload()).collect()
-        });
+        let events =
+            Arc::new(move |of: Range<usize>| told.log().records(of).iter().map(|event| event.payload()).collect());
         let files = Arc::new(FileControl::new(sftp.clone(), campaign.clone(), shared.clock.clone(), events));
         let daily = Arc::downgrade(&files);
         campaign.on_workflow_run(move |_| {

@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::io::Write;
+use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
 use chrono::{DateTime, Utc};
@@ -102,6 +103,8 @@ pub struct ExportForm {
     pub skip_empty: bool,
     /// Only the first half for now; `POST /exports/finish` writes the rest.
     pub hold: bool,
+    /// Of logs: so many events at most; the next export goes on behind them.
+    pub most: Option<usize>,
 }
 
 /// A finished export.
@@ -214,11 +217,11 @@ impl ExportBook {
         write(&header, &rows, form)
     }
 
-    /// Mail events as logs: those made since the last export. `events` gives them from a number on.
-    pub fn logs(&self, events: impl Fn(usize) -> Vec<Value>, form: &ExportForm) -> Export {
+    /// Mail events as logs: those made since the last export. `events` gives them by their numbers, as far as they are there.
+    pub fn logs(&self, events: impl Fn(Range<usize>) -> Vec<Value>, form: &ExportForm) -> Export {
         let mut written = locked(&self.events);
         let from = if form.full { 0 } else { *written };
-        let new = events(from);
+        let new = events(from..from.saturating_add(form.most.unwrap_or(usize::MAX)));
         *written = from + new.len();
         let row = |event: &Map<String, Value>| {
             let cell = |name: &&str| {
@@ -350,7 +353,7 @@ mod tests {
         let form = ExportForm::default();
         let made = |count: usize| {
             let events = events.get(..count).unwrap().to_vec();
-            move |from: usize| events.get(from..).unwrap_or_default().to_vec()
+            move |of: Range<usize>| events.get(of.start..of.end.min(events.len())).unwrap_or_default().to_vec()
         };
         let header = LOG_COLUMNS.join(",");
         let first = book.logs(made(1), &form);
@@ -358,5 +361,9 @@ mod tests {
         let second = book.logs(made(2), &form);
         assert_eq!(texts(&second)[1], "click,2026/02/21 09:26:58,a,,,,,,,,https://x/?a=1 2,,,");
         assert_eq!((second.rows, book.logs(made(2), &form).rows), (1, 0));
+        // Bit by bit.
+        let (book, form) = (ExportBook::default(), ExportForm { most: Some(1), ..form });
+        let rows = || book.logs(made(2), &form).rows;
+        assert_eq!([rows(), rows(), rows()], [1, 1, 0]);
     }
 }

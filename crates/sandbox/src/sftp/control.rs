@@ -1,5 +1,6 @@
 //! The calls of the control interface that concern files.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::Mutex;
 
@@ -19,8 +20,8 @@ use crate::campaign::exports::{Export, ExportBook, ExportForm, file_name};
 use crate::clock::SandboxClock;
 use crate::service::plain;
 
-/// The mail events made so far from a number on, oldest first.
-pub type MailEvents = Arc<dyn Fn(usize) -> Vec<Value> + Send + Sync>;
+/// The mail events made so far by their numbers, oldest first; what lies behind the last one is left out.
+pub type MailEvents = Arc<dyn Fn(Range<usize>) -> Vec<Value> + Send + Sync>;
 
 /// What the calls reach.
 pub(crate) struct FileControl {
@@ -102,13 +103,15 @@ async fn opt_out(State(control): State<Arc<FileControl>>, body: Bytes) -> Respon
 }
 
 async fn logs(State(control): State<Arc<FileControl>>, body: Bytes) -> Response {
-    match form(&body) {
-        Ok(form) => {
-            let export = control.book.logs(&*control.events, &form);
-            place(&control, "logs", export, &form)
-        }
-        Err(problem) => refusal(StatusCode::BAD_REQUEST, &problem),
-    }
+    let form = match form(&body) {
+        Ok(form) => form,
+        Err(problem) => return refusal(StatusCode::BAD_REQUEST, &problem),
+    };
+    let work = tokio::task::spawn_blocking(move || {
+        let export = control.book.logs(&*control.events, &form);
+        place(&control, "logs", export, &form)
+    });
+    work.await.unwrap_or_else(|_| refusal(StatusCode::INTERNAL_SERVER_ERROR, "the export failed"))
 }
 
 /// Puts an export into its folder under a name of its own.
