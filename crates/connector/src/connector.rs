@@ -1,6 +1,7 @@
 //! The connector that a host builds, starts, watches and stops.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::adapters::client_metrics::Clients;
 use crate::adapters::engine_calls::EngineCalls;
@@ -23,7 +24,7 @@ use mapping::TableSpec;
 use sync_core::traits::{Class, NoObserver, Observer, Store};
 use sync_core::{BuildError, DeleteBrake, EngineOptions, RunMode, StreamConfig, Workflow, WorkflowBuilder};
 use sync_store_sqlite::{EncryptionKey, SqliteOptions, SqliteStore};
-use timing::{SharedClock, SystemClock};
+use timing::{Backoff, SharedClock, SystemClock};
 
 /// Builds a [`Connector`].
 #[derive(Debug)]
@@ -198,6 +199,9 @@ fn engine_options(config: &Config) -> EngineOptions {
     }
 }
 
+/// The longest time between two looks for a contact that an event waits for.
+const LOOKED_FOR_AGAIN: Duration = Duration::from_secs(300);
+
 /// What every workflow is built with.
 struct Parts<'p> {
     config: &'p Config,
@@ -226,8 +230,13 @@ fn unbuildable(place: &'static str, error: BuildError) -> Error {
 
 fn egress(parts: &Parts<'_>, streams: Vec<egress::StreamParts>) -> Result<Member, Error> {
     let config = parts.config;
-    // An event that waits for its contact waits as long as a record that waits for its parent.
-    let options = EngineOptions { parent_wait: config.events.wait_for_contact, ..engine_options(config) };
+    let options = EngineOptions {
+        // An event that waits for its contact waits as long as a record that waits for its parent.
+        parent_wait: config.events.wait_for_contact,
+        // Nothing tells that the contact has come: it is looked for now and then.
+        record_backoff: Backoff::new(Duration::from_secs(5), 3.0, LOOKED_FOR_AGAIN),
+        ..engine_options(config)
+    };
     let mut workflow = parts.workflow(egress::NAME, options);
     for stream in streams {
         workflow = workflow.stream(StreamConfig {
@@ -330,8 +339,6 @@ impl Connector {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test that cannot go on ends there")]
-
-    use std::time::Duration;
 
     use super::*;
 

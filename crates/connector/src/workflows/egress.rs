@@ -40,6 +40,8 @@ pub(crate) fn source_name(source: &EventSource) -> &'static str {
 pub(crate) struct Timeline {
     plans: Vec<ActivityPlan>,
     tables: Vec<ActivityTable>,
+    /// What they are regarding.
+    contact: Arc<EntityDef>,
 }
 
 /// The engine's parts.
@@ -91,7 +93,11 @@ impl Timeline {
                 Err(found) => problems.extend(found),
             }
         }
-        if problems.is_empty() { Ok(Self { plans, tables }) } else { Err(problems) }
+        match table_of("events", "contact", dataverse).await {
+            Ok(contact) if problems.is_empty() => Ok(Self { plans, tables, contact: contact.shared() }),
+            Ok(_) => Err(problems),
+            Err(problem) => Err(problems.into_iter().chain([problem.found_by(Name::ActivityTables)]).collect()),
+        }
     }
 
     /// The tables, and whether each takes many rows in one request.
@@ -107,7 +113,8 @@ impl Timeline {
         journal: &JournalParts,
         store: &Arc<dyn Store>,
     ) -> Result<Vec<StreamParts>, Problem> {
-        let destination = Arc::new(ActivityDestination::new(dataverse, self.tables, config.dataverse.in_flight));
+        let destination =
+            Arc::new(ActivityDestination::new(dataverse, self.tables, &self.contact, config.dataverse.in_flight));
         let transform = Arc::new(ActivityTransform::new(self.plans));
         let first = config.events.source.as_ref().map(stream_id);
         let part = |source: &EventSource| {
@@ -234,16 +241,21 @@ async fn activity(
     }
 }
 
-async fn table(place: &str, name: &str, dataverse: &D365Client) -> Result<EntityDef, Problem> {
-    let def = dataverse.metadata().table(name).await.map_err(|error| match error.kind() {
+/// A table's definition.
+async fn table_of(place: &str, name: &str, dataverse: &D365Client) -> Result<EntityDef, Problem> {
+    dataverse.metadata().table(name).await.map_err(|error| match error.kind() {
         ErrorKind::NotFound | ErrorKind::UnknownTable => Problem::new(
             place,
             format!("Dynamics 365 has no table called {name}."),
             "Install the solution that brings the activities of Campaign, or write the names of tables that are there.",
         ),
         _ => Problem::new(place, format!("Dynamics 365: {error}."), error.remedy().to_owned()),
-    });
-    let def = def.map_err(|problem| problem.found_by(Name::ActivityTables))?;
+    })
+}
+
+/// The table of an activity.
+async fn table(place: &str, name: &str, dataverse: &D365Client) -> Result<EntityDef, Problem> {
+    let def = table_of(place, name, dataverse).await.map_err(|problem| problem.found_by(Name::ActivityTables))?;
     if !def.is_activity() {
         return Err(Problem::new(
             place,

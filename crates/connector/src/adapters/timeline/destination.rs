@@ -38,9 +38,15 @@ pub(crate) struct ActivityTable {
 }
 
 impl ActivityDestination {
-    /// With so many requests at the same time.
-    pub(crate) fn new(client: &D365Client, tables: Vec<ActivityTable>, requests: usize) -> Self {
-        let gather = |table: ActivityTable| (table.kind, Gather::new(client, table.def, table.many, requests));
+    /// With so many requests at the same time; `contact` is the table that activities are regarding.
+    pub(crate) fn new(
+        client: &D365Client,
+        tables: Vec<ActivityTable>,
+        contact: &Arc<EntityDef>,
+        requests: usize,
+    ) -> Self {
+        let gather =
+            |table: ActivityTable| (table.kind, Gather::new(client, table.def, contact.clone(), table.many, requests));
         let tables = tables.into_iter().map(gather).collect();
         // Enough that the next requests are full when these are answered.
         Self { tables, in_flight: requests.max(1) * 200 }

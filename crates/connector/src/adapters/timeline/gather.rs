@@ -1,6 +1,7 @@
 //! Gathers rows that are ready at the same time into one request, and finds the bad one among them.
 
-use std::collections::VecDeque;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use d365_client::odata::{EntityKey, Name};
@@ -23,6 +24,8 @@ struct Waiting {
 /// The rows of one table.
 pub(super) struct Gather {
     api: EntityApi<DynamicEntity>,
+    /// Where a refused request asks which of the contacts that its rows refer to are there.
+    contacts: EntityApi<DynamicEntity>,
     /// Whether the table takes many rows in one request.
     many: bool,
     queue: Mutex<VecDeque<Waiting>>,
@@ -34,9 +37,16 @@ pub(super) struct Gather {
 const MOST: usize = 100;
 
 impl Gather {
-    pub(super) fn new(client: &D365Client, def: Arc<EntityDef>, many: bool, requests: usize) -> Self {
-        let api = client.at_priority(Priority::Live).entity_with(def);
-        Self { api, many, queue: Mutex::default(), requests: Semaphore::new(requests.max(1)) }
+    pub(super) fn new(
+        client: &D365Client,
+        def: Arc<EntityDef>,
+        contact: Arc<EntityDef>,
+        many: bool,
+        requests: usize,
+    ) -> Self {
+        let client = client.at_priority(Priority::Live);
+        let (api, contacts) = (client.entity_with(def), client.entity_with(contact));
+        Self { api, contacts, many, queue: Mutex::default(), requests: Semaphore::new(requests.max(1)) }
     }
 
     /// Writes a row, together with others that are ready. `None` when nobody can tell what became of it.
@@ -84,23 +94,56 @@ impl Gather {
         queue.drain(..count).collect()
     }
 
-    /// Sends rows, and halves what is refused until the bad ones stand alone: the service undoes all of a refused request.
+    /// Sends rows, and finds the bad ones among those that are refused: the service undoes all of a refused request.
+    ///
+    /// What is not found is the contact of some row, as a rule of several: one question tells them all. Whatever else is wrong is
+    /// found by halves.
     async fn send(&self, batch: Vec<Waiting>) {
-        let mut open = vec![batch];
-        while let Some(mut rows) = open.pop() {
-            match self.upsert(&rows).await {
-                Ok(()) => rows.into_iter().for_each(|row| tell(row, Ok(()))),
-                Err(error) if rows.len() > 1 && error.trouble() != Trouble::Service => {
-                    let second = rows.split_off(rows.len() / 2);
-                    open.push(second);
-                    open.push(rows);
+        let mut open = vec![(batch, false)];
+        while let Some((mut rows, sorted)) = open.pop() {
+            let error = match self.upsert(&rows).await {
+                Ok(()) => {
+                    rows.into_iter().for_each(|row| tell(row, Ok(())));
+                    continue;
                 }
-                Err(error) => {
-                    let error = Arc::new(error);
-                    rows.into_iter().for_each(|row| tell(row, Err(error.clone())));
+                Err(error) => Arc::new(error),
+            };
+            if rows.len() == 1 || error.trouble() == Trouble::Service {
+                tell_all(rows, &error);
+                continue;
+            }
+            if !sorted && error.kind() == ErrorKind::NotFound {
+                match self.without_contact(&rows).await {
+                    Ok(absent) if !absent.is_empty() => {
+                        let (bad, good) = rows.into_iter().partition(|row| absent.contains(&row.id));
+                        tell_all(bad, &error);
+                        open.extend(Some((good, true)).filter(|(good, _)| !good.is_empty()));
+                        continue;
+                    }
+                    // Whatever was not found, it was no contact; or contacts cannot be asked for.
+                    Ok(_) => {}
+                    Err(error) if error.trouble() == Trouble::Rows => {}
+                    Err(error) => {
+                        tell_all(rows, &Arc::new(error));
+                        continue;
+                    }
                 }
             }
+            let second = rows.split_off(rows.len() / 2);
+            open.push((second, sorted));
+            open.push((rows, sorted));
         }
+    }
+
+    /// The ids of the rows whose contact is not there.
+    async fn without_contact(&self, rows: &[Waiting]) -> Result<HashSet<Uuid>, Error> {
+        let of_rows: Vec<(Uuid, Uuid)> = rows.iter().filter_map(|row| Some((row.id, contact_of(&row.row)?))).collect();
+        let contacts: Vec<Uuid> =
+            of_rows.iter().map(|(_, contact)| *contact).collect::<HashSet<_>>().into_iter().collect();
+        let primary: Name = self.contacts.def().primary_id().parse()?;
+        let there = self.contacts.retrieve_many(&contacts, &[primary]).await?;
+        let there: HashSet<Uuid> = there.iter().filter_map(DynamicEntity::id).collect();
+        Ok(of_rows.into_iter().filter(|(_, contact)| !there.contains(contact)).map(|(row, _)| row).collect())
     }
 
     async fn upsert(&self, rows: &[Waiting]) -> Result<(), Error> {
@@ -112,6 +155,19 @@ impl Gather {
     }
 }
 
+/// The contact that a row is to be bound to.
+fn contact_of(row: &RawValue) -> Option<Uuid> {
+    let members: BTreeMap<Cow<'_, str>, &RawValue> = serde_json::from_str(row.get()).ok()?;
+    members.iter().filter(|(name, _)| name.ends_with("@odata.bind")).find_map(|(_, value)| {
+        let address: Cow<'_, str> = serde_json::from_str(value.get()).ok()?;
+        Uuid::parse_str(address.strip_prefix("/contacts(")?.strip_suffix(')')?).ok()
+    })
+}
+
+fn tell_all(rows: Vec<Waiting>, error: &Arc<Error>) {
+    rows.into_iter().for_each(|row| tell(row, Err(error.clone())));
+}
+
 /// Whoever waits for it may be gone.
 fn tell(row: Waiting, written: Written) {
     let _ = row.answer.send(written);
@@ -120,5 +176,24 @@ fn tell(row: Waiting, written: Written) {
 impl std::fmt::Debug for Gather {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Gather").field("many", &self.many).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test that cannot go on ends there")]
+
+    use super::*;
+
+    #[test]
+    fn the_contact_of_a_row_is_where_it_is_bound() {
+        let of = |row: serde_json::Value| contact_of(&serde_json::value::to_raw_value(&row).unwrap());
+        let id = Uuid::from_u128(7);
+        let bound = serde_json::json!({
+            "subject": "/contacts(00000000-0000-0000-0000-000000000001)",
+            "regarding@odata.bind": format!("/contacts({id})"),
+        });
+        assert_eq!(of(bound), Some(id));
+        assert_eq!(of(serde_json::json!({"subject": "\"x@odata.bind\"", "o@odata.bind": "/systemusers(1)"})), None);
     }
 }
