@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use d365_campaign::control::{self, DeadLetterFilter};
 use d365_campaign::{Config, RunSummary};
 use end_to_end_tests::{Stage, timeline};
 use serde_json::{Value, json};
@@ -106,6 +107,69 @@ async fn the_contact_that_comes_later_gets_its_event() {
     let summary = stage.run_later(waiting, Duration::from_secs(600)).await;
     assert_eq!(egress(&summary).tables[0].tally.inserted, 1);
     assert_told_once(&stage, &["send"]).await;
+}
+
+/// Ids of the contacts that have events and are not in Dynamics 365.
+async fn strangers(stage: &Stage) -> Vec<String> {
+    let contacts = stage.records("dataverse", "contact").await;
+    let known = |id: &str| contacts.iter().any(|contact| contact["contactid"] == id);
+    let events = stage.lines("/events").await;
+    let ids = events.iter().map(|event| event["externalId"].as_str().unwrap().to_owned());
+    ids.filter(|id| !id.is_empty() && !known(id)).collect()
+}
+
+async fn letters(config: &Config) -> Vec<String> {
+    let all = control::dead_letters(config, &DeadLetterFilter::default()).await.unwrap();
+    all.into_iter().map(|letter| letter.reason).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dead_letter_whose_contact_has_come_is_written_when_it_is_queued_again() {
+    let stage = Stage::new(20, "").await;
+    stage
+        .post("/events", &json!({"send": 600, "unknown_contact": 4, "duplicates": 100, "shuffle": true, "seed": 3}))
+        .await;
+    let config = config(&stage, &format!("{ALL}wait_for_contact = \"60s\"\n"));
+    stage.run_config(config.clone()).await;
+    stage.run_later(config.clone(), Duration::from_secs(120)).await;
+    let strangers = strangers(&stage).await;
+    assert_eq!((letters(&config).await.len(), strangers.len()), (4, 4));
+    for stranger in strangers.iter().skip(1) {
+        stage.put(&format!("/records/dataverse/contact/{stranger}"), &json!({"lastname": "Late"})).await;
+    }
+    let asked = control::requeue(&config, &DeadLetterFilter::default()).await.unwrap();
+    assert_eq!(asked.iter().map(|request| request.dead_letters).collect::<Vec<_>>(), [Some(4)]);
+    let summary = stage.run_later(config.clone(), Duration::from_secs(240)).await;
+    assert_eq!(egress(&summary).tables[0].tally.inserted, 3);
+    assert_told_once(&stage, &["send", "open", "click", "bounce"]).await;
+    // The one whose contact is still unknown keeps its letter; it waits anew, and in vain.
+    assert_eq!(letters(&config).await, ["contact-unknown"]);
+    let summary = stage.run_later(config.clone(), Duration::from_secs(480)).await;
+    assert_eq!(egress(&summary).tables[0].tally.dead, 1);
+    assert_eq!(letters(&config).await, ["contact-unknown"]);
+    // What the journal no longer keeps cannot be written; its letter stays, and says so.
+    stage.post("/journal", &json!({"expire": 1000})).await;
+    control::requeue(&config, &DeadLetterFilter::default()).await.unwrap();
+    stage.run_later(config.clone(), Duration::from_secs(600)).await;
+    assert_eq!(letters(&config).await, ["event-gone"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn events_of_many_unknown_contacts_cost_few_requests() {
+    let stage = Stage::new(50, "").await;
+    let plan = json!({"send": 1000, "unknown_contact": 400, "shuffle": true, "seed": 11});
+    stage.post("/events", &plan).await;
+    let config = config(&stage, &format!("{ALL}wait_for_contact = \"1h\"\n"));
+    let summary = stage.run_config(config).await;
+    assert_eq!(egress(&summary).tables[0].tally.inserted, 1000);
+    assert_told_once(&stage, &["send", "open", "click", "bounce"]).await;
+    let requests: BTreeMap<String, u64> =
+        serde_json::from_value(stage.counters().await["dataverse"]["requests"].clone()).unwrap();
+    let of = |route: &str| requests.iter().filter(|(name, _)| name.starts_with(route)).map(|(_, n)| n).sum::<u64>();
+    let (writes, questions) = (of("POST /adobe_"), of("GET /contacts"));
+    // 1,400 rows in requests of up to 100: each is refused at most once, asked about once, and sent once without the strangers. By
+    // halves, the 400 would cost some 14 requests each.
+    assert!(questions > 0 && writes + questions < 150, "{writes} writes, {questions} questions: {requests:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -2,6 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on ends there")]
 
+use std::time::Duration;
+
+use d365_campaign::control::{self, DeadLetterFilter};
 use d365_campaign::{Config, RunSummary, Tally, WorkflowSummary};
 use end_to_end_tests::{Stage, timeline};
 use serde_json::{Value, json};
@@ -154,6 +157,30 @@ async fn a_row_that_cannot_be_read_is_a_dead_letter_with_its_place() {
     stage.put_file("d365_loads/exports/logs_1.csv", row.into_bytes()).await;
     assert_eq!(tally(&stage.run_faster(config, FASTER).await).inserted, 1);
     assert_eq!(files(&stage, "exports/processed").await, ["logs_1.csv", "logs_1.csv.1"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dead_letter_is_written_from_the_file_that_told_of_it_when_it_is_queued_again() {
+    let stage = Stage::new(20, "").await;
+    stage.post("/events", &json!({"send": 50, "unknown_contact": 4, "seed": 3})).await;
+    stage.post("/exports/logs", &json!({"quotes": "double", "gzip": true})).await;
+    stage.post("/events", &json!({"send": 50, "unknown_contact": 4, "seed": 4})).await;
+    stage.post("/exports/logs", &json!({"quotes": "double"})).await;
+    let source = format!("wait_for_contact = \"60s\"\nsource = {{ export = {{ {FOLDER}, stable_for = \"1s\" }} }}");
+    let config = config(&stage, &source, None);
+    stage.run_config(config.clone()).await;
+    assert_eq!(tally(&stage.run_later(config.clone(), Duration::from_secs(120)).await).dead, 8);
+    let contacts = stage.records("dataverse", "contact").await;
+    let known = |event: &Value| contacts.iter().any(|contact| contact["contactid"] == event["externalId"]);
+    for event in stage.lines("/events").await.iter().filter(|event| !known(event)) {
+        let path = format!("/records/dataverse/contact/{}", event["externalId"].as_str().unwrap());
+        stage.put(&path, &json!({"lastname": "Late"})).await;
+    }
+    let filter = DeadLetterFilter::default();
+    control::requeue(&config, &filter).await.unwrap();
+    assert_eq!(tally(&stage.run_later(config.clone(), Duration::from_secs(240)).await).inserted, 8);
+    assert_told_once(&stage).await;
+    assert_eq!(control::dead_letters(&config, &filter).await.unwrap().len(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

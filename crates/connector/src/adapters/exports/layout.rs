@@ -7,6 +7,7 @@ use campaign_client::exchange::table::{Row, RowError, RowErrorKind};
 use record::{Change, ChangeBody, FieldName, Key, ValueError};
 
 use super::place::FileMark;
+use crate::adapters::timeline::event::KEPT;
 
 /// What the rows of a folder's files mean.
 pub(crate) trait RowLayout: fmt::Debug + Send + Sync {
@@ -71,6 +72,6 @@ pub(super) fn unusable(file: &FileMark, line: u64, why: Unusable) -> Change {
 
 /// What stands for a record of which no file that is still there tells.
 pub(super) fn gone(key: &Key) -> Change {
-    let error = ValueError { expected: "a file that still tells of it" };
+    let error = ValueError { expected: KEPT };
     Change { key: key.clone(), version: None, body: ChangeBody::Unreadable { field: FieldName::from("file"), error } }
 }

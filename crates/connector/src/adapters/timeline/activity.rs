@@ -81,6 +81,13 @@ impl Transform for ActivityTransform {
         match &change.body {
             ChangeBody::Upsert(record) => Ok(self.decided(record)),
             ChangeBody::Delete => Ok(Decision::Ignore),
+            ChangeBody::Unreadable { error, .. } if event::is_gone(error) => Err(Rejection {
+                code: "event-gone".to_owned(),
+                field: None,
+                explanation: "The event was to be read again, and its source no longer keeps it. Put a log export that tells of it \
+                              where exports are read, and queue it again; or drop it."
+                    .to_owned(),
+            }),
             ChangeBody::Unreadable { field, error } => Err(Rejection {
                 code: "event-unreadable".to_owned(),
                 field: Some(field.to_string()),
@@ -181,6 +188,16 @@ mod tests {
             stranger.recipient = nobody.map(str::to_owned);
             assert_eq!(decide(&stranger), Decision::Ignore);
         }
+    }
+
+    #[test]
+    fn what_cannot_be_read_and_what_is_kept_no_longer_are_told_apart() {
+        let code = |change: &Change| transform().decide(change).unwrap_err().code;
+        let key = record::Key::text("e1");
+        assert_eq!(code(&event::gone(&key)), "event-gone");
+        let error = record::ValueError { expected: "a time" };
+        let body = ChangeBody::Unreadable { field: record::FieldName::from("/timestamp"), error };
+        assert_eq!(code(&Change { key, version: None, body }), "event-unreadable");
     }
 
     #[test]

@@ -62,10 +62,18 @@ pub(crate) fn unreadable(id: &str, error: &DecodeError) -> Change {
     Change { key: Key::text(id), version: None, body: ChangeBody::Unreadable { field, error: ValueError { expected } } }
 }
 
+/// What is expected of a record that is read once more.
+pub(crate) const KEPT: &str = "a record that its source still keeps";
+
 /// What stands for an event that its source does not keep any longer.
 pub(crate) fn gone(key: &Key) -> Change {
-    let error = ValueError { expected: "an event that is still kept at its source" };
+    let error = ValueError { expected: KEPT };
     Change { key: key.clone(), version: None, body: ChangeBody::Unreadable { field: FieldName::from(KIND), error } }
+}
+
+/// Whether this is the error of [`gone`], or of a file that is gone.
+pub(crate) fn is_gone(error: &ValueError) -> bool {
+    error.expected == KEPT
 }
 
 /// The names of the kinds, which are parts of the ids.

@@ -1,6 +1,6 @@
 //! An I/O Events journal as the engine's source.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -100,12 +100,19 @@ impl Source for JournalSource {
 
     /// Looks for single events in all that the journal keeps.
     async fn fetch(&self, keys: &[Key]) -> Result<Vec<Change>, EndpointError> {
+        let wanted: BTreeSet<&Key> = keys.iter().collect();
         let mut found: BTreeMap<Key, Change> = BTreeMap::new();
         let mut answer = self.journal.read(&JournalStart::Oldest).await.map_err(trouble)?;
-        while let JournalRead::Page(page) = answer {
-            let wanted = self.changes(&page.events).into_iter().filter(|change| keys.contains(&change.key));
-            found.extend(wanted.map(|change| (change.key.clone(), change)));
-            if found.len() == keys.len() {
+        loop {
+            let page = match answer {
+                JournalRead::Page(page) => page,
+                JournalRead::End { .. } => break,
+                // Events may have gone between two pages: nobody can tell of what was not seen yet.
+                _ => return Err(expired()),
+            };
+            let changes = self.changes(&page.events).into_iter().filter(|change| wanted.contains(&change.key));
+            found.extend(changes.map(|change| (change.key.clone(), change)));
+            if found.len() == wanted.len() {
                 break;
             }
             answer = self.journal.next(page.next).await.map_err(trouble)?;
