@@ -35,10 +35,11 @@ pub(crate) fn router(control: Arc<Control>) -> Router {
     Router::new()
         .route("/", get(info))
         .route("/records/{side}/{table}", get(records))
-        .route("/records/{side}/{table}/{id}", put(put_record).delete(delete_record))
+        .route("/records/{side}/{table}/{id}", put(put_record).patch(patch_record).delete(delete_record))
         .route("/mutate", post(mutate))
         .route("/counters", get(counters))
         .route("/counters/reset", post(reset))
+        .route("/history", post(keep_history).get(history))
         .route("/faults", post(add_faults).get(list_faults).delete(clear_faults))
         .route("/clock", post(advance))
         .route("/workflows", post(set_workflow))
@@ -153,6 +154,44 @@ async fn put_record(
         Ok(()) => answer(StatusCode::OK, &json!({})),
         Err(problem) => refusal(StatusCode::BAD_REQUEST, &problem),
     }
+}
+
+async fn patch_record(
+    State(control): State<Arc<Control>>,
+    Path((of, table, id)): Path<(String, String, String)>,
+    given: Given,
+) -> Response {
+    let fields: Map<String, Value> = match read(given) {
+        Ok(fields) => fields,
+        Err(unreadable) => return unreadable.answer(),
+    };
+    let done = match side(&of) {
+        Some(Side::Dataverse) => control.dataverse.patch_record(&table, &id, &fields),
+        Some(Side::Campaign) => control.campaign.patch_record(&table, &id, fields),
+        Some(Side::Journal) | None => Err(format!("no side {of}")),
+    };
+    match done {
+        Ok(()) => answer(StatusCode::OK, &json!({})),
+        Err(problem) => refusal(StatusCode::BAD_REQUEST, &problem),
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Keeping {
+    keep: bool,
+}
+
+async fn keep_history(State(control): State<Arc<Control>>, given: Given) -> Response {
+    match read::<Keeping>(given) {
+        Ok(wanted) => control.shared.history.keep(wanted.keep),
+        Err(unreadable) => return unreadable.answer(),
+    }
+    answer(StatusCode::OK, &json!({}))
+}
+
+async fn history(State(control): State<Arc<Control>>) -> Response {
+    crate::service::plain(StatusCode::OK, "application/x-ndjson", control.shared.history.lines())
 }
 
 async fn delete_record(

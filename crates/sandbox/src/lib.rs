@@ -13,6 +13,7 @@ mod control;
 pub mod counters;
 pub mod dataverse;
 pub mod faults;
+pub mod history;
 mod injection;
 pub mod journal;
 pub mod oauth;

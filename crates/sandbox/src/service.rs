@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::SandboxClock;
 use crate::counters::Counters;
 use crate::faults::{FaultBook, Target};
+use crate::history::History;
 use crate::injection::injure;
 use crate::oauth::TokenBook;
 use crate::route::{RecordRequest, Route, RouteTemplate, SetupRequest, route};
@@ -86,6 +87,8 @@ pub struct Shared {
     pub faults: FaultBook,
     /// Counters.
     pub counters: Counters,
+    /// Changes of rows, where they are kept.
+    pub history: Arc<History>,
     /// Issued tokens.
     pub tokens: TokenBook,
     /// What stays fixed.
@@ -107,6 +110,7 @@ impl Shared {
             clock,
             faults: FaultBook::default(),
             counters: Counters::default(),
+            history: Arc::default(),
             config,
             stop,
         }

@@ -249,6 +249,37 @@ async fn a_row_is_put_as_given() {
 }
 
 #[tokio::test]
+async fn a_row_is_patched_as_by_a_request_and_the_changes_are_kept_in_order() {
+    let client = Client::start(0).await;
+    let id = "00000000-0000-4000-8000-000000000001";
+    let (contact, profile) = (format!("/records/dataverse/contact/{id}"), format!("/records/campaign/profile/{id}"));
+    client.control(Method::PATCH, &contact, json!({"donotemail": true})).await.expect(400);
+    client.control(Method::PATCH, &profile, json!({"blackListEmail": true})).await.expect(400);
+    client.control(Method::PUT, &contact, json!({"lastname": "King", "donotphone": true})).await.expect(200);
+    client.control(Method::POST, "/history", json!({"keep": true})).await.expect(200);
+    client.control(Method::PUT, &profile, json!({"lastName": "King"})).await.expect(200);
+    client.control(Method::PATCH, &profile, json!({"blackListEmail": true})).await.expect(200);
+    client.control(Method::PATCH, &contact, json!({"donotemail": true})).await.expect(200);
+    client.control(Method::PATCH, &contact, json!({"donotphone": "no"})).await.expect(400);
+    client.control(Method::DELETE, &profile, json!(null)).await.expect(200);
+
+    let told = client.control(Method::GET, "/history", json!(null)).await.text;
+    let told: Vec<Value> = told.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let what: Vec<_> = told.iter().map(|change| (change["side"].as_str().unwrap(), change["row"].is_null())).collect();
+    assert_eq!(what, [("campaign", false), ("campaign", false), ("dataverse", false), ("campaign", true)]);
+    assert!(told.iter().all(|change| change["id"] == id && change["by"] == "control"));
+    let (before, after) = (&told[0]["row"], &told[1]["row"]);
+    assert_eq!((&before["blackListEmail"], &after["blackListEmail"]), (&json!(false), &json!(true)));
+    assert_eq!((&after["lastName"], &after["externalId"]), (&json!("King"), &json!(id)));
+    assert_eq!(after["blackListEmailLastModified"], after["lastModified"], "the service dates the change");
+    let row = &told[2]["row"];
+    assert_eq!((&row["donotemail"], &row["donotphone"], &row["lastname"]), (&json!(true), &json!(true), &json!("King")));
+    client.control(Method::POST, "/history", json!({"keep": false})).await.expect(200);
+    client.control(Method::PATCH, &contact, json!({"donotemail": false})).await.expect(200);
+    assert_eq!(client.control(Method::GET, "/history", json!(null)).await.text, "");
+}
+
+#[tokio::test]
 async fn a_call_is_read_as_json_whatever_it_calls_itself() {
     let client = Client::start(2).await;
     let call = async |method: Method, path: &str, body: &str| {

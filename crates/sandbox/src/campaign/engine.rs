@@ -1,6 +1,6 @@
 //! One request carried out: path, key, body, table, answer. Knows nothing of HTTP connections, tokens or counters.
 
-use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use serde_json::{Map, Value};
 
@@ -13,13 +13,16 @@ use super::route::{self, Located, Misplaced, Place, Tail};
 use super::schema::{Collection, Filter, Resource, Schema, Slot};
 use super::table::{Row, Tables};
 use super::write::{self, Created};
+use crate::history::{By, History};
 use crate::injection::PendingFault;
+use crate::service::Side;
 
 /// The resources and their rows.
 #[derive(Debug)]
 pub(super) struct Engine {
     pub(super) schema: Schema,
     tables: RwLock<Tables>,
+    history: Arc<History>,
 }
 
 /// A request, as far as it concerns the engine.
@@ -45,9 +48,9 @@ impl Call<'_> {
 
 impl Engine {
     /// Empty tables for a compiled scenario.
-    pub(super) fn new(schema: Schema) -> Self {
+    pub(super) fn new(schema: Schema, history: Arc<History>) -> Self {
         let tables = RwLock::new(Tables::new(&schema));
-        Self { schema, tables }
+        Self { schema, tables, history }
     }
 
     /// The tables to read. A writer that panicked left whole rows only, so a poisoned lock is taken as it is.
@@ -69,6 +72,29 @@ impl Engine {
             Ok(located) => self.place(call, &located),
         };
         outcome.unwrap_or_else(|refusal| refusal.reply(&self.schema.switches))
+    }
+
+    /// Removes a row.
+    pub(super) fn remove(&self, tables: &mut Tables, resource: &Resource, at: u32, by: By) {
+        let id = self.history.is_kept().then(|| key_text(tables, resource, at)).flatten();
+        tables.of_mut(resource).remove(&resource.columns, at);
+        if let Some(id) = id {
+            self.history.note(Side::Campaign, &resource.name, &id, by, None);
+        }
+    }
+
+    /// Notes what became of a row that has a key.
+    pub(super) fn note(&self, tables: &Tables, resource: &Resource, at: u32, by: By) {
+        if !self.history.is_kept() {
+            return;
+        }
+        let (Some(id), Some(row)) = (key_text(tables, resource, at), tables.of(resource).row(at)) else { return };
+        let family = Family::of(resource);
+        let place = place(family, resource);
+        let call = Call { method: "", query: "", body: b"", base: "", now: row.modified, fault: None };
+        let mut out = Vec::with_capacity(2560);
+        self.view(&call, tables, family, resource, &place, &place).record(&mut out, at, row, false);
+        self.history.note(Side::Campaign, &resource.name, &id, by, Some(&out));
     }
 
     fn place(&self, call: &Call<'_>, located: &Located<'_>) -> Result<Reply, Refusal> {
@@ -102,7 +128,7 @@ impl Engine {
             (Place::Item { resource, key, field: None }, "DELETE") => {
                 let mut tables = self.write();
                 let at = find(&self.schema, &tables, resource, key)?;
-                tables.of_mut(resource).remove(&resource.columns, at);
+                self.remove(&mut tables, resource, at, By::Request);
                 Ok(Reply::empty(self.schema.switches.delete_status))
             }
             // What public clients run into when they put something behind the collection's address.
@@ -184,6 +210,7 @@ impl Engine {
                 (at, 200)
             }
         };
+        self.note(&tables, resource, at, By::Request);
         let row = row(&tables, resource, at)?;
         let mut out = Vec::with_capacity(2560);
         self.view(call, &tables, family, resource, place, place).record(&mut out, at, row, true);
@@ -221,6 +248,7 @@ impl Engine {
         if !body.is_empty() {
             let changes = write::changes(&self.schema, &tables, resource, family, Some(at), body)?;
             write::update(&mut tables, resource, at, &changes, call.now)?;
+            self.note(&tables, resource, at, By::Request);
         }
         let mut out = Vec::with_capacity(320);
         let view = self.view(call, &tables, family, resource, place, place);
@@ -305,7 +333,7 @@ impl Engine {
             "PATCH" => self.update(call, family, child, tables, at, &place),
             "DELETE" => {
                 let mut tables = tables;
-                tables.of_mut(child).remove(&child.columns, at);
+                self.remove(&mut tables, child, at, By::Request);
                 Ok(Reply::empty(self.schema.switches.delete_status))
             }
             _ => Err(Refusal::method()),
@@ -350,6 +378,13 @@ fn find(schema: &Schema, tables: &Tables, resource: &Resource, key: &str) -> Res
     };
     let seen = |at: &u32| tables.of(resource).row(*at).is_some_and(|row| tables.visible(schema, resource, row));
     at.filter(seen).ok_or_else(|| Refusal::not_found(resource, key, true))
+}
+
+/// The value of a row's custom key.
+fn key_text(tables: &Tables, resource: &Resource, at: u32) -> Option<String> {
+    let (_, column) = resource.key?;
+    let cell = tables.of(resource).row(at)?.get(&resource.columns, column);
+    Some(String::from_utf8_lossy(cell).into_owned())
 }
 
 fn row<'t>(tables: &'t Tables, resource: &Resource, at: u32) -> Result<&'t Row, Refusal> {

@@ -5,6 +5,7 @@ use std::io::Write as _;
 use chrono::{DateTime, Datelike as _, NaiveDate};
 
 use super::primary_key;
+use super::scenario::ResourceFamily;
 use super::schema::{Output, Resource, Schema, Slot};
 use super::table::{Row, Tables};
 use super::value;
@@ -21,6 +22,14 @@ pub(super) enum Family {
 }
 
 impl Family {
+    /// Under which all of a resource is shown.
+    pub(super) fn of(resource: &Resource) -> Self {
+        match resource.family {
+            ResourceFamily::ProfileAndServicesExt => Self::Extended,
+            ResourceFamily::CustomResources => Self::Custom,
+        }
+    }
+
     /// As a path segment.
     pub(super) fn path(self) -> &'static str {
         match self {

@@ -13,14 +13,15 @@ use serde_json::{Map, Value};
 
 use super::engine::{self, Call, Engine};
 use super::primary_key;
-use super::refusal::Reply;
+use super::refusal::{Refusal, Reply};
 use super::render::{self, Family, View};
 use super::route::Misplaced;
-use super::scenario::{CampaignScenario, ResourceFamily};
+use super::scenario::CampaignScenario;
 use super::schema::Schema;
 use super::seed::{self, CampaignMutation, CampaignMutationPlan};
 use super::workflow::{WorkflowCall, WorkflowRun, Workflows};
 use super::write;
+use crate::history::By;
 use crate::injection::PendingFault;
 use crate::oauth::{TokenState, bearer};
 use crate::route::{RecordRequest, RouteTemplate, SetupRequest, route};
@@ -57,7 +58,7 @@ impl CampaignService {
     /// # Errors
     /// Everything in the scenario that does not fit together: a link to a column that is no unique key, for instance.
     pub fn new(scenario: &CampaignScenario, shared: Arc<Shared>) -> Result<Arc<Self>, CampaignScenarioError> {
-        let engine = Engine::new(Schema::compile(scenario).map_err(CampaignScenarioError)?);
+        let engine = Engine::new(Schema::compile(scenario).map_err(CampaignScenarioError)?, shared.history.clone());
         {
             let mut tables = engine.write();
             let now = shared.clock.now_millis();
@@ -116,7 +117,31 @@ impl CampaignService {
     pub fn put_record(&self, resource: &str, key: &str, row: Map<String, Value>) -> Result<(), String> {
         let resource = self.engine.schema.find(resource).ok_or_else(|| format!("no resource {resource}"))?;
         let now = self.shared.clock.now_millis();
-        write::put(&self.engine.schema, &mut self.engine.write(), resource, key, row, now)
+        let mut tables = self.engine.write();
+        write::put(&self.engine.schema, &mut tables, resource, key, row, now)?;
+        if let Some(at) = tables.of(resource).by_key(resource, key) {
+            self.engine.note(&tables, resource, at, By::Control);
+        }
+        Ok(())
+    }
+
+    /// Changes some columns of a row, as a request would.
+    ///
+    /// # Errors
+    /// An unknown resource or column, no such row, a value that does not fit.
+    pub fn patch_record(&self, resource: &str, key: &str, fields: Map<String, Value>) -> Result<(), String> {
+        let schema = &self.engine.schema;
+        let resource = schema.find(resource).ok_or_else(|| format!("no resource {resource}"))?;
+        let now = self.shared.clock.now_millis();
+        let mut tables = self.engine.write();
+        let at = tables.of(resource).by_key(resource, key);
+        let at = at.ok_or_else(|| format!("{} has no such row", resource.name))?;
+        let text = |refusal: Refusal| refusal.text;
+        let changes =
+            write::changes(schema, &tables, resource, Family::of(resource), Some(at), fields).map_err(text)?;
+        write::update(&mut tables, resource, at, &changes, now).map_err(text)?;
+        self.engine.note(&tables, resource, at, By::Control);
+        Ok(())
     }
 
     /// Deletes one row, named by its custom key.
@@ -128,7 +153,7 @@ impl CampaignService {
         let mut tables = self.engine.write();
         let at = tables.of(resource).by_key(resource, key);
         let at = at.ok_or_else(|| format!("{} has no such row", resource.name))?;
-        tables.of_mut(resource).remove(&resource.columns, at);
+        self.engine.remove(&mut tables, resource, at, By::Control);
         Ok(())
     }
 
@@ -235,10 +260,7 @@ impl CampaignService {
         let Some(resource) = self.engine.schema.resources.get(resource) else {
             return;
         };
-        let family = match resource.family {
-            ResourceFamily::ProfileAndServicesExt => Family::Extended,
-            ResourceFamily::CustomResources => Family::Custom,
-        };
+        let family = Family::of(resource);
         let under = format!("{}/{}", family.path(), resource.name);
         let tables = self.engine.read();
         let view = View {

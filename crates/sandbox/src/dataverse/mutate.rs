@@ -87,6 +87,7 @@ impl DataverseService {
             seeder.insert(&self.store, &mut rows, table, (id, number), now)?;
             done.created.push(guid(id));
         }
+        let stamp = Stamp::from(now).by_control();
         for (id, planned) in planned {
             let mut rows = self.store.write(table);
             let Some(row) = rows.by_id.get(&id).cloned() else { continue };
@@ -101,7 +102,7 @@ impl DataverseService {
                     None => changes(table, &fields, &cells, plan.fields.is_empty(), &mut seeder)?,
                 };
                 outcome =
-                    self.store.update(&mut rows, table, id, changes, now.into()).map_err(|refusal| refusal.message);
+                    self.store.update(&mut rows, table, id, changes, stamp).map_err(|refusal| refusal.message);
                 if outcome.is_ok() {
                     break;
                 }
@@ -110,7 +111,7 @@ impl DataverseService {
             done.updated.push(guid(id));
         }
         for id in deletes {
-            self.store.delete(&mut self.store.write(table), table, *id, now.into());
+            self.store.delete(&mut self.store.write(table), table, *id, stamp);
             done.deleted.push(guid(*id));
         }
         Ok(done)
@@ -169,6 +170,23 @@ impl DataverseService {
         self.reader("", None).put_row(table, id, row, version).map_err(|refusal| refusal.message)
     }
 
+    /// Changes some columns of a row, as a request would.
+    ///
+    /// # Errors
+    /// An unknown table or column, no such row, a value that does not fit.
+    pub fn patch_record(
+        &self,
+        table: &str,
+        id: &str,
+        fields: &serde_json::Map<String, serde_json::Value>,
+    ) -> Result<(), String> {
+        let table = self.table(table)?;
+        let id = parse_guid(id).ok_or_else(|| "the id is no GUID".to_owned())?;
+        let _among = self.store.among();
+        let body = serde_json::to_vec(fields).map_err(|error| error.to_string())?;
+        self.reader("", None).patch_row(table, id, &body).map_err(|refusal| refusal.message)
+    }
+
     /// Deletes one row, under the next version or one that was set aside.
     ///
     /// # Errors
@@ -181,7 +199,7 @@ impl DataverseService {
         if version.is_some_and(|version| !self.store.take_reserved(&rows, id, version)) {
             return Err("the version is none of those set aside, or the row has a newer one".to_owned());
         }
-        let stamp = Stamp::from(self.shared.clock.now_seconds()).at(version);
+        let stamp = Stamp::from(self.shared.clock.now_seconds()).at(version).by_control();
         let deleted = self.store.delete(&mut rows, table, id, stamp);
         if deleted { Ok(()) } else { Err(format!("{} has no such row", table.name)) }
     }

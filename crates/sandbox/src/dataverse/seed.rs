@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::row::{guid, reference_cell, text_cell};
 use super::schema::{Column, Kind, Table};
-use super::store::{Changes, Rows, Store};
+use super::store::{Changes, Rows, Stamp, Store};
 use crate::prng::Prng;
 
 const FIRST: [&str; 24] = [
@@ -143,7 +143,7 @@ impl Seeder {
         let mut problem = String::new();
         for _ in 0..TRIES {
             let changes = self.row(table, number);
-            match store.insert(rows, table, id, changes, now.into()) {
+            match store.insert(rows, table, id, changes, Stamp::from(now).by_control()) {
                 Ok(()) => return Ok(()),
                 Err(refusal) => problem = refusal.message,
             }

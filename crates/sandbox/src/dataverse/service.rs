@@ -81,6 +81,7 @@ impl DataverseService {
             store: Store::new(
                 schema,
                 Memory { recreated: switches.recreated_rows_stay_deleted, columns: !switches.unselected_changes },
+                shared.history.clone(),
             ),
             scenario: scenario.clone(),
             protection: Protection::new(limits, switches.web_servers, switches.refusals_per_second_more),

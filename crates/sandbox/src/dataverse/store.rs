@@ -2,12 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use super::error::{Refusal, refusal};
+use super::page::Writer;
+use super::query::Prefer;
 use super::row::{self, Row};
 use super::schema::{Kind, Schema, Table};
 use super::transaction::Before;
+use crate::history::{By, History};
+use crate::service::Side;
 
 /// What is left of a deleted row.
 #[derive(Debug, Clone, Copy)]
@@ -25,17 +29,23 @@ pub(super) struct Stamp {
     given: bool,
     /// A version that was set aside for this write; the next one otherwise.
     version: Option<i64>,
+    by: By,
 }
 
 impl From<i64> for Stamp {
     fn from(now: i64) -> Self {
-        Self { now, given: false, version: None }
+        Self { now, given: false, version: None, by: By::Request }
     }
 }
 
 impl Stamp {
     pub(super) fn as_given(now: i64) -> Self {
-        Self { now, given: true, version: None }
+        Self { now, given: true, version: None, by: By::Control }
+    }
+
+    /// By the control interface.
+    pub(super) fn by_control(self) -> Self {
+        Self { by: By::Control, ..self }
     }
 
     /// With a version that was set aside.
@@ -93,12 +103,13 @@ pub(super) struct Store {
     /// Versions that were set aside and not written yet.
     reserved: Mutex<BTreeSet<i64>>,
     memory: Memory,
+    history: Arc<History>,
     /// Held by every request, and by a transaction over several tables alone.
     pub(super) gate: RwLock<()>,
 }
 
 impl Store {
-    pub(super) fn new(schema: Schema, memory: Memory) -> Self {
+    pub(super) fn new(schema: Schema, memory: Memory, history: Arc<History>) -> Self {
         let empty = |table: &Table| {
             let keys = table.keys.iter().map(|_| HashMap::new()).collect();
             RwLock::new(Rows { keys, ..Rows::default() })
@@ -110,6 +121,7 @@ impl Store {
             version: AtomicI64::new(1_000_000),
             reserved: Mutex::default(),
             memory,
+            history,
             gate: RwLock::new(()),
         }
     }
@@ -211,6 +223,7 @@ impl Store {
         if self.memory.columns {
             rows.changed.entry(id).or_default().push((version, [u64::MAX; 4]));
         }
+        self.note(rows, table, id, stamp);
         Ok(())
     }
 
@@ -255,6 +268,7 @@ impl Store {
         rows.by_version.remove(&old.version);
         rows.by_version.insert(version, id);
         rows.by_id.insert(id, Row::build(&table.columns, &cells, version));
+        self.note(rows, table, id, stamp);
         Ok(())
     }
 
@@ -276,7 +290,22 @@ impl Store {
             rows.tombstones.remove(&earlier);
         }
         rows.changed.remove(&id);
+        self.note(rows, table, id, stamp);
         true
+    }
+
+    /// Notes what became of a row. What a transaction writes is not noted: it may be taken back.
+    fn note(&self, rows: &Rows, table: &Table, id: u128, stamp: Stamp) {
+        if !self.history.is_kept() || rows.before.is_some() {
+            return;
+        }
+        let shown = rows.by_id.get(&id).map(|row| {
+            let (mut cells, mut out) = (Vec::new(), Vec::new());
+            row.spread(&table.columns, &mut cells);
+            Writer::new(self, table, None, &Prefer::default()).write(id, row, &cells, "", &mut out);
+            out
+        });
+        self.history.note(Side::Dataverse, &table.name, &row::guid(id), stamp.by, shown.as_deref());
     }
 }
 

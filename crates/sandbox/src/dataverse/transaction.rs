@@ -127,6 +127,8 @@ impl Drop for Alone<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::dataverse::DataverseScenario;
     use crate::dataverse::schema::Schema;
@@ -147,7 +149,7 @@ mod tests {
     fn every_kind_of_write_is_taken_back() {
         for (recreated, columns) in [(false, true), (true, false)] {
             let schema = Schema::build(&DataverseScenario::default()).unwrap();
-            let store = Store::new(schema, Memory { recreated, columns });
+            let store = Store::new(schema, Memory { recreated, columns }, Arc::default());
             let table = store.schema.by_name("account").unwrap();
             let number = table.column("accountnumber").unwrap();
             let with = |text: &str| -> Changes { vec![(number, format!("\"{text}\"").into_bytes())] };
@@ -183,7 +185,7 @@ mod tests {
 
     #[test]
     fn a_transaction_over_tables_that_is_dropped_leaves_nothing() {
-        let store = Store::new(Schema::build(&DataverseScenario::default()).unwrap(), Memory::default());
+        let store = Store::new(Schema::build(&DataverseScenario::default()).unwrap(), Memory::default(), Arc::default());
         let (contact, account) = (store.schema.by_name("contact").unwrap(), store.schema.by_name("account").unwrap());
         for commits in [false, true] {
             let alone = store.alone();

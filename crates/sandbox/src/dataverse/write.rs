@@ -75,7 +75,18 @@ impl Reader<'_> {
         self.store.insert(rows, table, id, changes, self.now.into())
     }
 
-    pub(super) fn update(&self, table: &Table, rows: &mut Rows, id: u128, mut changes: Changes) -> Result<(), Refusal> {
+    pub(super) fn update(&self, table: &Table, rows: &mut Rows, id: u128, changes: Changes) -> Result<(), Refusal> {
+        self.update_by(table, rows, id, changes, self.now.into())
+    }
+
+    fn update_by(
+        &self,
+        table: &Table,
+        rows: &mut Rows,
+        id: u128,
+        mut changes: Changes,
+        stamp: Stamp,
+    ) -> Result<(), Refusal> {
         changes.retain(|(at, _)| table.columns[*at].update);
         if let Some(row) = rows.by_id.get(&id) {
             let mut cells = Vec::new();
@@ -85,7 +96,7 @@ impl Reader<'_> {
             }
             body::settle_status(table, Some(&cells), &mut changes)?;
         }
-        self.store.update(rows, table, id, changes, self.now.into())
+        self.store.update(rows, table, id, changes, stamp)
     }
 
     /// `PATCH {set}({key})`: update, or create where nothing forbids it.
@@ -227,6 +238,13 @@ impl Reader<'_> {
         let id = key.find(table, &rows).ok_or_else(|| key.missing(table))?;
         self.update(table, &mut rows, id, vec![change])?;
         Ok(Answer { status: 204, ..Answer::default() })
+    }
+
+    /// Some columns of one row, for the control interface.
+    pub(super) fn patch_row(&self, table: &Table, id: u128, bytes: &[u8]) -> Result<(), Refusal> {
+        let changes = body::parse(self.store, table, bytes)?.changes;
+        let mut rows = self.store.write(table);
+        self.update_by(table, &mut rows, id, changes, Stamp::from(self.now).by_control())
     }
 
     /// One row as given, for the control interface: columns that are not named fall back to their defaults.
