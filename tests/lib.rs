@@ -2,7 +2,9 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on ends there")]
 
+mod draw;
 pub mod linked;
+pub mod opt_outs;
 pub mod steps;
 pub mod timeline;
 
@@ -216,6 +218,16 @@ impl Stage {
         assert!(answer.status().is_success(), "{path}: {}", answer.text().await.unwrap());
     }
 
+    /// Changes some columns of one row, as another client would; `false` where there is no such row.
+    pub async fn patch(&self, path: &str, fields: &Value) -> bool {
+        self.http.patch(self.control(path)).json(fields).send().await.unwrap().status().is_success()
+    }
+
+    /// Every change of a single row since the sandbox keeps them.
+    pub async fn history(&self) -> Vec<Value> {
+        self.lines("/history").await
+    }
+
     /// Puts a file into the file exchange.
     pub async fn put_file(&self, path: &str, content: Vec<u8>) {
         let answer = self.http.put(self.control(&format!("/files/{path}"))).body(content).send().await.unwrap();
@@ -226,6 +238,11 @@ impl Stage {
     pub async fn delete(&self, path: &str) {
         let answer = self.http.delete(self.control(path)).send().await.unwrap();
         assert!(answer.status().is_success(), "{path}: {}", answer.text().await.unwrap());
+    }
+
+    /// The same, where there may be none.
+    pub async fn remove(&self, path: &str) -> bool {
+        self.http.delete(self.control(path)).send().await.unwrap().status().is_success()
     }
 
     /// A version of Dataverse that later changes are ahead of.

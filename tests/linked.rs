@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use timing::SystemClock;
 use tokio::sync::watch::{Sender, channel};
 
+use crate::draw::Rng;
 use crate::{AT_REST, Ahead, Stage};
 
 /// How many tables lie above each other, unless said otherwise.
@@ -71,34 +72,6 @@ struct Row {
     peer: Option<String>,
     /// It was given another parent once.
     moved: bool,
-}
-
-#[derive(Debug)]
-struct Rng(u64);
-
-impl Rng {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0.wrapping_mul(0x2545_F491_4F6C_DD1D)
-    }
-
-    fn below(&mut self, bound: usize) -> usize {
-        usize::try_from(self.next() >> 11).unwrap_or(0) % bound.max(1)
-    }
-
-    fn id(&mut self) -> String {
-        let (one, two) = (self.next(), self.next());
-        format!(
-            "{:08x}-{:04x}-4{:03x}-8{:03x}-{:012x}",
-            one >> 32,
-            one >> 16 & 0xffff,
-            one & 0xfff,
-            two >> 48 & 0xfff,
-            two & 0xffff_ffff_ffff
-        )
-    }
 }
 
 /// The tables of Dataverse as they are meant to be, and how they come to be so.
@@ -306,7 +279,7 @@ async fn watch(stage: Arc<Stage>, depth: usize, looks: Sender<u64>) -> Vec<Strin
 pub async fn run(size: Size) -> Outcome {
     let depth = size.depth.max(1);
     let stage = Arc::new(Stage::new(0, &scenario(depth)).await);
-    let rng = Rng(size.seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
+    let rng = Rng::new(size.seed);
     let mut graph = Graph { levels: vec![BTreeMap::new(); depth], rng, deleted: 0 };
     let mut order: Vec<(usize, String)> = Vec::new();
     for row in 0..size.rows {

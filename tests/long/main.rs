@@ -5,6 +5,7 @@
 mod connector;
 mod events;
 mod links;
+mod optout;
 mod page;
 
 use std::io::{self, Write};
@@ -30,6 +31,8 @@ enum Part {
     Events(events::Size),
     /// Linked rows are created, changed and deleted in random order.
     Links(links::Size),
+    /// Opt-outs on both sides, seed after seed, while the services fail and the connector is stopped and cut off.
+    Optout(optout::Size),
     /// The connector as a process of its own.
     #[command(hide = true)]
     Connector(connector::Settings),
@@ -55,6 +58,7 @@ fn main() -> ExitCode {
         match arguments.part {
             Part::Events(size) => Ok(events::run(&size).await),
             Part::Links(size) => Ok(links::run(&size).await),
+            Part::Optout(size) => Ok(optout::run(&size).await),
             Part::Connector(settings) => Err(connector::run(&settings).await),
         }
     });
