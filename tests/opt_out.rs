@@ -220,3 +220,42 @@ async fn a_pair_that_cannot_be_kept_has_its_place_and_remedy() {
     assert_eq!(places, ["opt_out.pairs[0].d365", "opt_out.source.filter"], "{error}");
     assert!(error.problems().iter().all(|problem| !problem.remedy.is_empty()));
 }
+
+/// The look that follows the change finds no profile, and nothing changes after it: the profile itself has to lead to a look.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_created_profile_leads_to_a_look_where_nobody_reads_campaign() {
+    let stage = Stage::new(3, "").await;
+    let config = config(&stage, "d365_to_campaign");
+    let ids = ids(&stage).await;
+    for id in &ids {
+        put(&stage, "dataverse", id, "donotemail", true, 0).await;
+    }
+    // Ingress has read the opt-outs and cannot write; meanwhile one is taken back, and looked at.
+    stage.post("/faults", &json!([{"side": "campaign", "method": "POST", "fault": "status", "times": 1000}])).await;
+    let connect = || d365_campaign::Connector::builder(config.clone()).connect();
+    let running = connect().await.unwrap().start(d365_campaign::RunMode::Continuous);
+    while stage.faults_fired().await == 0 {
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    running.stopper().stop();
+    running.join().await;
+    put(&stage, "dataverse", &ids[0], "donotemail", false, 0).await;
+    let only = |name: &str| [name.to_owned()];
+    let looks = connect().await.unwrap().start_only(&only("opt-in-out"), d365_campaign::RunMode::UntilIdle).unwrap();
+    looks.join().await;
+    assert!(stage.records("campaign", "profile").await.is_empty());
+
+    // The older state is written, with the opt-out that is in it: ingress hears of the newer one later.
+    stage.clear_faults().await;
+    stage
+        .post(
+            "/faults",
+            &json!([{"side": "dataverse", "method": "GET", "route": "/contacts", "fault": "status", "times": 3}]),
+        )
+        .await;
+    connect().await.unwrap().start_only(&only("ingress"), d365_campaign::RunMode::UntilIdle).unwrap().join().await;
+    assert_equal(&stage).await;
+    let after = opt_outs(&stage).await;
+    assert_eq!((after[&ids[0]][0], after[&ids[1]][0]), ([false; 2], [true; 2]));
+    assert!(d365_campaign::consent::verify(&config).await.unwrap().is_ok());
+}

@@ -12,6 +12,7 @@ async fn twenty_seeds_hold() {
         all += outcome.unwrap_or_else(|error| Outcome { broken: vec![error.to_string()], ..Outcome::default() });
     }
     assert!(all.broken.is_empty(), "{all:#?}");
-    let tried = all.faults > 10 && all.cut_off > 3 && all.created > 20 && all.written.iter().all(|written| *written > 5);
+    let tried =
+        all.faults > 10 && all.cut_off > 3 && all.created > 20 && all.written.iter().all(|written| *written > 5);
     assert!(all.seeds == 20 && tried, "it tries what it means to: {all:?}");
 }

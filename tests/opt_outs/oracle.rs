@@ -12,8 +12,11 @@ use super::{Direction, Outcome, PAIRS};
 #[derive(Debug, Default)]
 pub(super) struct Course {
     begun: Vec<usize>,
-    /// From which change on a row that ingress creates may be older than the contact: the beginning of the last run that came to rest.
-    idle: Vec<usize>,
+    /// From which change on ingress may have read an older state of the contact than there is: the beginning of each run, or of an earlier
+    /// one that left something undone.
+    read_from: Vec<usize>,
+    /// Beginning and end of the runs that came to rest: what was there when one began is known to the ledger when it ends.
+    rested: Vec<(usize, usize)>,
     came_to_rest: bool,
     /// From here on nothing is to be written.
     at_rest: Option<usize>,
@@ -21,16 +24,22 @@ pub(super) struct Course {
 
 impl Course {
     pub(super) fn run_begins(&mut self, at: usize) {
-        let earlier = self.idle.last().copied();
+        let earlier = self.read_from.last().copied();
         // All that was left before this run was done by the one before it, or there is none.
         let known = if self.came_to_rest || self.begun.is_empty() { at } else { earlier.unwrap_or(0) };
         self.begun.push(at);
-        self.idle.push(known);
+        self.read_from.push(known);
         self.came_to_rest = false;
     }
 
-    pub(super) fn run_is_idle(&mut self) {
+    pub(super) fn run_is_idle(&mut self, at: usize) {
         self.came_to_rest = true;
+        self.rested.extend(self.begun.last().map(|begun| (*begun, at)));
+    }
+
+    /// The change up to which the ledger knows everything at another change.
+    fn known_at(&self, at: usize) -> Option<usize> {
+        self.rested.iter().rev().find(|(_, end)| *end <= at).map(|(begin, _)| *begin)
     }
 
     pub(super) fn is_at_rest(&mut self, at: usize) {
@@ -145,8 +154,36 @@ pub(super) fn judge(direction: Direction, course: &Course, history: &[Value], ou
             }
             in_the_end(direction, course, &life, pair, &mut broken);
         }
+        if !broken.is_empty() {
+            broken.push(told(&life, course));
+        }
         outcome.broken.extend(broken.into_iter().map(|line| format!("{id}: {line}")));
     }
+}
+
+/// A life in one line, for whoever has to find out what happened: the number of the change, which side, by whom, and both opt-outs
+/// with the second of their change.
+fn told(life: &Life, course: &Course) -> String {
+    let mut steps: Vec<(usize, String)> = course.begun.iter().map(|at| (*at, "run".to_owned())).collect();
+    for (side, name) in ["D", "C"].into_iter().enumerate() {
+        for step in life.of(side) {
+            let by = if step.by_hand { "hand" } else { "us" };
+            let held = step.held.map_or_else(
+                || "gone".to_owned(),
+                |held| {
+                    let one = |pair: usize| {
+                        let value = if held.opted_out[pair] == Some(true) { "T" } else { "F" };
+                        let second = held.seconds[pair].map_or_else(String::new, |second| (second % 1000).to_string());
+                        format!("{value}{second}")
+                    };
+                    format!("{} {}", one(0), one(1))
+                },
+            );
+            steps.push((step.at, format!("{} {name} {by} {held}", step.at)));
+        }
+    }
+    steps.sort();
+    steps.into_iter().map(|(_, step)| step).collect::<Vec<_>>().join("; ")
 }
 
 /// D-8: a row is created with every opt-out that was known when it was written.
@@ -157,14 +194,16 @@ fn inserts(direction: Direction, course: &Course, life: &Life, outcome: &mut Out
         if direction == Direction::Disabled {
             continue;
         }
-        let known = course.idle[course.run_of(step.at)];
+        let read_from = course.read_from[course.run_of(step.at)];
+        let known = course.known_at(step.at);
         for (pair, names) in PAIRS.iter().enumerate() {
             let opted_out = |held: &Option<Held>| held.is_some_and(|held| held.opted_out[pair] == Some(true));
-            let in_d365: Vec<_> = between(&life.d365, known, step.at).into_iter().flatten().map(Some).collect();
-            // What the profile held when it was deleted, if it held that when all was known.
-            let in_campaign = direction.reads_campaign()
-                && before(&life.campaign, known).is_some()
-                && between(&life.campaign, known, step.at).iter().filter(|held| held.is_some()).all(opted_out);
+            let in_d365: Vec<_> = between(&life.d365, read_from, step.at).into_iter().flatten().map(Some).collect();
+            // What the profile held when it was deleted, if it held that ever since all was known.
+            let in_campaign = known.filter(|_| direction.reads_campaign()).is_some_and(|known| {
+                before(&life.campaign, known).is_some()
+                    && between(&life.campaign, known, step.at).iter().filter(|held| held.is_some()).all(opted_out)
+            });
             let said = in_d365.iter().all(opted_out) || in_campaign;
             if said && created.opted_out[pair] != Some(true) {
                 broken.push(format!("created contactable by {} at {}", names.1, step.at));
@@ -266,7 +305,8 @@ fn in_the_end(direction: Direction, course: &Course, life: &Life, pair: usize, b
         _ => true,
     };
     if looked_at && d365.opted_out[pair] != campaign.opted_out[pair] {
-        broken.push(format!("{name} differs in the end: {:?} and {:?}", d365.opted_out[pair], campaign.opted_out[pair]));
+        broken
+            .push(format!("{name} differs in the end: {:?} and {:?}", d365.opted_out[pair], campaign.opted_out[pair]));
     }
     let states = (before(&life.d365, quiet), before(&life.campaign, quiet));
     if let ((Some(row), Some(profile)), true) = (states, looked_at) {
@@ -276,12 +316,13 @@ fn in_the_end(direction: Direction, course: &Course, life: &Life, pair: usize, b
         }
     }
     if direction == Direction::Bidirectional && d365.opted_out[pair] == Some(false) {
-        taken_back(life, pair, broken);
+        taken_back(course, life, pair, broken);
     }
 }
 
-/// Whoever opted out by hand and is contactable in the end took it back by hand: on the same side, or in Campaign at a later time.
-fn taken_back(life: &Life, pair: usize, broken: &mut Vec<String>) {
+/// Whoever opted out by hand and is contactable in the end took it back by hand: on the same side, or in Campaign at a later time. What
+/// was deleted by hand in Campaign before anybody could know of it is not lost by us.
+fn taken_back(course: &Course, life: &Life, pair: usize, broken: &mut Vec<String>) {
     let turns = |side: usize, to: bool| -> BTreeSet<usize> {
         let mut last = None;
         let mut turns = BTreeSet::new();
@@ -298,7 +339,10 @@ fn taken_back(life: &Life, pair: usize, broken: &mut Vec<String>) {
     for side in [0, 1] {
         for out in turns(side, true) {
             let later = |side: usize| turns(side, false).iter().any(|back| *back > out);
-            if !later(side) && !later(1) {
+            let gone = life.campaign.iter().find(|step| step.at > out && step.held.is_none());
+            let unknown =
+                side == 1 && gone.is_some_and(|gone| course.known_at(gone.at).is_none_or(|known| known <= out));
+            if !later(side) && !later(1) && !unknown {
                 broken.push(format!("{} of change {out} is lost", [PAIRS[pair].0, PAIRS[pair].1][side]));
             }
         }

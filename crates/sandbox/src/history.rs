@@ -48,8 +48,7 @@ impl History {
         };
         let id = serde_json::Value::from(id);
         let row = row.map_or_else(|| "null".into(), String::from_utf8_lossy);
-        let line =
-            format!("{{\"side\":\"{side}\",\"table\":\"{table}\",\"id\":{id},\"by\":\"{by}\",\"row\":{row}}}\n");
+        let line = format!("{{\"side\":\"{side}\",\"table\":\"{table}\",\"id\":{id},\"by\":\"{by}\",\"row\":{row}}}\n");
         self.lines.lock().unwrap_or_else(PoisonError::into_inner).push(line);
     }
 

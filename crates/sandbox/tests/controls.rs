@@ -273,7 +273,10 @@ async fn a_row_is_patched_as_by_a_request_and_the_changes_are_kept_in_order() {
     assert_eq!((&after["lastName"], &after["externalId"]), (&json!("King"), &json!(id)));
     assert_eq!(after["blackListEmailLastModified"], after["lastModified"], "the service dates the change");
     let row = &told[2]["row"];
-    assert_eq!((&row["donotemail"], &row["donotphone"], &row["lastname"]), (&json!(true), &json!(true), &json!("King")));
+    assert_eq!(
+        (&row["donotemail"], &row["donotphone"], &row["lastname"]),
+        (&json!(true), &json!(true), &json!("King"))
+    );
     client.control(Method::POST, "/history", json!({"keep": false})).await.expect(200);
     client.control(Method::PATCH, &contact, json!({"donotemail": false})).await.expect(200);
     assert_eq!(client.control(Method::GET, "/history", json!(null)).await.text, "");

@@ -182,7 +182,13 @@ impl Destination for CampaignDestination {
     async fn apply(&self, at: &Attempt, ops: &[WriteOp], report: &mut Report) -> Result<(), EndpointError> {
         for (index, op) in ops.iter().enumerate() {
             match self.spending(self.calls_of(&op.action), self.perform(self.records.of(at.class), op)).await {
-                Ok(outcome) => report.set(index, outcome),
+                Ok(outcome) => {
+                    let outcome = match &self.consent {
+                        Some(consent) => consent.follow(at, op, outcome).await,
+                        None => outcome,
+                    };
+                    report.set(index, outcome);
+                }
                 Err(error) => return unsent(report, index, ops.len(), error),
             }
         }

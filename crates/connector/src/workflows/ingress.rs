@@ -13,7 +13,6 @@ use sync_core::traits::{Destination, Source, Transform};
 use super::opt_in_out::Consent;
 use crate::adapters::addressing::{AddressingProof, Doubt};
 use crate::adapters::campaign_destination::CampaignDestination;
-use crate::adapters::consent::inserts::ConsentGuard;
 use crate::adapters::dataverse_source::DataverseSource;
 use crate::adapters::engine_calls::EngineCalls;
 use crate::adapters::plan_transform::PlanTransform;
@@ -177,9 +176,7 @@ impl MappedTable {
             ByClass::try_new(|priority| Ok::<_, d365_client::Error>(self.records(&campaign.at_priority(priority))))?;
         let proof = self.proof(campaign);
         let of_contacts = self.spec.table == "contact" && self.spec.resource == "profile";
-        let consent = consent
-            .filter(|_| of_contacts)
-            .map(|consent| ConsentGuard::new(consent.ledger.clone(), consent.turns.clone(), self.plan.clone()));
+        let consent = consent.filter(|_| of_contacts).map(|consent| consent.guard(self.plan.clone()));
         let destination = CampaignDestination::new(records, proof, config.campaign.in_flight, config.campaign.settle)
             .within(allowance)
             .minding(consent);

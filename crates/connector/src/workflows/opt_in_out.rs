@@ -7,7 +7,7 @@ use campaign_client::{Addressing, CampaignClient, ChangedSince, RecordApi, Resou
 use chrono::DateTime;
 use consent::{Policy, SharedLedger, Source as Led};
 use d365_client::{D365Client, DynamicEntity, EntityDef};
-use mapping::{KeyFilterSpec, OptOutPair, SourceColumn};
+use mapping::{KeyFilterSpec, OptOutPair, Plan, SourceColumn};
 use record::{FieldName, ValueKind};
 use sync_core::StreamId;
 use sync_core::traits::{Destination, Source, Store, Transform};
@@ -16,6 +16,7 @@ use timing::SharedClock;
 use super::ingress;
 use crate::adapters::consent::campaign_source::ProfileSource;
 use crate::adapters::consent::destination::ConsentDestination;
+use crate::adapters::consent::inserts::{ConsentGuard, Looks};
 #[cfg(feature = "exchange")]
 use crate::adapters::consent::overdue::Expectation;
 use crate::adapters::consent::sides::{Attribute, MODIFIED, Sides};
@@ -79,11 +80,17 @@ pub(crate) struct Preferences {
 pub(crate) struct Consent {
     pub(crate) ledger: SharedLedger,
     pub(crate) turns: Arc<Turns>,
+    looks: Looks,
 }
 
 impl Consent {
     pub(crate) fn new(ledger: SharedLedger) -> Self {
-        Self { ledger, turns: Arc::new(Turns::new()) }
+        Self { ledger, turns: Arc::new(Turns::new()), looks: Looks::default() }
+    }
+
+    /// What ingress asks before it writes a profile.
+    pub(crate) fn guard(&self, plan: Arc<Plan>) -> ConsentGuard {
+        ConsentGuard::new(self.ledger.clone(), self.turns.clone(), plan, self.looks.clone())
     }
 }
 
@@ -180,7 +187,7 @@ impl Preferences {
         let sides = Sides::new(rows, records, self.attributes.clone(), allowance).map_err(refused)?;
         let sides = Arc::new(sides);
         let by_export = matches!(config.opt_out.source, Some(OptOutSource::Export { .. }));
-        let destination = |source: Led| -> Arc<dyn Destination> {
+        let destination = |source: Led| {
             Arc::new(ConsentDestination {
                 sides: sides.clone(),
                 ledger: consent.ledger.clone(),
@@ -194,6 +201,10 @@ impl Preferences {
                 settle: config.campaign.settle,
             })
         };
+        // Polling finds created profiles by itself; nothing else does.
+        if self.changed.is_none() {
+            let _ = consent.looks.set(destination(Led::Request));
+        }
         let transform: Arc<dyn Transform> =
             Arc::new(LookTransform::new(&format!("{:?} {:?}", config.opt_out.direction, self.attributes)));
         let mut streams = Vec::new();

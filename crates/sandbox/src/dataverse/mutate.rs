@@ -101,8 +101,7 @@ impl DataverseService {
                     Some(planned) => planned,
                     None => changes(table, &fields, &cells, plan.fields.is_empty(), &mut seeder)?,
                 };
-                outcome =
-                    self.store.update(&mut rows, table, id, changes, stamp).map_err(|refusal| refusal.message);
+                outcome = self.store.update(&mut rows, table, id, changes, stamp).map_err(|refusal| refusal.message);
                 if outcome.is_ok() {
                     break;
                 }

@@ -185,7 +185,8 @@ mod tests {
 
     #[test]
     fn a_transaction_over_tables_that_is_dropped_leaves_nothing() {
-        let store = Store::new(Schema::build(&DataverseScenario::default()).unwrap(), Memory::default(), Arc::default());
+        let store =
+            Store::new(Schema::build(&DataverseScenario::default()).unwrap(), Memory::default(), Arc::default());
         let (contact, account) = (store.schema.by_name("contact").unwrap(), store.schema.by_name("account").unwrap());
         for commits in [false, true] {
             let alone = store.alone();

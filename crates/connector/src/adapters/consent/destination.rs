@@ -43,7 +43,7 @@ enum Round {
 }
 
 impl ConsentDestination {
-    async fn look(&self, at: &Attempt, key: &Key) -> Result<Outcome, EndpointError> {
+    pub(super) async fn look(&self, at: &Attempt, key: &Key) -> Result<Outcome, EndpointError> {
         let _turn = self.turns.take(key).await;
         let mut source = if at.in_doubt || at.number > 1 { Source::Again } else { self.source };
         for _ in 0..ROUNDS {

@@ -1,14 +1,15 @@
 //! What the ledger says about a profile that ingress is about to write.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use consent::SharedLedger;
 use mapping::Plan;
 use record::Key;
-use sync_core::traits::{Action, Outcome, Rejection};
+use sync_core::traits::{Action, Attempt, Outcome, Rejection, WriteOp};
 use sync_core::{EndpointError, Payload};
 use tokio::sync::MutexGuard;
 
+use super::destination::ConsentDestination;
 use super::ledger_error;
 use super::turns::Turns;
 use crate::adapters::plan_transform;
@@ -19,7 +20,12 @@ pub(crate) struct ConsentGuard {
     ledger: SharedLedger,
     turns: Arc<Turns>,
     plan: Arc<Plan>,
+    looks: Looks,
 }
+
+/// Looks at contacts whose profile ingress creates; nothing as long as the opt-out workflow is not built, and for good where Campaign's
+/// own changes tell of created profiles.
+pub(crate) type Looks = Arc<OnceLock<Arc<ConsentDestination>>>;
 
 /// What may be sent.
 pub(crate) enum Admitted<'g> {
@@ -30,8 +36,29 @@ pub(crate) enum Admitted<'g> {
 }
 
 impl ConsentGuard {
-    pub(crate) fn new(ledger: SharedLedger, turns: Arc<Turns>, plan: Arc<Plan>) -> Self {
-        Self { ledger, turns, plan }
+    pub(crate) fn new(ledger: SharedLedger, turns: Arc<Turns>, plan: Arc<Plan>, looks: Looks) -> Self {
+        Self { ledger, turns, plan, looks }
+    }
+
+    /// A created row is a change of Campaign. The contact is looked at before the write is settled: whatever ends the run in between, the
+    /// entry is there again, finds the row, and leads to the look once more.
+    pub(crate) async fn follow(&self, at: &Attempt, op: &WriteOp, outcome: Outcome) -> Outcome {
+        let may_be_new = match (&op.action, &outcome) {
+            (Action::Create(_), Outcome::Applied | Outcome::Exists) => true,
+            (Action::Update(_), Outcome::Applied) => at.in_doubt,
+            _ => false,
+        };
+        let Some(looks) = self.looks.get().filter(|_| may_be_new) else { return outcome };
+        match looks.look(at, &op.key).await {
+            Ok(Outcome::Applied) => outcome,
+            Ok(refused @ Outcome::Rejected(_)) => refused,
+            // The row is written. It counts as such once the look is done.
+            Ok(Outcome::Retry { code, .. } | Outcome::Unknown { code } | Outcome::NotYet { code }) => {
+                Outcome::Unknown { code }
+            }
+            Ok(Outcome::Exists | Outcome::Missing) => outcome,
+            Err(error) => Outcome::Unknown { code: error.code().to_owned() },
+        }
     }
 
     /// A delete always; a change unless the person was erased; a create with every opt-out that the ledger holds.
