@@ -116,6 +116,7 @@ mod tests {
             appended_ms: 0,
             due_ms: 0,
             waiting_for: Vec::new(),
+            held: false,
         }
     }
 
