@@ -18,7 +18,12 @@ impl Control {
     }
 
     pub(crate) async fn records(&self, side: &str, table: &str) -> Outcome<Vec<Value>> {
-        let url = format!("{}/records/{side}/{table}", self.base);
+        self.lines(&format!("/records/{side}/{table}")).await
+    }
+
+    /// An answer that is one JSON value a line.
+    pub(crate) async fn lines(&self, path: &str) -> Outcome<Vec<Value>> {
+        let url = format!("{}{path}", self.base);
         let text = self.http.get(url).send().await?.error_for_status()?.text().await?;
         text.lines().map(|line| Ok(serde_json::from_str(line)?)).collect()
     }
@@ -26,7 +31,11 @@ impl Control {
     pub(crate) async fn mutate(&self, table: &str, counts: [u64; 3], seed: u64) -> Outcome<()> {
         let [create, update, delete] = counts;
         let body = json!({"side": "dataverse", "table": table, "create": create, "update": update, "delete": delete, "seed": seed});
-        self.http.post(format!("{}/mutate", self.base)).json(&body).send().await?.error_for_status()?;
+        self.post("/mutate", &body).await
+    }
+
+    pub(crate) async fn post(&self, path: &str, body: &Value) -> Outcome<()> {
+        self.http.post(format!("{}{path}", self.base)).json(body).send().await?.error_for_status()?;
         Ok(())
     }
 

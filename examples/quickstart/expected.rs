@@ -48,7 +48,7 @@ impl Expected {
                 ("cusFamilyStatus", json!(status)),
                 ("cusNoBulk", json!(contact["donotbulkemail"] == true)),
                 ("cusCreditLimit", json!(contact["creditlimit"].as_f64().unwrap_or_default())),
-                ("cusChangedAt", once("cusChangedAt", instant(&contact["modifiedon"]))),
+                ("cusCreatedAt", once("cusCreatedAt", instant(&contact["createdon"]))),
                 ("location.city", once("location.city", text(&contact["address1_city"]))),
             ];
             self.rows.insert(id.to_owned(), row.into_iter().map(|(name, value)| (name.to_owned(), value)).collect());

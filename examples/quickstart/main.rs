@@ -1,5 +1,5 @@
-//! The main job on an embedded default: a sandbox and the connector in one process, a load, live changes, and a comparison
-//! of both sides field by field.
+//! The main job on an embedded default: a sandbox and the connector in one process with its three workflows, a load, live changes, email
+//! events, opt-outs on both sides, and a comparison of both sides field by field.
 //!
 //! `cargo run --release --example quickstart [-- --contacts N] [--plant-difference]`
 
@@ -7,8 +7,10 @@
 
 mod control;
 mod expected;
+mod preferences;
 mod report;
 mod setup;
+mod timelines;
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
@@ -21,7 +23,9 @@ use serde_json::json;
 
 use crate::control::{Control, Outcome};
 use crate::expected::Expected;
+use crate::preferences::Preferences;
 use crate::report::Bars;
+use crate::timelines::Timelines;
 
 #[tokio::main]
 async fn main() -> Outcome<ExitCode> {
@@ -40,20 +44,33 @@ async fn main() -> Outcome<ExitCode> {
     let config = Config::parse(&setup::configuration(&info), dir.path())?;
     let bars = Arc::new(Bars::default());
 
-    let mut story =
-        Story { control, expected: [Expected::default(), Expected::default()], totals: BTreeMap::new(), seconds: 0.0 };
+    let mut story = Story {
+        control,
+        expected: [Expected::default(), Expected::default()],
+        timelines: Timelines::default(),
+        preferences: Preferences::default(),
+        totals: BTreeMap::new(),
+        seconds: 0.0,
+    };
     println!("loading {contacts} contacts and 500 boats");
     story.write_codes().await?;
     story.run(&config, &bars).await?;
-    println!("creating, changing and deleting; some contacts leave the filter, some come back");
+    println!("emails are sent, opened, clicked and bounce; some events are told twice, and in any order");
+    Timelines::make(&story.control, contacts).await?;
+    story.timelines = Timelines::expected(&story.control).await?;
+    story.run(&config, &bars).await?;
+    println!(
+        "creating, changing and deleting; some contacts leave the filter, some come back; people opt out on either side"
+    );
     for (round, scale) in (1..=3).zip([20, 10, 5]) {
         story.control.mutate("contact", [contacts / scale / 2, contacts / scale, contacts / scale / 4], round).await?;
         story.control.mutate("new_boat", [10, 40, 10], round).await?;
         story.leave_and_return(round).await?;
+        story.preferences.opt_out(&story.control, round).await?;
         story.write_codes().await?;
         story.run(&config, &bars).await?;
     }
-    println!("nothing changed: a run without a call");
+    println!("nothing changed any more: what the last run wrote is looked at, and nothing is written");
     story.run(&config, &bars).await?;
     bars.finish();
 
@@ -61,9 +78,14 @@ async fn main() -> Outcome<ExitCode> {
         story.plant_difference().await?;
     }
     println!("\n{}", report::table(&story.totals, &story.control.counters().await?, story.seconds));
-    let differences = story.compare().await?;
+    let (preferences, differences) = story.compare().await?;
     let code = if differences.is_empty() {
-        println!("both sides are equal: {} profiles, {} boats", story.expected[0].len(), story.expected[1].len());
+        println!(
+            "both sides are equal: {} profiles, {} boats, {} activities, {preferences} preferences",
+            story.expected[0].len(),
+            story.expected[1].len(),
+            story.timelines.len()
+        );
         ExitCode::SUCCESS
     } else {
         println!("both sides are NOT equal: {} differences, such as: {}", differences.len(), differences[0]);
@@ -77,6 +99,8 @@ async fn main() -> Outcome<ExitCode> {
 struct Story {
     control: Control,
     expected: [Expected; 2],
+    timelines: Timelines,
+    preferences: Preferences,
     totals: BTreeMap<String, Tally>,
     seconds: f64,
 }
@@ -143,11 +167,15 @@ impl Story {
         self.control.put("campaign", "profile", &id, &profile).await
     }
 
-    async fn compare(&self) -> Outcome<Vec<String>> {
+    /// How many preferences were compared, and everything that differs.
+    async fn compare(&self) -> Outcome<(usize, Vec<String>)> {
         let profiles = self.control.records("campaign", "profile").await?;
         let mut differences = self.expected[0].differences("profile", "externalId", &profiles);
         let boats = self.control.records("campaign", "cusBoat").await?;
         differences.extend(self.expected[1].differences("cusBoat", "cusBoatId", &boats));
-        Ok(differences)
+        differences.extend(self.timelines.differences(&Timelines::found(&self.control).await?));
+        let (preferences, more) = self.preferences.differences(&self.control).await?;
+        differences.extend(more);
+        Ok((preferences, differences))
     }
 }

@@ -35,11 +35,12 @@ impl Observer for Bars {
                 // A bar that cannot be drawn shows nothing.
                 let _ = write!(out, "{:.0}/s", state.per_sec());
             };
-            let style = ProgressStyle::with_template("{prefix:20} [{bar:36}] {pos}/{len} {rate:>8} {msg}").map_or_else(
+            let style = ProgressStyle::with_template("{prefix:21} [{bar:36}] {pos}/{len} {rate:>8} {msg}").map_or_else(
                 |_| ProgressStyle::default_bar(),
                 |style| style.with_key("rate", rate).progress_chars("=> "),
             );
-            let name = tables_of(stream).map_or_else(String::new, |(table, resource)| format!("{table} -> {resource}"));
+            let tables = tables_of(stream).map(|(table, resource)| format!("{table} -> {resource}"));
+            let name = tables.unwrap_or_else(|| stream.as_str().to_owned());
             (self.all.add(ProgressBar::new(1).with_style(style).with_prefix(name)), 0)
         });
         *read += tally.read;

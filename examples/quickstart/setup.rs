@@ -24,7 +24,7 @@ fields = [
   { name = "cusFamilyStatus", length = 40 },
   { name = "cusNoBulk", type = "boolean" },
   { name = "cusCreditLimit", type = "number", fraction = true },
-  { name = "cusChangedAt", type = "datetime" },
+  { name = "cusCreatedAt", type = "datetime" },
 ]
 
 [[campaign.resources]]
@@ -65,7 +65,7 @@ fields = [
   { from = "familystatuscode", to = "cusFamilyStatus" },
   { from = "donotbulkemail", to = "cusNoBulk" },
   { from = "creditlimit", to = "cusCreditLimit" },
-  { from = "modifiedon", to = "cusChangedAt", apply_updates = false },
+  { from = "createdon", to = "cusCreatedAt", apply_updates = false },
   { from = "address1_city", to = "location.city", apply_updates = false },
 ]
 replacements = [
@@ -116,7 +116,13 @@ pub(crate) fn configuration(info: &Value) -> String {
         "[dataverse]\nurl = {}\ntenant = {}\nauthority = {}\nclient_id = {}\nclient_secret = {{ plain = {} }}\n\
          page_size = 1000\npoll_seconds = 1\n\
          [campaign]\nurl = {}\nims_url = {}\nclient_id = {}\nclient_secret = {{ plain = {} }}\norg_id = {}\n\
-         [store]\nsqlite = \"sync.db\"\n{TABLES}",
+         [store]\nsqlite = \"sync.db\"\n{TABLES}\
+         [events]\nsource = {{ journal = {{ url = {} }} }}\npoll_seconds = 1\n\
+         sends = true\nopens = true\nclicks = true\nbounces = true\n\
+         [opt_out]\ndirection = \"bidirectional\"\npoll_seconds = 1\n\
+         source = {{ filter = {{ name = \"byLastModified\", parameter = \"lastModified_parameter\" }} }}\n\
+         pairs = [ {{ d365 = \"donotemail\", campaign = \"denyListEmail\" }}, \
+         {{ d365 = \"donotphone\", campaign = \"denyListPhone\" }} ]\n",
         d["url"],
         d["tenant"],
         d["authority"],
@@ -127,5 +133,6 @@ pub(crate) fn configuration(info: &Value) -> String {
         c["client_id"],
         c["client_secret"],
         c["org_id"],
+        info["journal"]["url"],
     )
 }

@@ -24,7 +24,12 @@ fn the_quickstart_ends_with_both_sides_equal() {
     let output = example("quickstart").args(["--contacts", "400"]).output().unwrap();
     let said = said(&output);
     assert_eq!(output.status.code(), Some(0), "{said}");
-    assert!(said.contains("both sides are equal"), "{said}");
+    let equal = said.lines().find(|line| line.starts_with("both sides are equal")).unwrap_or_else(|| panic!("{said}"));
+    let counts: Vec<u64> = equal.split([' ', ',']).filter_map(|word| word.parse().ok()).collect();
+    let [profiles, boats, activities, preferences] = counts.try_into().unwrap_or_else(|_| panic!("{equal}"));
+    // Sends, opens, clicks and hard bounces; each profile has two preferences.
+    assert!(profiles > 200 && boats > 200 && preferences == 2 * profiles, "{equal}");
+    assert_eq!(activities, 400 + 200 + 80 + 20, "{equal}");
     for word in ["POST /profileAndServicesExt/profile", "engine calls", "records/s", "peak memory"] {
         assert!(said.contains(word), "{word:?} is not in: {said}");
     }
@@ -41,6 +46,9 @@ fn the_quickstart_ends_with_both_sides_equal() {
         assert!(counts[0] > read && counts[1] > 0 && counts[2] > 0 && counts[3] > 0 && counts[5] > 0, "{said}");
         assert_eq!(counts[8], 0, "dead letters: {said}");
     }
+    let events: Vec<u64> = line("activitypointer -> journal").iter().map(|count| count.parse().unwrap()).collect();
+    assert_eq!((events[1], events[8]), (700, 0), "each event once, although some are told twice: {said}");
+    assert!(events[4] > 0, "{said}");
     for kind in ["insert", "update", "delete", "read"] {
         assert!(
             said.lines().any(|line| line.trim_start().starts_with(kind) && line.starts_with(' ')),

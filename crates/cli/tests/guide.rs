@@ -78,7 +78,15 @@ async fn ten_steps_lead_from_credentials_to_running_workflows() {
     assert_eq!(activities(&world).await, 37);
     // Events change no contact.
     assert_eq!(world.records("dataverse", "contact").await, contacts);
-    assert!(said.contains("ingress: RUNNING") && said.contains("egress: RUNNING"), "{said}");
+    for workflow in ["ingress", "egress", "opt-in-out"] {
+        assert!(said.contains(&format!("{workflow}: RUNNING")), "{workflow}: {said}");
+    }
+    let profiles = world.records("campaign", "profile").await;
+    for profile in &profiles {
+        let contact = contacts.iter().find(|contact| contact["contactid"] == profile["externalId"]).unwrap();
+        let opted_out = |row: &Value, name: &str| row[name].as_bool().unwrap_or(false);
+        assert_eq!(opted_out(profile, "blackListEmail"), opted_out(contact, "donotemail"), "{contact}");
+    }
     Config::parse(&std::fs::read_to_string(world.path("tenant.toml")).unwrap(), world.dir.path()).unwrap();
 }
 
