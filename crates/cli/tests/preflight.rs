@@ -50,7 +50,7 @@ fn without_dataverse(failed: &str) -> Vec<&'static str> {
     behind
         .chain(tables())
         .chain(ACTIVITIES)
-        .chain(["organization-readable", "same-organization", "opt-out-pairs"])
+        .chain(["organization-readable", "same-organization", "opt-out-pairs", "dataverse-write-privilege"])
         .collect()
 }
 
@@ -107,7 +107,7 @@ fn checks(ended: &Ended) -> BTreeMap<String, &Value> {
 fn assert_only(ended: &Ended, name: &str, status: &str, skipped: &[&str]) {
     let checks = checks(ended);
     assert_eq!(ended.code(), Some(if status == "failed" { 3 } else { 0 }), "{name}: {}", ended.stderr);
-    assert!(checks.len() >= 40, "{} checks", checks.len());
+    assert!(checks.len() >= 41, "{} checks", checks.len());
     for (other, check) in &checks {
         let expected = match other {
             other if other == name => status,
@@ -132,6 +132,14 @@ fn assert_green(ended: &Ended, name: &str) {
         assert_eq!(check["status"], status, "{name} mended: {check}");
     }
     assert_eq!(ended.summary()["passed"], true);
+}
+
+/// The ids of the application user and of the organisation.
+async fn who(world: &World, text: &str) -> (String, String) {
+    let ended = preflight(world, text).await;
+    let said = checks(&ended)["dataverse-application-user"]["message"].as_str().unwrap().to_owned();
+    let ids: Vec<&str> = said.split([' ', '.']).filter(|word| word.len() == 36).collect();
+    (ids[0].to_owned(), ids[1].to_owned())
 }
 
 /// The configuration is wrong, and put right again.
@@ -190,8 +198,8 @@ async fn what_is_not_configured_is_skipped() {
     let ended = preflight(&world, &format!("{}{CONTACT_TABLE}", world.head())).await;
     assert_eq!(ended.code(), Some(0), "{}", ended.stderr);
     for (name, check) in checks(&ended) {
-        let opt_outs = ["opt-out-pairs", BY_FILTER, BY_FILE[0]];
-        let off = ACTIVITIES.iter().chain(&JOURNAL).chain(&SFTP).chain(&opt_outs).any(|other| *other == name);
+        let others = ["opt-out-pairs", BY_FILTER, BY_FILE[0], "dataverse-write-privilege"];
+        let off = ACTIVITIES.iter().chain(&JOURNAL).chain(&SFTP).chain(&others).any(|other| *other == name);
         assert_eq!(check["status"], if off { "skipped" } else { "ok" }, "{check}");
     }
     assert!(!world.store().exists());
@@ -217,7 +225,7 @@ async fn every_check_of_the_connection_to_dynamics() {
         "body": {"error": {"code": "0x80072560", "message": "The user is not a member of the organization."}}});
     let name = "dataverse-application-user";
     answered(&world, &text, name, "failed", fault, &without_dataverse(name)).await;
-    let body = json!({"UserId": OTHER, "BusinessUnitId": OTHER, "OrganizationId": OTHER});
+    let body = json!({"UserId": who(&world, &text).await.0, "BusinessUnitId": OTHER, "OrganizationId": OTHER});
     let mut fault = json!({"side": "dataverse", "route": "WhoAmI", "fault": "status", "status": 200,
         "headers": {"content-type": "application/json"}, "body": body});
     answered(&world, &text, "same-organization", "failed", fault.clone(), &[]).await;
@@ -309,6 +317,34 @@ async fn a_table_whose_changes_are_not_tracked() {
     }
 }
 
+/// A role is given a privilege in the Power Platform admin center, here by the scenario.
+#[tokio::test]
+async fn a_role_that_may_not_write() {
+    for (missing, place) in [
+        ("prvCreateadobe_CampaignEmailOpen", "events.activities.open"),
+        ("prvAppendToContact", "events"),
+        ("prvWriteContact", "events"),
+        ("", ""),
+    ] {
+        let scenario = format!("[dataverse.switches]\nmissing_privileges = [\"{missing}\"]\n");
+        let scenario = Scenario::parse(&scenario).unwrap();
+        let world = World::with(SandboxConfig { contacts: 5, scenario, ..SandboxConfig::default() }).await;
+        let ended = preflight(&world, &everything(&world)).await;
+        if missing.is_empty() {
+            assert_green(&ended, "dataverse-write-privilege");
+            continue;
+        }
+        assert_only(&ended, "dataverse-write-privilege", "failed", &[]);
+        let problems = ended.summary()["problems"].as_array().unwrap();
+        assert_eq!((problems.len(), &problems[0]["place"]), (1, &json!(place)));
+        assert!(problems[0]["remedy"].as_str().unwrap().contains(missing), "{}", problems[0]);
+    }
+    let (world, text) = world().await;
+    let refused = json!({"side": "dataverse", "route": "systemusers", "fault": "status", "status": 403,
+        "body": {"error": {"code": "0x80040220", "message": "Principal user is missing a privilege."}}});
+    answered(&world, &text, "dataverse-write-privilege", "warning", refused, &[]).await;
+}
+
 #[tokio::test]
 async fn every_check_of_the_timeline() {
     let (world, text) = world().await;
@@ -391,10 +427,8 @@ async fn every_check_of_the_opt_outs() {
 #[tokio::test]
 async fn a_clock_that_is_off() {
     let (world, text) = world().await;
-    let said = preflight(&world, &text).await;
-    let said = checks(&said)["dataverse-application-user"]["message"].as_str().unwrap().to_owned();
-    let ids: Vec<&str> = said.split([' ', '.']).filter(|word| word.len() == 36).collect();
-    let body = json!({"UserId": ids[0], "BusinessUnitId": OTHER, "OrganizationId": ids[1]});
+    let (user, organization) = who(&world, &text).await;
+    let body = json!({"UserId": user, "BusinessUnitId": OTHER, "OrganizationId": organization});
     let fault = |time: DateTime<Utc>| {
         json!({"side": "dataverse", "route": "WhoAmI", "fault": "status", "status": 200, "body": body,
             "headers": {"content-type": "application/json", "date": time.format("%a, %d %b %Y %H:%M:%S GMT").to_string()}})

@@ -4,7 +4,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use d365_client::{Changed, D365Client, D365Config, DynamicEntity, EntityDef, ErrorKind, Link, TableScan};
+use d365_client::{
+    Changed, D365Client, D365Config, DynamicEntity, EntityBody, EntityDef, ErrorKind, Expect, Link, TableScan,
+};
 use http_kit::SecretString;
 use sandbox::dataverse::DataverseMutationPlan;
 use sandbox::faults::{FaultKind, FaultRule};
@@ -205,4 +207,26 @@ async fn bodies_that_are_too_big_are_not_read_to_their_end() {
         assert!(error.to_string().contains("larger than the limit"), "{fault:?}: {error}");
     }
     assert_eq!((stage.fired(), scan.start().await.unwrap().rows.len()), (2, 3));
+}
+
+#[tokio::test]
+async fn what_the_user_may_do_is_told_and_enforced() {
+    let stage = Stage::new(2, "missing_privileges = [\"prvCreateContact\"]").await;
+    let client = &stage.client;
+    let user = client.who_am_i().await.unwrap().user_id;
+    let all = client.table_privileges("contact").await.unwrap();
+    let name = |allows: &str| all.iter().find(|privilege| privilege.allows == allows).unwrap().name.clone();
+    assert_eq!((name("Create"), name("AppendTo")), ("prvCreateContact".to_owned(), "prvAppendToContact".to_owned()));
+    assert!(!client.holds(user, &name("Create")).await.unwrap());
+    assert!(client.holds(user, &name("Write")).await.unwrap());
+    assert_eq!(client.holds(user, "prvCreateNothing").await.unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(client.holds(Uuid::nil(), "prvWriteContact").await.unwrap_err().kind(), ErrorKind::NotFound);
+    assert!(client.holds(user, "prv') or (1").await.is_err(), "only names stand in a path");
+    assert_eq!(client.table_privileges("nope").await.unwrap_err().kind(), ErrorKind::UnknownTable);
+    let contacts = client.entity_with::<DynamicEntity>(Stage::contact());
+    let body = EntityBody::new().set("lastname", "Ada").unwrap();
+    let refused = contacts.create(&body).await.unwrap_err();
+    assert_eq!((refused.kind(), refused.code()), (ErrorKind::Forbidden, Some(0x8004_0220)));
+    let row = &stage.scan(&["lastname"]).start().await.unwrap().rows[0];
+    contacts.update(row.id, &body, &Expect::Any).await.unwrap();
 }

@@ -6,6 +6,7 @@ mod findings;
 mod mappings;
 mod name;
 mod opt_out;
+mod privileges;
 mod services;
 #[cfg(feature = "exchange")]
 mod sftp;
@@ -54,14 +55,15 @@ pub async fn preflight(config: &Config) -> Result<Report, Error> {
     let dataverse = findings.passed(Name::DataverseApplicationUser);
     let campaign = findings.passed(Name::ExtApiPublished);
     let token = findings.passed(Name::CampaignCredentials);
-    let (organization, mappings, workflow, activities, journal) = tokio::join!(
+    let (organization, privileges, mappings, workflow, activities, journal) = tokio::join!(
         when(dataverse, Box::pin(services::organization(&clients.dataverse))),
+        when(dataverse, Box::pin(privileges::look(config, &clients.dataverse))),
         when(dataverse && campaign, Box::pin(mappings(config, &clients))),
         when(campaign, Box::pin(opt_out::workflow(config, &clients.campaign))),
         when(dataverse && config.events.is_on(), Box::pin(timeline::activities(config, &clients.dataverse))),
         when(token && config.events.is_on(), Box::pin(timeline::journal(config, &clients, &clock))),
     );
-    for found in [organization, mappings, workflow, activities, journal] {
+    for found in [organization, privileges, mappings, workflow, activities, journal] {
         findings.merge(found);
     }
     Ok(findings.report())

@@ -83,6 +83,7 @@ checks! {
     KeyAddressesRows "key-addresses-rows" Campaign [
         ChangeTrackingOn ColumnsExist AttributesExist AttributesWritable KeyHoldsId TypesConvert ValuesFit
     ];
+    WritePrivilege "dataverse-write-privilege" Dataverse [DataverseApplicationUser];
     OptOutPairs "opt-out-pairs" Dataverse [DataverseApplicationUser ExtApiPublished ChangeTrackingOn ResourcePublished];
     OptOutFilter "opt-out-filter" Campaign [
         DataverseApplicationUser ExtApiPublished ChangeTrackingOn ResourcePublished

@@ -4,6 +4,7 @@
 use serde_json::{Value, json};
 
 use super::error::Refusal;
+use super::privileges;
 use super::schema::{Choice, Column, Key, Kind, Schema, Table, Target};
 
 pub(super) fn metadata_id(name: &str) -> String {
@@ -44,6 +45,7 @@ pub(super) fn definition(schema: &Schema, table: &Table) -> Value {
         "ChangeTrackingEnabled": table.change_tracking,
         "CanChangeTrackingBeEnabled": {"Value": true, "CanBeChanged": true, "ManagedPropertyLogicalName": "canchangetrackingbeenabled"},
         "IsOptimisticConcurrencyEnabled": true,
+        "Privileges": privileges::of_table(table),
         "Attributes": all_attributes(table),
         "Keys": keys(table),
         "ManyToOneRelationships": relationships(table),

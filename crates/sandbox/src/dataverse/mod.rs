@@ -33,6 +33,7 @@ mod navigation;
 mod page;
 mod path;
 mod pattern;
+mod privileges;
 mod query;
 mod read;
 mod row;

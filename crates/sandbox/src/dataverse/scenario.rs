@@ -223,6 +223,8 @@ pub struct DataverseSwitches {
     pub count_bom: bool,
     /// The application user may read the organization.
     pub organization_readable: bool,
+    /// Names of privileges that the application user's roles lack, such as `prvCreateadobe_CampaignEmailSend`.
+    pub missing_privileges: Vec<String>,
     /// Web servers, each with limits of its own: the cookie `ARRAffinity` leads back to one, requests without it go round.
     pub web_servers: u32,
     /// So many refusals since the last request that passed lengthen `Retry-After` by a second. 0: it does not grow.
@@ -269,6 +271,7 @@ impl Default for DataverseSwitches {
             entity_id_on_created: false,
             count_bom: true,
             organization_readable: true,
+            missing_privileges: Vec::new(),
             web_servers: 1,
             refusals_per_second_more: 10,
             multiple_answers_200: false,

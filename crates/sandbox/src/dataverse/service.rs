@@ -20,7 +20,7 @@ use super::scenario::DataverseScenario;
 use super::schema::Schema;
 use super::seed::Seeder;
 use super::store::{Memory, Stamp, Store};
-use super::{builtin, metadata};
+use super::{builtin, metadata, privileges};
 use crate::injection::PendingFault;
 use crate::oauth::{TokenState, bearer};
 use crate::service::{Shared, Side, plain};
@@ -295,6 +295,9 @@ impl DataverseService {
             }
             "$batch" => Err(Refusal::wrong_method(&parts.method)),
             "$metadata" => Err(Refusal::not_imitated(name)),
+            "systemusers" if get && privileges::is_asked(&path) => {
+                privileges::answer(&self.store.schema, &self.scenario.switches.missing_privileges, &base, &path)
+            }
             other if OTHER_SETS.contains(&other) && self.store.schema.by_set(other).is_none() => {
                 Err(Refusal::not_imitated(&format!("the entity set {other}")))
             }
@@ -311,6 +314,8 @@ impl DataverseService {
         let headers = &parts.headers;
         let rest: Vec<&str> = path.iter().skip(1).map(String::as_str).collect();
         let wrong_method = || Refusal::wrong_method(&parts.method);
+        let missing = &self.scenario.switches.missing_privileges;
+        privileges::check(missing, table, key.is_some(), &rest, &parts.method, headers)?;
         match (&key, rest.as_slice(), &parts.method) {
             (None, [], &Method::GET) => reader.list(table, query, headers),
             (None, [], &Method::POST) => reader.create(table, query, &json_body(headers)?, bytes),
