@@ -51,6 +51,7 @@ pub struct Connector {
     /// Requests of both clients until here: definitions and discovery.
     pub(crate) set_up: Traffic,
     warnings: Vec<String>,
+    pub(crate) consent: Option<Consent>,
 }
 
 /// One workflow, and what its streams are called.
@@ -156,6 +157,7 @@ impl ConnectorBuilder {
             clock,
             set_up,
             warnings,
+            consent,
         })
     }
 }

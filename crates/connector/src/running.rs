@@ -138,6 +138,9 @@ impl Running {
         if let Some(allowance) = &connector.allowance {
             allowance.close().await;
         }
+        if let Some(consent) = &connector.consent {
+            consent.close().await;
+        }
         let sent = Traffic { dataverse: connector.dataverse.stats().sent, campaign: connector.campaign.stats().sent };
         let set_up = connector.set_up;
         let elapsed = connector.clock.monotonic().saturating_sub(started);

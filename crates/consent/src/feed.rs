@@ -34,6 +34,10 @@ pub(crate) struct Followed {
 }
 
 impl Followed {
+    pub(crate) fn until_ms(self) -> i64 {
+        self.until_ms
+    }
+
     /// When a state that was read at a time was known for the last time.
     pub(crate) fn refreshes(followed: Option<Self>, read_ms: i64) -> i64 {
         match followed {

@@ -67,6 +67,8 @@ pub enum Ground {
     Undecided(&'static str),
     /// A side was never read.
     NeverRead(Party, &'static str),
+    /// A look at the contact failed, and no other has succeeded since; named by the attribute that was asked for.
+    Unread(&'static str),
     /// A side was read too long ago.
     Stale(Party, &'static str),
     /// The ledger cannot be read or cannot be trusted.
@@ -95,6 +97,7 @@ impl fmt::Display for Answer {
             Ground::OptedOut(party, name) => write!(f, "{} says that the person opted out ({name})", side(party)),
             Ground::Undecided(name) => write!(f, "a decision about {name} is under way"),
             Ground::NeverRead(party, name) => write!(f, "{name} was never read from {}", side(party)),
+            Ground::Unread(name) => write!(f, "{name} could not be read again"),
             Ground::Stale(party, name) => write!(f, "{name} was read from {} too long ago", side(party)),
             Ground::Unreadable(_) => f.write_str("the consent ledger cannot be read or trusted"),
         }
@@ -162,6 +165,9 @@ impl ConsentGate {
         }
         if known.pending.is_some() {
             return Some(Ground::Undecided(name));
+        }
+        if known.unread {
+            return Some(Ground::Unread(name));
         }
         let now_ms = self.ledger.clock().now().timestamp_millis();
         sides.into_iter().filter(|(_, _, _, needed, _)| *needed).find_map(|(party, seen, max_age, _, followed)| {

@@ -39,6 +39,9 @@ pub struct Known {
     pub agreed: Option<Agreed>,
     /// What is under way.
     pub pending: Option<Pending>,
+    /// The contact may have changed since, and could not be read.
+    #[serde(default)]
+    pub unread: bool,
 }
 
 impl Known {

@@ -239,6 +239,34 @@ impl Ledger {
         self.write(move |connection| feed::extend(connection, &hashes, party, from_ms, until_ms)).await
     }
 
+    /// Up to when the changes of a side were followed, in milliseconds since 1970; `None` as long as nobody said so.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or what it says was not written by this program.
+    pub fn followed_until(&self, party: Party) -> Result<Option<i64>, LedgerError> {
+        self.read(|connection| Ok(feed::load(connection, &self.hashes, party)?.map(feed::Followed::until_ms)))
+    }
+
+    /// Notes that a contact could not be read although it may have changed: the gate is closed until both sides are read again. What is
+    /// known of it stays, for rows that are created.
+    ///
+    /// Dropping the future does not undo it.
+    ///
+    /// # Errors
+    /// When it cannot be made durable.
+    pub async fn unread(&self, contact: &Key) -> Result<(), LedgerError> {
+        let (hashes, contact, now_ms) = (self.hashes.clone(), self.hashes.contact(contact), self.now_ms());
+        self.write(move |connection| {
+            let file = File { connection, hashes: &hashes, contact: &contact, now_ms };
+            for (attribute, known) in known::all(connection, &hashes, &contact)? {
+                let (_, last) = file.load(&attribute)?;
+                file.save(&attribute, &Known { unread: true, ..known }, last)?;
+            }
+            Ok(())
+        })
+        .await
+    }
+
     /// What is known of some attributes of a contact, or `None` when it is marked as erased; all from one state of the file.
     pub(crate) fn picture(&self, contact: &Key, attributes: &[&str]) -> Result<Option<Picture>, LedgerError> {
         let contact = self.hashes.contact(contact);
@@ -326,6 +354,7 @@ impl File<'_> {
         let seen = |side: Side| Seen { side, at_ms: look.began_ms };
         known.d365 = reading.d365.map(seen).or(before.d365);
         known.campaign = reading.campaign.map(seen).or(before.campaign);
+        known.unread = false;
         let value = |seen: Option<Seen>| seen.map(|seen| seen.side.value);
         let news = value(before.d365) != value(known.d365) || value(before.campaign) != value(known.campaign);
         let (Some(d365), Some(campaign)) = (reading.d365, reading.campaign) else {

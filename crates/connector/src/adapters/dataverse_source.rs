@@ -249,6 +249,11 @@ impl Source for DataverseSource {
     }
 }
 
+/// Whether a position is behind a whole walk or poll.
+pub(crate) fn is_at_end(position: &Position) -> bool {
+    serde_json::from_str::<Saved>(position.as_str()).is_ok_and(|saved| saved.link.is_delta())
+}
+
 fn id_of(key: &Key) -> Result<Uuid, EndpointError> {
     match key {
         Key::Guid(id) => Ok(*id),

@@ -1,28 +1,29 @@
 //! Opt-in and opt-out: privacy preferences of contacts and profiles, kept in step.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use campaign_client::{Addressing, CampaignClient, ChangedSince, RecordApi, Resource, ResourceMeta};
 use chrono::DateTime;
-use consent::{Policy, SharedLedger, Source as Led};
+use consent::{Party, Policy, SharedLedger, Source as Led};
 use d365_client::{D365Client, DynamicEntity, EntityDef};
 use mapping::{KeyFilterSpec, OptOutPair, Plan, SourceColumn};
 use record::{FieldName, ValueKind};
-use sync_core::StreamId;
 use sync_core::traits::{Destination, Source, Store, Transform};
+use sync_core::{Position, StreamId};
 use timing::SharedClock;
 
 use super::ingress;
-use crate::adapters::consent::campaign_source::ProfileSource;
+use crate::adapters::consent::campaign_source::{self, ProfileSource};
 use crate::adapters::consent::destination::ConsentDestination;
+use crate::adapters::consent::following::Following;
 use crate::adapters::consent::inserts::{ConsentGuard, Looks};
 #[cfg(feature = "exchange")]
 use crate::adapters::consent::overdue::Expectation;
 use crate::adapters::consent::sides::{Attribute, MODIFIED, Sides};
 use crate::adapters::consent::transform::LookTransform;
 use crate::adapters::consent::turns::Turns;
-use crate::adapters::dataverse_source::DataverseSource;
+use crate::adapters::dataverse_source::{self, DataverseSource};
 use crate::adapters::engine_calls::EngineCalls;
 #[cfg(feature = "exchange")]
 use crate::adapters::exports::{
@@ -81,11 +82,19 @@ pub(crate) struct Consent {
     pub(crate) ledger: SharedLedger,
     pub(crate) turns: Arc<Turns>,
     looks: Looks,
+    feeds: Arc<OnceLock<Vec<Arc<Following>>>>,
 }
 
 impl Consent {
     pub(crate) fn new(ledger: SharedLedger) -> Self {
-        Self { ledger, turns: Arc::new(Turns::new()), looks: Looks::default() }
+        Self { ledger, turns: Arc::new(Turns::new()), looks: Looks::default(), feeds: Arc::default() }
+    }
+
+    /// Tells the ledger how far changes are followed, when all workflows have ended.
+    pub(crate) async fn close(&self) {
+        for feed in self.feeds.get().into_iter().flatten() {
+            feed.tell().await;
+        }
     }
 
     /// What ingress asks before it writes a profile.
@@ -207,20 +216,33 @@ impl Preferences {
         }
         let transform: Arc<dyn Transform> =
             Arc::new(LookTransform::new(&format!("{:?} {:?}", config.opt_out.direction, self.attributes)));
-        let mut streams = Vec::new();
+        let following = |source: Arc<dyn Source>, at_end: fn(&Position) -> bool, party: Party, stream: StreamId| {
+            let shared = (store.clone(), consent.ledger.clone(), clock.clone());
+            Arc::new(Following::new(source, at_end, party, stream, shared))
+        };
+        let (mut streams, mut feeds) = (Vec::new(), Vec::new());
         if config.opt_out.direction.reads_d365() {
             let rows = config.dataverse.page_size;
             let source = DataverseSource::new(dataverse, &self.def, &source_columns, rows).map_err(refused)?;
+            let source = following(Arc::new(source), dataverse_source::is_at_end, Party::D365, d365_stream());
+            feeds.push(source.clone());
             streams.push(StreamParts {
                 id: d365_stream(),
                 poll_every: config.dataverse.poll,
-                source: Arc::new(source),
+                source,
                 transform: transform.clone(),
                 destination: destination(Led::D365Change),
             });
         }
         if config.opt_out.direction.reads_campaign() {
-            let (source, led) = self.campaign_source(config, campaign, store, clock)?;
+            let polled = self.changed.is_some();
+            let (mut source, led) = self.campaign_source(config, campaign, store, clock)?;
+            // A file tells of changes up to when it was written, which is not when it is read.
+            if polled {
+                let feed = following(source, campaign_source::is_at_end, Party::Campaign, campaign_stream());
+                feeds.push(feed.clone());
+                source = feed;
+            }
             streams.push(StreamParts {
                 id: campaign_stream(),
                 poll_every: config.opt_out.poll.unwrap_or(config.dataverse.poll),
@@ -229,6 +251,7 @@ impl Preferences {
                 destination: destination(led),
             });
         }
+        let _ = consent.feeds.set(feeds);
         Ok(streams)
     }
 

@@ -184,3 +184,19 @@ async fn the_gate_opens_beside_another_process_and_its_answers_are_sentences() {
     let answer = gate.may_contact(&contact(1), Channel::Email);
     assert_eq!(answer.to_string(), "closed: Campaign says that the person opted out (blackListEmail)");
 }
+
+/// Whoever could not be read again may have changed, however well all others are followed.
+#[tokio::test]
+async fn a_contact_that_could_not_be_read_again_is_closed_until_it_is() {
+    let scene = Scene::new();
+    scene.read(&[(GENERAL, None, NO()), (EMAIL, NO(), YES())]).await;
+    scene.read(&[(GENERAL, None, NO()), (EMAIL, NO(), NO())]).await;
+    scene.ledger.unread(&contact(1)).await.unwrap();
+    scene.ledger.followed(Party::Campaign, scene.now(), scene.now()).await.unwrap();
+    assert_eq!(scene.ask(Channel::Email), Ground::Unread(GENERAL));
+    assert!(scene.ledger.verify(None).unwrap().is_ok());
+    scene.read(&[(GENERAL, None, NO()), (EMAIL, NO(), NO())]).await;
+    assert_eq!(scene.ask(Channel::Email), Ground::NoOptOut);
+    assert_eq!(scene.ledger.followed_until(Party::Campaign).unwrap(), Some(scene.now()));
+    assert_eq!(scene.ledger.followed_until(Party::D365).unwrap(), None);
+}

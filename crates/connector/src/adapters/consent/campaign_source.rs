@@ -107,6 +107,11 @@ impl Source for ProfileSource {
     }
 }
 
+/// Whether a position is behind a whole pass.
+pub(crate) fn is_at_end(position: &Position) -> bool {
+    serde_json::from_str::<Saved>(position.as_str()).is_ok_and(|saved| saved.page == 0)
+}
+
 fn position(saved: &Saved) -> Result<Position, EndpointError> {
     serde_json::to_string(saved).map(Position::new).map_err(|_| unusable())
 }

@@ -64,19 +64,32 @@ impl ConsentDestination {
         // Dynamics 365 first: its version makes sure of it at the write, and Campaign has no such thing.
         let row = match self.sides.contact(class, key).await {
             Ok(row) => row,
-            Err(failed) => return unread(failed),
+            Err(failed) => return self.unread(key, failed).await,
         };
         let profile = match self.sides.profile(class, key).await {
             Ok(profile) => profile,
-            Err(failed) => return unread(failed),
+            Err(failed) => return self.unread(key, failed).await,
         };
         let readings = match self.sides.readings(row.as_ref(), profile.as_ref()) {
             Ok(readings) => readings,
-            Err(failed) => return unread(failed),
+            Err(failed) => return self.unread(key, failed).await,
         };
         let look = Look { began_ms, source, readings };
         let decided = self.ledger.decide(key, self.policy, self.direction, look).await.map_err(ledger_error)?;
         self.write(class, key, row.as_ref(), &decided).await
+    }
+
+    /// A read that failed: nothing was decided, and nothing written. The entry may be given up in the end: so the gate is told at once.
+    async fn unread(&self, key: &Key, failed: Failed) -> Result<Round, EndpointError> {
+        let outcome = match failed {
+            Failed::Service(error) => return Err(error),
+            Failed::Conflict | Failed::Gone => return Ok(Round::Again),
+            // A read has no effect, however it ends.
+            Failed::Of(Outcome::Unknown { code }) => Outcome::Retry { after: None, code },
+            Failed::Of(outcome) => outcome,
+        };
+        self.ledger.unread(key).await.map_err(ledger_error)?;
+        Ok(Round::Done(outcome))
     }
 
     /// At most one request a side; the one with an opt-out in it first, Campaign's if both have one.
@@ -133,17 +146,6 @@ impl ConsentDestination {
             }
         }
         Ok(end)
-    }
-}
-
-/// A read that failed: nothing was decided, and nothing written.
-fn unread(failed: Failed) -> Result<Round, EndpointError> {
-    match failed {
-        Failed::Service(error) => Err(error),
-        // A read has no effect, however it ends.
-        Failed::Of(Outcome::Unknown { code }) => Ok(Round::Done(Outcome::Retry { after: None, code })),
-        Failed::Of(outcome) => Ok(Round::Done(outcome)),
-        Failed::Conflict | Failed::Gone => Ok(Round::Again),
     }
 }
 

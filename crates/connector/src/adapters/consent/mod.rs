@@ -2,6 +2,7 @@
 
 pub(crate) mod campaign_source;
 pub(crate) mod destination;
+pub(crate) mod following;
 pub(crate) mod inserts;
 pub(crate) mod overdue;
 pub(crate) mod sides;
