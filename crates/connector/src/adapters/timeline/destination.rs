@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use super::activity::Activity;
 use super::event;
-use super::gather::Gather;
+use super::gather::{Gather, MOST};
 use crate::adapters::dataverse_source::{endpoint_error, endpoint_error_of};
 use crate::adapters::unsent;
 
@@ -25,7 +25,9 @@ const NO_CONTACT: &str = "contact-unknown";
 /// Writes the activities of every kind.
 #[derive(Debug)]
 pub(crate) struct ActivityDestination {
-    tables: Vec<(MailKind, Gather)>,
+    /// The kind of each table.
+    kinds: Vec<MailKind>,
+    gather: Gather,
     in_flight: usize,
 }
 
@@ -45,26 +47,27 @@ impl ActivityDestination {
         contact: &Arc<EntityDef>,
         requests: usize,
     ) -> Self {
-        let gather =
-            |table: ActivityTable| (table.kind, Gather::new(client, table.def, contact.clone(), table.many, requests));
-        let tables = tables.into_iter().map(gather).collect();
-        // Enough that the next requests are full when these are answered.
-        Self { tables, in_flight: requests.max(1) * 200 }
+        let kinds: Vec<MailKind> = tables.iter().map(|table| table.kind).collect();
+        // Enough that the next requests are full when these are answered, whichever tables they are of.
+        let in_flight = (requests.max(1) + kinds.len()) * 2 * MOST;
+        let tables = tables.into_iter().map(|table| (table.def, table.many));
+        Self { kinds, gather: Gather::new(client, tables, contact.clone(), requests), in_flight }
     }
 
-    fn table(&self, payload: &Payload) -> Option<(&Gather, Box<RawValue>)> {
+    /// The number of the table, and the row.
+    fn row(&self, payload: &Payload) -> Option<(usize, Box<RawValue>)> {
         let activity: Activity<'_> = serde_json::from_slice(&payload.0).ok()?;
         let kind = event::kind_of(&activity.kind)?;
-        let (_, gather) = self.tables.iter().find(|(known, _)| *known == kind)?;
-        Some((gather, activity.row.to_owned()))
+        let table = self.kinds.iter().position(|known| *known == kind)?;
+        Some((table, activity.row.to_owned()))
     }
 
     async fn perform(&self, op: &WriteOp) -> Result<Outcome, EndpointError> {
         let (Some(id), Action::Create(body) | Action::Update(body)) = (id_of(&op.key), &op.action) else {
             return Ok(unwritable());
         };
-        let Some((gather, row)) = self.table(body) else { return Ok(unwritable()) };
-        match gather.write(id, row).await {
+        let Some((table, row)) = self.row(body) else { return Ok(unwritable()) };
+        match self.gather.write(table, id, row).await {
             Some(Ok(())) => Ok(Outcome::Applied),
             Some(Err(error)) => outcome(error),
             None => Ok(Outcome::Unknown { code: "request-broken-off".to_owned() }),
@@ -127,8 +130,8 @@ impl Destination for ActivityDestination {
             let (Some(id), Action::Create(body) | Action::Update(body)) = (id_of(&op.key), &op.action) else {
                 continue;
             };
-            let Some((gather, _)) = self.table(body) else { continue };
-            let there = gather.is_there(id).await.map_err(endpoint_error)?;
+            let Some((table, _)) = self.row(body) else { continue };
+            let there = self.gather.is_there(table, id).await.map_err(endpoint_error)?;
             report.set(index, if there { Outcome::Exists } else { Outcome::Missing });
         }
         Ok(())

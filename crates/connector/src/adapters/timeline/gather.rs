@@ -21,41 +21,50 @@ struct Waiting {
     answer: oneshot::Sender<Written>,
 }
 
-/// The rows of one table.
-pub(super) struct Gather {
+/// A table, and whether it takes many rows in one request.
+struct Table {
     api: EntityApi<DynamicEntity>,
+    many: bool,
+}
+
+/// The rows of some tables.
+pub(super) struct Gather {
+    tables: Vec<Table>,
     /// Where a refused request asks which of the contacts that its rows refer to are there.
     contacts: EntityApi<DynamicEntity>,
-    /// Whether the table takes many rows in one request.
-    many: bool,
-    queue: Mutex<VecDeque<Waiting>>,
-    /// Requests at the same time.
+    /// The rows that wait for their request, by table.
+    queues: Mutex<Vec<VecDeque<Waiting>>>,
+    /// Requests at the same time, of all tables together.
     requests: Semaphore,
 }
 
 /// Rows of one request. Each runs through whatever the organisation does with a new activity, so requests stay small.
-const MOST: usize = 100;
+pub(super) const MOST: usize = 100;
 
 impl Gather {
+    /// With so many requests at the same time. Each table says whether it takes many rows in one request; `contact` is the table that
+    /// the rows refer to.
     pub(super) fn new(
         client: &D365Client,
-        def: Arc<EntityDef>,
+        tables: impl IntoIterator<Item = (Arc<EntityDef>, bool)>,
         contact: Arc<EntityDef>,
-        many: bool,
         requests: usize,
     ) -> Self {
         let client = client.at_priority(Priority::Live);
-        let (api, contacts) = (client.entity_with(def), client.entity_with(contact));
-        Self { api, contacts, many, queue: Mutex::default(), requests: Semaphore::new(requests.max(1)) }
+        let table = |(def, many)| Table { api: client.entity_with(def), many };
+        let tables: Vec<Table> = tables.into_iter().map(table).collect();
+        let queues = tables.iter().map(|_| VecDeque::new()).collect();
+        let contacts = client.entity_with(contact);
+        Self { tables, contacts, queues: Mutex::new(queues), requests: Semaphore::new(requests.max(1)) }
     }
 
-    /// Writes a row, together with others that are ready. `None` when nobody can tell what became of it.
+    /// Writes a row of the table with this number, together with others that are ready. `None` when nobody can tell what became of it.
     ///
     /// # Cancellation safety
     /// A row whose future is dropped may be written all the same, and so may others of its request; they are written again.
-    pub(super) async fn write(&self, id: Uuid, row: Box<RawValue>) -> Option<Written> {
+    pub(super) async fn write(&self, table: usize, id: Uuid, row: Box<RawValue>) -> Option<Written> {
         let (answer, mut answered) = oneshot::channel();
-        self.lock().push_back(Waiting { id, row, answer });
+        self.lock().get_mut(table)?.push_back(Waiting { id, row, answer });
         // Everything that is ready now comes along.
         tokio::task::yield_now().await;
         loop {
@@ -64,41 +73,45 @@ impl Gather {
                 written = &mut answered => return written.ok(),
                 permit = self.requests.acquire() => permit.ok()?,
             };
-            let batch = self.take();
-            if batch.is_empty() {
+            let Some((table, batch)) = self.take() else {
                 drop(permit);
                 return answered.await.ok();
-            }
-            self.send(batch).await;
+            };
+            table.send(batch, &self.contacts).await;
         }
     }
 
-    /// Whether a row is there.
-    pub(super) async fn is_there(&self, id: Uuid) -> Result<bool, Error> {
-        let primary: Name = self.api.def().primary_id().parse()?;
-        match self.api.retrieve(id, &[primary]).await {
+    /// Whether a row of the table with this number is there.
+    pub(super) async fn is_there(&self, table: usize, id: Uuid) -> Result<bool, Error> {
+        let Some(Table { api, .. }) = self.tables.get(table) else { return Ok(false) };
+        let primary: Name = api.def().primary_id().parse()?;
+        match api.retrieve(id, &[primary]).await {
             Ok(_) => Ok(true),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
             Err(error) => Err(error),
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, VecDeque<Waiting>> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<VecDeque<Waiting>>> {
+        self.queues.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn take(&self) -> Vec<Waiting> {
-        let mut queue = self.lock();
-        let most = if self.many { MOST } else { 1 };
-        let count = queue.len().min(most);
-        queue.drain(..count).collect()
+    /// The rows of the next request, of the table with the most that wait: where requests are what is scarce, they are full. The rows of
+    /// the others become more meanwhile, until it is their turn.
+    fn take(&self) -> Option<(&Table, Vec<Waiting>)> {
+        let mut queues = self.lock();
+        let (queue, table) = queues.iter_mut().zip(&self.tables).max_by_key(|(queue, _)| queue.len())?;
+        let count = queue.len().min(if table.many { MOST } else { 1 });
+        (count > 0).then(|| (table, queue.drain(..count).collect()))
     }
+}
 
+impl Table {
     /// Sends rows, and finds the bad ones among those that are refused: the service undoes all of a refused request.
     ///
     /// What is not found is the contact of some row, as a rule of several: one question tells them all. Whatever else is wrong is
     /// found by halves.
-    async fn send(&self, batch: Vec<Waiting>) {
+    async fn send(&self, batch: Vec<Waiting>, contacts: &EntityApi<DynamicEntity>) {
         let mut open = vec![(batch, false)];
         while let Some((mut rows, sorted)) = open.pop() {
             let error = match self.upsert(&rows).await {
@@ -113,7 +126,7 @@ impl Gather {
                 continue;
             }
             if !sorted && error.kind() == ErrorKind::NotFound {
-                match self.without_contact(&rows).await {
+                match without_contact(&rows, contacts).await {
                     Ok(absent) if !absent.is_empty() => {
                         let (bad, good) = rows.into_iter().partition(|row| absent.contains(&row.id));
                         tell_all(bad, &error);
@@ -135,17 +148,6 @@ impl Gather {
         }
     }
 
-    /// The ids of the rows whose contact is not there.
-    async fn without_contact(&self, rows: &[Waiting]) -> Result<HashSet<Uuid>, Error> {
-        let of_rows: Vec<(Uuid, Uuid)> = rows.iter().filter_map(|row| Some((row.id, contact_of(&row.row)?))).collect();
-        let contacts: Vec<Uuid> =
-            of_rows.iter().map(|(_, contact)| *contact).collect::<HashSet<_>>().into_iter().collect();
-        let primary: Name = self.contacts.def().primary_id().parse()?;
-        let there = self.contacts.retrieve_many(&contacts, &[primary]).await?;
-        let there: HashSet<Uuid> = there.iter().filter_map(DynamicEntity::id).collect();
-        Ok(of_rows.into_iter().filter(|(_, contact)| !there.contains(contact)).map(|(row, _)| row).collect())
-    }
-
     async fn upsert(&self, rows: &[Waiting]) -> Result<(), Error> {
         if let ([row], false) = (rows, self.many) {
             return self.api.upsert(row.id, &row.row, &Precondition::None).await.map(drop);
@@ -153,6 +155,16 @@ impl Gather {
         let targets: Vec<(EntityKey, &RawValue)> = rows.iter().map(|row| (EntityKey::id(row.id), &*row.row)).collect();
         self.api.upsert_multiple(&targets).await
     }
+}
+
+/// The ids of the rows whose contact is not there.
+async fn without_contact(rows: &[Waiting], contacts: &EntityApi<DynamicEntity>) -> Result<HashSet<Uuid>, Error> {
+    let of_rows: Vec<(Uuid, Uuid)> = rows.iter().filter_map(|row| Some((row.id, contact_of(&row.row)?))).collect();
+    let asked: Vec<Uuid> = of_rows.iter().map(|(_, contact)| *contact).collect::<HashSet<_>>().into_iter().collect();
+    let primary: Name = contacts.def().primary_id().parse()?;
+    let there = contacts.retrieve_many(&asked, &[primary]).await?;
+    let there: HashSet<Uuid> = there.iter().filter_map(DynamicEntity::id).collect();
+    Ok(of_rows.into_iter().filter(|(_, contact)| !there.contains(contact)).map(|(row, _)| row).collect())
 }
 
 /// The contact that a row is to be bound to.
@@ -175,7 +187,7 @@ fn tell(row: Waiting, written: Written) {
 
 impl std::fmt::Debug for Gather {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Gather").field("many", &self.many).finish_non_exhaustive()
+        f.debug_struct("Gather").field("tables", &self.tables.len()).finish_non_exhaustive()
     }
 }
 
