@@ -11,7 +11,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, ValueEnum};
-use tracing_subscriber::EnvFilter;
+use d365_campaign::LogBuffer;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer, fmt};
 
 use crate::exit::Exit;
 
@@ -87,6 +90,25 @@ fn arguments() -> Result<Arguments, ExitCode> {
     Err(ExitCode::from(Exit::USAGE))
 }
 
+/// What of the log is never exported: each export would make the next one longer.
+const OF_THE_EXPORT: [&str; 2] = ["russh=warn", "russh_sftp=warn"];
+
+/// Standard error gets the log; so does the file exchange, where that is wanted.
+fn log_to(logs: LogBuffer) {
+    let filter = |unless: &str| EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(unless));
+    // Colours are for eyes: files and collectors get none.
+    let shown = fmt::layer().with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal());
+    let exported = fmt::layer().with_writer(move || logs.clone()).with_ansi(false);
+    tracing_subscriber::registry()
+        .with(shown.with_filter(filter("warn")))
+        .with(exported.with_filter(exported_of(filter("info"))))
+        .init();
+}
+
+fn exported_of(filter: EnvFilter) -> EnvFilter {
+    OF_THE_EXPORT.iter().filter_map(|directive| directive.parse().ok()).fold(filter, EnvFilter::add_directive)
+}
+
 fn main() -> ExitCode {
     let arguments = match arguments() {
         Ok(arguments) => arguments,
@@ -94,12 +116,8 @@ fn main() -> ExitCode {
     };
     // A mapping that fails on a record would show its values.
     d365_campaign::hide_panic_messages();
-    tracing_subscriber::fmt()
-        .with_writer(std::io::stderr)
-        // Colours are for eyes: files and collectors get none.
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_env_filter(EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn")))
-        .init();
+    let logs = LogBuffer::new();
+    log_to(logs.clone());
     let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -111,7 +129,7 @@ fn main() -> ExitCode {
         match arguments.command {
             Command::Init(init) => commands::init::run(init, format).await,
             Command::Preflight(at) => commands::preflight::run(&at.config, format).await,
-            Command::Run(run) => commands::run::run(run, format).await,
+            Command::Run(run) => commands::run::run(run, format, logs).await,
             Command::Status(at) => commands::status::run(&at.config, format).await,
             Command::Replay(replay) => commands::replay::run(replay, format).await,
             Command::Preview(of) => commands::preview::run(of, format).await,

@@ -11,6 +11,9 @@ use crate::config::Config;
 use crate::connect::{self, Services};
 use crate::control::store_error;
 use crate::error::{Error, ErrorKind, Problem};
+use crate::logs::LogBuffer;
+#[cfg(feature = "exchange")]
+use crate::logs::upload::Uploader;
 use crate::running::Running;
 use crate::summary::Traffic;
 use crate::wire::Wire;
@@ -33,6 +36,7 @@ pub struct ConnectorBuilder {
     config: Box<Config>,
     observer: Arc<dyn Observer>,
     clock: SharedClock,
+    logs: Option<LogBuffer>,
 }
 
 /// Both sides known, every mapping compiled, the store opened: ready to start.
@@ -47,6 +51,9 @@ pub struct Connector {
     pub(crate) allowance: Option<Arc<EngineCalls>>,
     /// Until it is started.
     pub(crate) gates: Option<Gates>,
+    /// Until it is started.
+    #[cfg(feature = "exchange")]
+    pub(crate) uploader: Option<Uploader>,
     pub(crate) clock: SharedClock,
     /// Requests of both clients until here: definitions and discovery.
     pub(crate) set_up: Traffic,
@@ -68,6 +75,13 @@ impl ConnectorBuilder {
         self
     }
 
+    /// Puts the log that is written into `logs` on the file exchange, where `sftp.export_logs` is on, from the start to the end of
+    /// [`Running`](crate::Running).
+    pub fn logs(mut self, logs: LogBuffer) -> Self {
+        self.logs = Some(logs);
+        self
+    }
+
     /// Takes time from `clock` instead of the system.
     pub fn clock(mut self, clock: SharedClock) -> Self {
         self.clock = clock;
@@ -80,8 +94,17 @@ impl ConnectorBuilder {
     /// Everything that is wrong, with place and remedy. Nothing was written then, and a store that was not there is not
     /// there now.
     pub async fn connect(self) -> Result<Connector, Error> {
-        let Self { config, observer, clock } = self;
+        let Self { config, observer, clock, logs } = self;
         let prepared = connect::prepare(&config)?;
+        let unheard = logs.is_none() && config.sftp.as_ref().is_some_and(|sftp| sftp.export_logs);
+        #[cfg(feature = "exchange")]
+        let uploader = match logs {
+            None => None,
+            Some(logs) => {
+                let uploader = Uploader::new(&config, logs, clock.clone());
+                uploader.map_err(|problem| Error::one(ErrorKind::Configuration, problem))?
+            }
+        };
         // A store that is there is opened before anybody is asked; a new one is made only once all else is in order.
         let key = prepared.key.clone();
         let existing = if config.store.sqlite.exists() { Some(open_store(&config, key.clone())?) } else { None };
@@ -123,6 +146,9 @@ impl ConnectorBuilder {
         if config.store.encryption_key.is_none() {
             warnings.push(format!("payloads in {} are not encrypted", config.store.sqlite.display()));
         }
+        if unheard {
+            warnings.push("sftp.export_logs: this program hands over no log, so none is put there".to_owned());
+        }
         warnings.extend(services.warnings);
         warnings.extend(duplicate_risk);
         warnings.extend(table_warnings);
@@ -154,6 +180,8 @@ impl ConnectorBuilder {
             campaign_wire,
             allowance,
             gates: Some(gates),
+            #[cfg(feature = "exchange")]
+            uploader,
             clock,
             set_up,
             warnings,
@@ -300,7 +328,12 @@ fn opt_in_out(parts: &Parts<'_>, streams: Vec<opt_in_out::StreamParts>) -> Resul
 impl Connector {
     /// Starts to build a connector.
     pub fn builder(config: Config) -> ConnectorBuilder {
-        ConnectorBuilder { config: Box::new(config), observer: Arc::new(NoObserver), clock: SystemClock::shared() }
+        ConnectorBuilder {
+            config: Box::new(config),
+            observer: Arc::new(NoObserver),
+            clock: SystemClock::shared(),
+            logs: None,
+        }
     }
 
     /// What an operator should know before the start.

@@ -14,6 +14,7 @@ pub mod consent;
 pub mod control;
 mod error;
 pub mod explain;
+mod logs;
 mod plain_http;
 pub mod preflight;
 pub mod preview;
@@ -32,6 +33,7 @@ pub use config::{
 };
 pub use connector::{Connector, ConnectorBuilder};
 pub use error::{Error, ErrorKind, Problem};
+pub use logs::LogBuffer;
 pub use mapping::TableSpec;
 pub use running::{Running, Stopper};
 pub use summary::{RunSummary, StatusView, TableSummary, Traffic, WorkflowSummary};

@@ -9,6 +9,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::connector::{Connector, Member};
+#[cfg(feature = "exchange")]
+use crate::logs::upload::{Uploader, Uploading};
 use crate::reason;
 use crate::summary::{RunSummary, TableSummary, Traffic, WorkflowSummary};
 
@@ -21,6 +23,8 @@ pub struct Running {
     stop: CancellationToken,
     started: Duration,
     gates: Option<AbortOnDropHandle<()>>,
+    #[cfg(feature = "exchange")]
+    uploading: Option<Uploading>,
 }
 
 /// One workflow, from its first start on.
@@ -58,7 +62,17 @@ impl Running {
         let started = connector.clock.monotonic();
         let gates = connector.gates.take().map(|gates| AbortOnDropHandle::new(tokio::spawn(gates.keep())));
         let stop = CancellationToken::new();
-        let mut running = Self { connector, runs: BTreeMap::new(), stop, started, gates };
+        #[cfg(feature = "exchange")]
+        let uploading = connector.uploader.take().map(Uploader::start);
+        let mut running = Self {
+            connector,
+            runs: BTreeMap::new(),
+            stop,
+            started,
+            gates,
+            #[cfg(feature = "exchange")]
+            uploading,
+        };
         for name in names {
             running.start(name, mode);
         }
@@ -122,7 +136,9 @@ impl Running {
     /// # Cancellation safety
     /// Dropping the future stops the workflows like dropping [`Running`] does.
     pub async fn join(self) -> RunSummary {
-        let Self { connector, mut runs, stop, started, gates } = self;
+        let Self { connector, mut runs, stop, started, gates, .. } = self;
+        #[cfg(feature = "exchange")]
+        let uploading = self.uploading;
         let ends = runs.values_mut().map(|run| async move {
             if let Some(handle) = run.handle.take() {
                 run.ended(handle.join().await);
@@ -140,6 +156,10 @@ impl Running {
         }
         if let Some(consent) = &connector.consent {
             consent.close().await;
+        }
+        #[cfg(feature = "exchange")]
+        if let Some(uploading) = uploading {
+            uploading.finish().await;
         }
         let sent = Traffic { dataverse: connector.dataverse.stats().sent, campaign: connector.campaign.stats().sent };
         let set_up = connector.set_up;

@@ -45,14 +45,19 @@ impl Exchange {
     ///
     /// # Errors
     /// [`ExchangeErrorKind::Exists`], [`ExchangeErrorKind::Input`] when the reader fails, and whatever the connection comes up with;
-    /// the temporary file is removed then. When the connection fails during the very rename, the file may be there all the same:
-    /// list before trying again. Cancel safe: nothing visible is left.
+    /// the temporary file is removed then, unless the connection itself failed. When that happens during the very rename, the file may
+    /// be there all the same: list before trying again. Cancel safe: nothing visible is left.
     pub async fn upload<R>(&self, folder: &Folder, name: &FileName, reader: R) -> Result<u64, ExchangeError>
     where
         R: AsyncRead + Unpin + Send,
     {
         let done = self.write(folder, name, reader).await;
-        self.session.tidy().await;
+        // Over a connection that failed nothing can be tidied up, and each try would wait for its answer.
+        let lost =
+            |error: &ExchangeError| matches!(error.kind(), ExchangeErrorKind::Transport | ExchangeErrorKind::Timeout);
+        if !done.as_ref().is_err_and(lost) {
+            self.session.tidy().await;
+        }
         done.map_err(|error| error.during(format!("upload {folder}/{name}")))
     }
 
@@ -147,6 +152,15 @@ impl Exchange {
             }
             Err(error) => Err(refused(error)),
         }
+    }
+
+    /// Makes a folder, and those above it, where they are missing.
+    ///
+    /// # Errors
+    /// [`ExchangeErrorKind::NotAFile`] where a link or a file has the name, and whatever the connection comes up with. Cancel safe:
+    /// folders above it may be there already.
+    pub async fn create_folder(&self, folder: &Folder) -> Result<(), ExchangeError> {
+        self.make_folder(folder).await.map_err(|error| error.during(format!("create {folder}")))
     }
 
     async fn make_folder(&self, folder: &Folder) -> Result<(), ExchangeError> {

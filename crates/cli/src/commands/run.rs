@@ -1,7 +1,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use d365_campaign::{Config, Connector, RunMode, RunSummary, WorkflowState};
+use d365_campaign::{Config, Connector, LogBuffer, RunMode, RunSummary, WorkflowState};
 
 use crate::exit::Exit;
 use crate::progress::Progress;
@@ -22,7 +22,8 @@ pub(crate) struct Run {
     until_idle: bool,
 }
 
-pub(crate) async fn run(arguments: Run, format: Format) -> Exit {
+/// `logs` gets what the log holds, for the file exchange.
+pub(crate) async fn run(arguments: Run, format: Format, logs: LogBuffer) -> Exit {
     let mut signals = match Signals::listen() {
         Ok(signals) => signals,
         Err(error) => return Exit::failed(&format!("Signals cannot be received: {error}.")),
@@ -32,7 +33,7 @@ pub(crate) async fn run(arguments: Run, format: Format) -> Exit {
         Err(error) => return Exit::from_error(&error),
     };
     let progress = Arc::new(Progress::new(format));
-    let connecting = Connector::builder(config).observer(progress.clone()).connect();
+    let connecting = Connector::builder(config).observer(progress.clone()).logs(logs).connect();
     let connector = tokio::select! {
         connected = connecting => match connected {
             Ok(connector) => connector,

@@ -69,9 +69,10 @@ fn together(
     sftp: Option<&SftpConfig>,
 ) {
     let at = |name: &str| root.get(name).map_or(0, |value| value.span().start);
-    if sftp.is_some_and(|sftp| sftp.export_logs) {
-        let message = format!("Logs on the file exchange are {LATER}.");
-        document.problem("sftp.export_logs", at("sftp"), message, "Write false, or remove the key.");
+    if sftp.is_some_and(|sftp| sftp.export_logs) && !cfg!(feature = "exchange") {
+        let message = "The log is put on the file exchange, which this program was built without.";
+        let remedy = "Build it with the cargo feature exchange, or write false.";
+        document.problem("sftp.export_logs", at("sftp"), message, remedy);
     }
     let exports = [
         ("events", events.sources().any(|source| matches!(source, EventSource::Export { .. }))),

@@ -18,7 +18,7 @@ pub struct SftpConfig {
     pub private_key: SecretRef,
     /// The host's public key; another one is refused.
     pub host_key: String,
-    /// Whether logs of the connector are put there.
+    /// Whether the log of the program is put there, into `d365_loads/logs`.
     pub export_logs: bool,
 }
 
