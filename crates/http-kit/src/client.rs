@@ -143,8 +143,8 @@ impl Client {
     /// - what was not sent, within the policy;
     /// - what is idempotent, after an unclear end (a 503 is one, whether it has `Retry-After` or not);
     /// - what was throttled, after the lane has paused for as long as the server asked;
-    /// - with a fresh token, what was answered with 401, where there is a fresh token to be had: once, and once more each time
-    ///   that the token was one that the server had accepted before, three times at most.
+    /// - with a fresh token, what was answered with 401, where a fresh token may help: three times at most, and once where no
+    ///   token was ever accepted.
     ///
     /// # Cancellation
     /// Dropping the future frees the permit at once. A request that was under way may be applied.
@@ -289,8 +289,8 @@ impl Client {
             if answer.status.is_success() {
                 authenticator.accepted(grant);
             }
-            let again = progress.replays == 0 || (progress.replays < TOKEN_ROUNDS && authenticator.was_accepted(grant));
-            if answer.status == StatusCode::UNAUTHORIZED && again && authenticator.invalidate(grant) {
+            let again = answer.status == StatusCode::UNAUTHORIZED && progress.replays < TOKEN_ROUNDS;
+            if again && authenticator.invalidate(grant) {
                 permit.finish(Outcome::Answered);
                 progress.replays += 1;
                 Counters::add(&parts.counters.replayed_auth);

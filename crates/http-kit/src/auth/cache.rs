@@ -216,7 +216,8 @@ impl Authenticator for TokenCache {
         let now = self.shared.clock.monotonic();
         let mut state = self.shared.state();
         let Some(held) = state.token.as_ref().filter(|held| held.grant == grant) else { return true };
-        let young = now.saturating_sub(held.asked_at) < YOUNG && !self.was_accepted(grant);
+        let accepted = self.shared.accepted.load(Ordering::Relaxed) == grant.0;
+        let young = now.saturating_sub(held.asked_at) < YOUNG && !accepted;
         if young && state.young_refused {
             return false;
         }
@@ -230,10 +231,6 @@ impl Authenticator for TokenCache {
         if self.shared.accepted.load(Ordering::Relaxed) < grant.0 {
             self.shared.accepted.fetch_max(grant.0, Ordering::Relaxed);
         }
-    }
-
-    fn was_accepted(&self, grant: Grant) -> bool {
-        self.shared.accepted.load(Ordering::Relaxed) >= grant.0
     }
 
     fn age(&self) -> Option<Duration> {

@@ -50,12 +50,6 @@ pub trait Authenticator: Debug + Send + Sync {
     /// newer ones are worth a try. Called for every such answer, so it has to be cheap.
     fn accepted(&self, _grant: Grant) {}
 
-    /// Whether a server accepted the credentials of `grant` before, or newer ones. The first refusal of a call is tried again in any case, later
-    /// ones only where this says `true`.
-    fn was_accepted(&self, _grant: Grant) -> bool {
-        false
-    }
-
     /// How long ago the credentials at hand were asked for; `None` where there are none, or none that age.
     fn age(&self) -> Option<Duration> {
         None
