@@ -8,6 +8,7 @@
 use std::error::Error;
 use std::path::Path;
 
+use benches::bare::{campaign_token, client, count_rows, dataverse_token, pages, text};
 use benches::{Role, peak_memory_mib};
 use d365_campaign::{Config, Connector, RunMode};
 use futures::StreamExt;
@@ -102,39 +103,11 @@ async fn sandbox(contacts: u64) -> Outcome<()> {
     Ok(())
 }
 
-async fn token(http: &reqwest::Client, url: &str, form: &[(&str, &str)]) -> Outcome<String> {
-    let answer: Value = http.post(url).form(form).send().await?.error_for_status()?.json().await?;
-    Ok(answer["access_token"].as_str().ok_or("no token")?.to_owned())
-}
-
 /// The same calls with nothing else: pages of the table, then one POST a record, eight at a time. Bodies are made beforehand.
 async fn bare(info: &Value, write: bool) -> Outcome<()> {
-    let http = reqwest::Client::builder().retry(reqwest::retry::never()).tcp_nodelay(true).build()?;
+    let http = client()?;
     let (d, c) = (&info["dataverse"], &info["campaign"]);
-    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    let scope = format!("{}/.default", text(&d["url"]));
-    let reader = token(
-        &http,
-        &format!("{}/{}/oauth2/v2.0/token", text(&d["authority"]), text(&d["tenant"])),
-        &[
-            ("grant_type", "client_credentials"),
-            ("client_id", &text(&d["client_id"])),
-            ("client_secret", &text(&d["client_secret"])),
-            ("scope", &scope),
-        ],
-    )
-    .await?;
-    let writer = token(
-        &http,
-        &format!("{}/ims/token/v3", text(&c["ims_url"])),
-        &[
-            ("grant_type", "client_credentials"),
-            ("client_id", &text(&c["client_id"])),
-            ("client_secret", &text(&c["client_secret"])),
-            ("scope", "openid,AdobeID,campaign_sdk,read_organizations,additional_info.projectedProductContext"),
-        ],
-    )
-    .await?;
+    let (reader, writer) = (dataverse_token(&http, info).await?, campaign_token(&http, info).await?);
     let first = format!("{}/api/data/v9.2/contacts?$select={COLUMNS}", text(&d["url"]));
     let mut bodies = Vec::new();
     if write {
@@ -160,36 +133,6 @@ async fn bare(info: &Value, write: bool) -> Outcome<()> {
     }
     println!("{}", json!({"records": rows, "seconds": started.elapsed().as_secs_f64()}));
     Ok(())
-}
-
-async fn pages(http: &reqwest::Client, token: &str, first: &str, mut each: impl FnMut(&[u8])) -> Outcome<()> {
-    let mut next = Some(first.to_owned());
-    while let Some(url) = next.take() {
-        let answer = http
-            .get(&url)
-            .bearer_auth(token)
-            .header("prefer", "odata.track-changes,odata.maxpagesize=5000")
-            .send()
-            .await?
-            .error_for_status()?;
-        let page = answer.bytes().await?;
-        each(&page);
-        next = next_link(&page);
-    }
-    Ok(())
-}
-
-/// The continuation link, found without decoding the page.
-fn next_link(page: &[u8]) -> Option<String> {
-    const NAME: &[u8] = b"\"@odata.nextLink\":";
-    let at = memchr::memmem::rfind(page, NAME)?;
-    let mut stream = serde_json::Deserializer::from_slice(page.get(at + NAME.len()..)?).into_iter::<String>();
-    stream.next()?.ok()
-}
-
-fn count_rows(page: &[u8]) -> u64 {
-    const NAME: &[u8] = b"\"@odata.etag\"";
-    memchr::memmem::find_iter(page, NAME).count() as u64
 }
 
 fn page_bodies(page: &[u8]) -> Vec<String> {

@@ -1,5 +1,7 @@
 //! What the measurements share: processes of their own for sandbox, bare loop and connector, and how they report.
 
+pub mod bare;
+
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 
