@@ -271,6 +271,24 @@ pairs = [ { d365 = "donotfax", campaign = "denyListFax" } ]
     assert_eq!(places(&text), wanted);
 }
 
+/// The file is daily, and two hours late at most.
+#[test]
+fn files_of_opt_outs_are_expected_daily() {
+    let expected = |source: &str, more: &str| {
+        let section = format!(
+            "[opt_out]\ndirection = \"bidirectional\"\nsource = {source}\n{more}\n\
+             pairs = [ {{ d365 = \"donotemail\", campaign = \"denyListEmail\" }} ]\n\
+             [sftp]\nhost = \"h\"\nuser = \"u\"\nprivate_key = {{ file = \"k\" }}\nhost_key = \"ssh-ed25519 A\"\n"
+        );
+        let config = Config::parse(&format!("{HEAD}{CONTACT}{section}"), Path::new("."));
+        config.unwrap_or_else(|error| panic!("{error}")).opt_out.expect_file_within
+    };
+    let hours = |hours: u64| Some(std::time::Duration::from_secs(hours * 3600));
+    assert_eq!(expected("{ export = { folder = \"d\" } }", ""), hours(26));
+    assert_eq!(expected("{ export = { folder = \"d\" } }", "expect_file_within = \"50h\""), hours(50));
+    assert_eq!(expected("{ filter = { name = \"by\", parameter = \"p\" } }", ""), None);
+}
+
 #[test]
 fn what_is_not_available_yet_says_so() {
     let kept_elsewhere = "[store]\npostgres = { env = \"STORE\" }\n";
