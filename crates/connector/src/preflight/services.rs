@@ -6,7 +6,7 @@ use d365_client::D365Client;
 use super::findings::Findings;
 use super::name::Name;
 use crate::adapters::kept;
-use crate::config::Config;
+use crate::config::{Config, Direction};
 use crate::connect::{self, Clients};
 use crate::control;
 use crate::error::{Error, Problem};
@@ -51,7 +51,10 @@ pub(super) async fn campaign(config: &Config, client: &CampaignClient) -> Findin
 /// A clock that is off by more than this.
 const SKEW_SECONDS: i64 = 300;
 
-/// This machine's clock beside those of the services that answered.
+/// By so much the clocks of the services may differ where a later change wins: they name their time in seconds, and on its way.
+const APART_SECONDS: i64 = 10;
+
+/// This machine's clock beside those of the services that answered, and theirs beside each other.
 pub(super) fn clocks(config: &Config, clients: &Clients) -> Findings {
     let mut findings = Findings::default();
     let sides = [
@@ -68,6 +71,21 @@ pub(super) fn clocks(config: &Config, clients: &Clients) -> Findings {
             let remedy =
                 "Let this machine keep its clock by a time server: tokens and the ages of what was read go by it.";
             findings.fault(Name::ClockSkew, Problem::new(place, message, remedy));
+        }
+    }
+    if let (Direction::Bidirectional, Some(dataverse), Some(campaign)) =
+        (config.opt_out.direction, clients.dataverse_wire.ahead_seconds(), clients.campaign_wire.ahead_seconds())
+    {
+        let ahead = campaign - dataverse;
+        if ahead.abs() > APART_SECONDS {
+            let message = format!(
+                "The clock of Campaign is {} s {} of that of Dynamics 365, and of two changes of an opt-out the later one counts.",
+                ahead.abs(),
+                word(ahead)
+            );
+            let remedy = "Ask the makers of the services which of them is right; until then, look at opt-outs that changed on both \
+                          sides within that time.";
+            findings.warning(Name::ClockSkew, Problem::new("opt_out.direction", message, remedy));
         }
     }
     findings
