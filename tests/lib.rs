@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use d365_campaign::{Config, Connector, RunMode, RunSummary};
+use d365_campaign::{Config, Connector, ErrorKind, RunMode, RunSummary};
 use sandbox::scenario::Scenario;
 use sandbox::{Sandbox, SandboxConfig};
 use serde_json::Value;
@@ -45,6 +45,18 @@ impl Clock for Ahead {
     async fn sleep(&self, duration: Duration) {
         self.clock.sleep(duration / self.times).await;
     }
+}
+
+/// Starts as often as a service is not there, as a supervisor would; the bound only ends a test that would hang.
+async fn connected(config: Config, clock: SharedClock) -> Connector {
+    for _ in 0..50 {
+        match Connector::builder(config.clone()).clock(clock.clone()).connect().await {
+            Ok(connector) => return connector,
+            Err(error) if error.kind() == ErrorKind::Unavailable => clock.sleep(Duration::from_secs(5)).await,
+            Err(error) => panic!("{error}"),
+        }
+    }
+    panic!("the services were never there")
 }
 
 /// The machine's clock with a calendar that is ahead.
@@ -147,7 +159,7 @@ impl Stage {
 
     async fn run_by(&self, config: Config, clock: Ahead, limit: Duration) -> RunSummary {
         let clock = Arc::new(clock);
-        let running = Connector::builder(config).clock(clock).connect().await.unwrap().start(RunMode::UntilIdle);
+        let running = Box::pin(connected(config, clock)).await.start(RunMode::UntilIdle);
         // A run that never comes to rest is a failure to be told, not a test that hangs.
         let ended = tokio::time::timeout(limit, running.join()).await;
         ended.unwrap_or_else(|_| panic!("the run did not come to rest"))

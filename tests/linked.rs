@@ -6,13 +6,13 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use d365_campaign::{Connector, RunMode};
+use d365_campaign::RunMode;
 use serde_json::{Value, json};
 use timing::SystemClock;
 use tokio::sync::watch::{Sender, channel};
 
 use crate::draw::Rng;
-use crate::{AT_REST, Ahead, Stage};
+use crate::{AT_REST, Ahead, Stage, connected};
 
 /// How many tables lie above each other, unless said otherwise.
 pub const DEPTH: usize = 6;
@@ -295,7 +295,7 @@ pub async fn run(size: Size) -> Outcome {
     }
     let config = || stage.config("", &tables(depth));
     let clock = Arc::new(Ahead { clock: SystemClock::new(), ahead: Duration::ZERO, times: FASTER });
-    let running = Connector::builder(config()).clock(clock).connect().await.unwrap().start(RunMode::Continuous);
+    let running = Box::pin(connected(config(), clock)).await.start(RunMode::Continuous);
     let (sender, mut looks) = channel(0);
     let watching = tokio::spawn(watch(stage.clone(), depth, sender));
     for (at, (level, id)) in order.iter().enumerate() {

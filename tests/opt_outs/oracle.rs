@@ -195,11 +195,13 @@ fn inserts(direction: Direction, course: &Course, life: &Life, outcome: &mut Out
             continue;
         }
         let read_from = course.read_from[course.run_of(step.at)];
-        let known = course.known_at(step.at);
+        // A look sees nothing of a profile that is gone: known is what a run knew that was at rest before that.
+        let gone = life.campaign.iter().rev().find(|gone| gone.at < step.at && gone.held.is_none());
+        let known = gone.and_then(|gone| course.known_at(gone.at));
         for (pair, names) in PAIRS.iter().enumerate() {
             let opted_out = |held: &Option<Held>| held.is_some_and(|held| held.opted_out[pair] == Some(true));
             let in_d365: Vec<_> = between(&life.d365, read_from, step.at).into_iter().flatten().map(Some).collect();
-            // What the profile held when it was deleted, if it held that ever since all was known.
+            // What the profile held when it was deleted, if it held that ever since it was known.
             let in_campaign = known.filter(|_| direction.reads_campaign()).is_some_and(|known| {
                 before(&life.campaign, known).is_some()
                     && between(&life.campaign, known, step.at).iter().filter(|held| held.is_some()).all(opted_out)

@@ -118,7 +118,7 @@ impl ConnectorBuilder {
         kept::keep_organization(&store, &services.organization).await;
         kept::keep_settings(&store, &config).await;
         let consent = match &services.preferences {
-            Some(_) => Some(Consent::new(crate::consent::open(&config, &store, &clock).await?)),
+            Some(_) => Some(Consent::new(crate::consent::open(&config, &store, &clock).await?, clock.clone())),
             None => None,
         };
         let lanes = Lanes { dataverse: dataverse.lane().clone(), campaign: campaign.lane().clone() };

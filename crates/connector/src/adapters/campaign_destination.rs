@@ -81,7 +81,8 @@ impl CampaignDestination {
     }
 
     /// One operation. `Err` means that it certainly had no effect, and why nothing else may be sent.
-    async fn perform(&self, records: &RecordApi, op: &WriteOp) -> Result<Outcome, EndpointError> {
+    async fn perform(&self, at: &Attempt, op: &WriteOp) -> Result<Outcome, EndpointError> {
+        let records = self.records.of(at.class);
         if let Some(refusal) = self.proof.refusal(records) {
             return Err(refusal);
         }
@@ -92,7 +93,7 @@ impl CampaignDestination {
             }
         }
         let admitted = match &self.consent {
-            Some(consent) => Some(consent.admit(&op.key, &op.action).await?),
+            Some(consent) => Some(consent.admit(at, op).await?),
             None => None,
         };
         // The contact's turn lasts until the write has ended.
@@ -181,7 +182,7 @@ impl Destination for CampaignDestination {
 
     async fn apply(&self, at: &Attempt, ops: &[WriteOp], report: &mut Report) -> Result<(), EndpointError> {
         for (index, op) in ops.iter().enumerate() {
-            match self.spending(self.calls_of(&op.action), self.perform(self.records.of(at.class), op)).await {
+            match self.spending(self.calls_of(&op.action), self.perform(at, op)).await {
                 Ok(outcome) => {
                     let outcome = match &self.consent {
                         Some(consent) => consent.follow(at, op, outcome).await,

@@ -121,7 +121,7 @@ enum Played {
 /// Lets the writer's machine drive the destination, whose writes are kept by the wire.
 async fn play(destination: &dyn Destination, entry: Entry) -> Result<Played, Error> {
     let policy = EngineOptions::default().write_policy(destination.capabilities());
-    let at = Attempt { number: 1, in_doubt: entry.unknown, class: entry.class };
+    let at = Attempt { number: 1, in_doubt: entry.unknown, class: entry.class, appended_ms: entry.appended_ms };
     let key = entry.key.clone();
     let op = |action: &Action| [WriteOp { seq: Seq(0), key: key.clone(), action: action.clone() }];
     let now_ms = now_ms();

@@ -17,7 +17,7 @@ use super::ingress;
 use crate::adapters::consent::campaign_source::{self, ProfileSource};
 use crate::adapters::consent::destination::ConsentDestination;
 use crate::adapters::consent::following::Following;
-use crate::adapters::consent::inserts::{ConsentGuard, Looks};
+use crate::adapters::consent::inserts::{ConsentGuard, Looks, Origin};
 #[cfg(feature = "exchange")]
 use crate::adapters::consent::overdue::Expectation;
 use crate::adapters::consent::sides::{Attribute, MODIFIED, Sides};
@@ -82,12 +82,14 @@ pub(crate) struct Consent {
     pub(crate) ledger: SharedLedger,
     pub(crate) turns: Arc<Turns>,
     looks: Looks,
+    origin: Origin,
     feeds: Arc<OnceLock<Vec<Arc<Following>>>>,
 }
 
 impl Consent {
-    pub(crate) fn new(ledger: SharedLedger) -> Self {
-        Self { ledger, turns: Arc::new(Turns::new()), looks: Looks::default(), feeds: Arc::default() }
+    pub(crate) fn new(ledger: SharedLedger, clock: SharedClock) -> Self {
+        let origin = Origin::new(clock);
+        Self { ledger, turns: Arc::new(Turns::new()), looks: Looks::default(), origin, feeds: Arc::default() }
     }
 
     /// Tells the ledger how far changes are followed, when all workflows have ended.
@@ -99,7 +101,7 @@ impl Consent {
 
     /// What ingress asks before it writes a profile.
     pub(crate) fn guard(&self, plan: Arc<Plan>) -> ConsentGuard {
-        ConsentGuard::new(self.ledger.clone(), self.turns.clone(), plan, self.looks.clone())
+        ConsentGuard::new(self.ledger.clone(), self.turns.clone(), plan, self.looks.clone(), self.origin.clone())
     }
 }
 
@@ -210,6 +212,7 @@ impl Preferences {
                 settle: config.campaign.settle,
             })
         };
+        consent.origin.follow(sides.clone(), config.opt_out.direction.reads_d365());
         // Polling finds created profiles by itself; nothing else does.
         if self.changed.is_none() {
             let _ = consent.looks.set(destination(Led::Request));

@@ -38,7 +38,10 @@ pub(super) async fn perform(
     let Some(stream) = run.spec.streams.get(lane) else {
         return OperationEnd { lane, entry, verdict: Some(Verdict::Released), history, pausing: Pausing::No };
     };
-    let attempt = Attempt { number: entry.attempt, in_doubt: entry.unknown, class: entry.class };
+    let (number, in_doubt, class) = (entry.attempt, entry.unknown, entry.class);
+    // A second look writes what an entry said that was appended nobody knows when.
+    let appended_ms = if entry.verification { 0 } else { entry.appended_ms };
+    let attempt = Attempt { number, in_doubt, class, appended_ms };
     let (mut machine, mut action) = EntryMachine::start(entry, history, &policy);
     let mut error: Option<EndpointError> = None;
     let mut requests = 0_u32;

@@ -53,6 +53,9 @@ pub struct Attempt {
     pub in_doubt: bool,
     /// How urgent it is among others of the same identity.
     pub class: Class,
+    /// When the entry was appended, in milliseconds since 1970 (UTC): what it says of the record may be as old. A newer state that took its place
+    /// changes nothing about that. 0 where nobody knows, as for a second look after an unknown outcome.
+    pub appended_ms: i64,
 }
 
 /// One operation.

@@ -12,8 +12,8 @@ use sync_core::{EndpointError, Seq};
 use super::Ending;
 use crate::DestinationGround;
 
-const FIRST: Attempt = Attempt { number: 1, in_doubt: false, class: Class::Live };
-const DOUBTED: Attempt = Attempt { number: 2, in_doubt: true, class: Class::Live };
+const FIRST: Attempt = Attempt { number: 1, in_doubt: false, class: Class::Live, appended_ms: 0 };
+const DOUBTED: Attempt = Attempt { number: 2, in_doubt: true, class: Class::Live, appended_ms: 0 };
 
 fn key(number: u32) -> Key {
     Key::text(format!("k{number}"))

@@ -2,15 +2,17 @@
 
 use std::sync::{Arc, OnceLock};
 
-use consent::SharedLedger;
+use consent::{Reading, SharedLedger};
 use mapping::Plan;
 use record::Key;
 use sync_core::traits::{Action, Attempt, Outcome, Rejection, WriteOp};
 use sync_core::{EndpointError, Payload};
+use timing::SharedClock;
 use tokio::sync::MutexGuard;
 
 use super::destination::ConsentDestination;
 use super::ledger_error;
+use super::sides::{Failed, Sides};
 use super::turns::Turns;
 use crate::adapters::plan_transform;
 
@@ -21,11 +23,56 @@ pub(crate) struct ConsentGuard {
     turns: Arc<Turns>,
     plan: Arc<Plan>,
     looks: Looks,
+    origin: Origin,
 }
 
 /// Looks at contacts whose profile ingress creates; nothing as long as the opt-out workflow is not built, and for good where Campaign's
 /// own changes tell of created profiles.
 pub(crate) type Looks = Arc<OnceLock<Arc<ConsentDestination>>>;
+
+/// Dynamics 365, asked before a create whose row was read too long ago to say who opted out.
+#[derive(Debug, Clone)]
+pub(crate) struct Origin {
+    clock: SharedClock,
+    /// When the process began to follow changes.
+    began_ms: i64,
+    /// Both sides, and whether changes in Dynamics 365 are looked at; nothing as long as the opt-out workflow is not built.
+    sides: Arc<OnceLock<(Arc<Sides>, bool)>>,
+}
+
+/// A row that was read longer ago is read again, where nobody looks at changes in Dynamics 365.
+const FRESH_MS: i64 = 10_000;
+
+impl Origin {
+    pub(crate) fn new(clock: SharedClock) -> Self {
+        let began_ms = clock.now().timestamp_millis();
+        Self { clock, began_ms, sides: Arc::default() }
+    }
+
+    /// Says how contacts are read, and whether each change of one leads to a look.
+    pub(crate) fn follow(&self, sides: Arc<Sides>, followed: bool) {
+        let _ = self.sides.set((sides, followed));
+    }
+
+    /// Whether the row that a create was made of may be older than what the ledger knows of. A look of this process tells the ledger of every
+    /// change since it began, where changes are looked at.
+    fn outdated(&self, at: &Attempt, followed: bool) -> bool {
+        let fresh_ms = if followed { self.began_ms } else { self.clock.now().timestamp_millis() - FRESH_MS };
+        at.in_doubt || at.number > 1 || at.appended_ms < fresh_ms.max(self.began_ms)
+    }
+
+    /// The attributes whose column says now that the contact opted out; none where the row of the create is good enough.
+    async fn opted_out(&self, at: &Attempt, key: &Key) -> Result<Vec<String>, Failed> {
+        let Some((sides, followed)) = self.sides.get() else { return Ok(Vec::new()) };
+        if !self.outdated(at, *followed) {
+            return Ok(Vec::new());
+        }
+        let row = sides.contact(at.class, key).await?;
+        let readings = sides.readings(row.as_ref(), None)?;
+        let opted_out = |reading: &Reading| reading.d365.is_some_and(|side| side.value == Some(true));
+        Ok(readings.into_iter().filter(opted_out).map(|reading| reading.attribute).collect())
+    }
+}
 
 /// What may be sent.
 pub(crate) enum Admitted<'g> {
@@ -36,8 +83,8 @@ pub(crate) enum Admitted<'g> {
 }
 
 impl ConsentGuard {
-    pub(crate) fn new(ledger: SharedLedger, turns: Arc<Turns>, plan: Arc<Plan>, looks: Looks) -> Self {
-        Self { ledger, turns, plan, looks }
+    pub(crate) fn new(ledger: SharedLedger, turns: Arc<Turns>, plan: Arc<Plan>, looks: Looks, origin: Origin) -> Self {
+        Self { ledger, turns, plan, looks, origin }
     }
 
     /// A created row is a change of Campaign. The contact is looked at before the write is settled: whatever ends the run in between, the
@@ -61,11 +108,13 @@ impl ConsentGuard {
         }
     }
 
-    /// A delete always; a change unless the person was erased; a create with every opt-out that the ledger holds.
+    /// A delete always; a change unless the person was erased; a create with every opt-out that the ledger holds, and with those that
+    /// Dynamics 365 holds now, where the row that it was made of is not known to be the last one.
     ///
     /// # Errors
-    /// When the ledger cannot be read: nothing may be sent.
-    pub(crate) async fn admit(&self, key: &Key, action: &Action) -> Result<Admitted<'_>, EndpointError> {
+    /// When the ledger or Dynamics 365 cannot be asked: nothing may be sent.
+    pub(crate) async fn admit(&self, at: &Attempt, op: &WriteOp) -> Result<Admitted<'_>, EndpointError> {
+        let (key, action) = (&op.key, &op.action);
         if matches!(action, Action::Delete) {
             return Ok(Admitted::Send(action.clone(), None));
         }
@@ -83,7 +132,20 @@ impl ConsentGuard {
             })));
         }
         let Action::Create(body) = action else { return Ok(Admitted::Send(action.clone(), turn)) };
-        let opted_out = self.ledger.opted_out(key).map_err(ledger_error)?;
+        let mut opted_out = self.ledger.opted_out(key).map_err(ledger_error)?;
+        match self.origin.opted_out(at, key).await {
+            Ok(now) => opted_out.extend(now.into_iter().filter(|name| !opted_out.contains(name)).collect::<Vec<_>>()),
+            Err(Failed::Service(error)) => return Err(error),
+            Err(Failed::Of(outcome @ Outcome::Rejected(_))) => return Ok(Admitted::Refused(outcome)),
+            // A read has no effect, however it ends.
+            Err(Failed::Of(Outcome::Retry { after, code })) => {
+                return Ok(Admitted::Refused(Outcome::Retry { after, code }));
+            }
+            Err(_) => {
+                let code = "opt-outs-unread".to_owned();
+                return Ok(Admitted::Refused(Outcome::Retry { after: None, code }));
+            }
+        }
         if opted_out.is_empty() {
             return Ok(Admitted::Send(action.clone(), turn));
         }
