@@ -45,7 +45,7 @@ async fn every_event_is_one_activity_with_every_attribute() {
     stage
         .post(
             "/events",
-            &json!({"send": 300, "open": 200, "click": 100, "bounce": 40, "soft_bounce": 30,
+            &json!({"send": 300, "open": 200, "click": 100, "bounce": 40, "soft_bounce": 30, "no_external_id": 12,
                                  "duplicates": 200, "shuffle": true, "seed": 7}),
         )
         .await;
@@ -53,10 +53,14 @@ async fn every_event_is_one_activity_with_every_attribute() {
     assert_told_once(&stage, &["send", "open", "click", "bounce"]).await;
     let tally = egress(&summary).tables[0].tally;
     assert_eq!((tally.inserted, tally.dead), (640, 0));
-    let soft = |event: &&Value| event["eventType"] == "bounce" && event["bounceType"] != "hard";
     let events = stage.lines("/events").await;
-    let deliveries: u64 = events.iter().filter(soft).map(|event| event["deliveries"].as_u64().unwrap()).sum();
-    assert_eq!(tally.filtered, deliveries, "each time that it is told");
+    let deliveries = |of: &dyn Fn(&Value) -> bool| -> u64 {
+        events.iter().filter(|event| of(event)).map(|event| event["deliveries"].as_u64().unwrap()).sum()
+    };
+    let soft = |event: &Value| event["eventType"] == "bounce" && event["bounceType"] != "hard";
+    let of_nobody = |event: &Value| event["externalId"] == "" && !soft(event);
+    assert_eq!(tally.filtered, deliveries(&soft), "each time that it is told");
+    assert_eq!((tally.ignored, deliveries(&of_nobody) > 0), (deliveries(&of_nobody), true), "dropped and counted");
     let bulk = writes(&stage).await;
     assert!(bulk < 64, "many rows go in one request: {bulk} requests");
 
