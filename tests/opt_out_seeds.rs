@@ -5,8 +5,8 @@ use tokio::task::JoinSet;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn twenty_seeds_hold() {
-    let mut seeds: JoinSet<Outcome> =
-        (0..20).map(|seed| run(Plan { seed, direction: None, channel: Channel::Filter })).collect();
+    let plan = |seed| Plan { seed, direction: None, channel: Channel::of(seed) };
+    let mut seeds: JoinSet<Outcome> = (0..20).map(|seed| run(plan(seed))).collect();
     let mut all = Outcome::default();
     while let Some(outcome) = seeds.join_next().await {
         all += outcome.unwrap_or_else(|error| Outcome { broken: vec![error.to_string()], ..Outcome::default() });

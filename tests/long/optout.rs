@@ -39,7 +39,7 @@ pub(crate) async fn run(size: &Size) -> Verdict {
         while under_way.len() < size.at_once.max(1)
             && let Some(seed) = seeds.next()
         {
-            let plan = Plan { seed, direction: size.direction, channel: Channel::Filter };
+            let plan = Plan { seed, direction: size.direction, channel: Channel::of(seed) };
             under_way.spawn(opt_outs::run(plan));
         }
         match under_way.join_next().await {
@@ -59,7 +59,7 @@ pub(crate) async fn run(size: &Size) -> Verdict {
     let seconds = clock.monotonic().as_secs_f64();
     let mut text = format!(
         "{} seeds from {} on{}. Each has up to four contacts, a sandbox and a connector of its own, which hears of Campaign's changes by \
-         polling; both sides are changed by hand before and while it runs, services fail, it is stopped and cut off. The order of all \
+         polling, and in every fourth by a file; both sides are changed by hand before and while it runs, services fail, it is stopped and cut off. The order of all \
          changes of all rows is judged by an oracle that is written from the requirements.\n\n| what | count |\n|---|---|\n",
         size.seeds,
         size.from,

@@ -78,14 +78,29 @@ impl Direction {
 pub enum Channel {
     /// A published filter, polled.
     Filter,
+    /// The file that a workflow of Campaign writes; here right before each run.
+    File,
 }
 
 impl Channel {
+    /// Every fourth seed has the file.
+    pub fn of(seed: u64) -> Self {
+        if seed % 4 == 3 { Self::File } else { Self::Filter }
+    }
+
     fn source(self) -> &'static str {
         match self {
             Self::Filter => {
                 "source = { filter = { name = \"byLastModified\", parameter = \"lastModified_parameter\" } }\n"
             }
+            Self::File => "source = { export = { folder = \"d365_loads/exports\" } }\n",
+        }
+    }
+
+    /// Campaign's workflow does its work, where it is the file.
+    async fn export(self, stage: &Stage) {
+        if self == Self::File {
+            stage.post("/exports/opt-out", &json!({})).await;
         }
     }
 }
@@ -300,6 +315,13 @@ fn config(stage: &Stage, plan: &Plan, direction: Direction) -> Config {
     }
     section += "pairs = [ { d365 = \"donotemail\", campaign = \"denyListEmail\" }, \
                 { d365 = \"donotphone\", campaign = \"denyListPhone\" } ]\n";
+    let sftp = &stage.info()["sftp"];
+    if plan.channel == Channel::File {
+        section += &format!(
+            "[sftp]\nhost = {}\nport = {}\nuser = {}\nprivate_key = {{ file = {} }}\nhost_key = {}\n",
+            sftp["host"], sftp["port"], sftp["user"], sftp["private_key_file"], sftp["host_key"],
+        );
+    }
     stage.config_with("", &format!("settle_seconds = {SETTLE}"), "", &section)
 }
 
@@ -336,6 +358,7 @@ pub async fn run(plan: Plan) -> Outcome {
     world.begin().await;
     for _ in 0..1 + world.draws.below(3) {
         world.some(3, 0).await;
+        plan.channel.export(&world.stage).await;
         world.fail().await;
         course.run_begins(world.stage.history().await.len());
         outcome.runs += 1;
@@ -368,13 +391,16 @@ pub async fn run(plan: Plan) -> Outcome {
     world.stage.clear_faults().await;
     // What was sent and not answered is carried out by now.
     tokio::time::sleep(Duration::from_millis(3 * LATE_MS)).await;
+    plan.channel.export(&world.stage).await;
     let left = world.stage.history().await.len();
     course.run_begins(left);
     quiet_run(&config, &clock, &mut outcome).await;
     if world.stage.history().await.len() > left {
         // What one workflow wrote when the other had nothing more to do is a change like any other.
+        plan.channel.export(&world.stage).await;
         quiet_run(&config, &clock, &mut outcome).await;
     }
+    plan.channel.export(&world.stage).await;
     course.is_at_rest(world.stage.history().await.len());
     quiet_run(&config, &clock, &mut outcome).await;
     let history = world.stage.history().await;
