@@ -64,6 +64,11 @@ pub fn clock_ahead(ahead: Duration) -> SharedClock {
     Arc::new(Ahead { clock: SystemClock::new(), ahead, times: 1 })
 }
 
+/// A clock on which so many seconds pass in one. Runs on one store share it: the calendar of a new one is behind.
+fn clock_faster(times: u32) -> SharedClock {
+    Arc::new(Ahead { clock: SystemClock::new(), ahead: Duration::ZERO, times })
+}
+
 /// A sandbox with a scenario, and a folder for the store.
 #[derive(Debug)]
 pub struct Stage {
@@ -145,20 +150,15 @@ impl Stage {
 
     /// The same by a clock that is ahead.
     pub async fn run_later(&self, config: Config, ahead: Duration) -> RunSummary {
-        self.run_by(config, Ahead { clock: SystemClock::new(), ahead, times: 1 }, AT_REST).await
+        self.run_by(config, clock_ahead(ahead), AT_REST).await
     }
 
     /// The same by a clock on which so many seconds pass in one: waits of minutes take seconds.
     pub async fn run_faster(&self, config: Config, times: u32) -> RunSummary {
-        self.run_faster_within(config, times, AT_REST).await
+        self.run_by(config, clock_faster(times), AT_REST).await
     }
 
-    async fn run_faster_within(&self, config: Config, times: u32, limit: Duration) -> RunSummary {
-        self.run_by(config, Ahead { clock: SystemClock::new(), ahead: Duration::ZERO, times }, limit).await
-    }
-
-    async fn run_by(&self, config: Config, clock: Ahead, limit: Duration) -> RunSummary {
-        let clock = Arc::new(clock);
+    async fn run_by(&self, config: Config, clock: SharedClock, limit: Duration) -> RunSummary {
         let running = Box::pin(connected(config, clock)).await.start(RunMode::UntilIdle);
         // A run that never comes to rest is a failure to be told, not a test that hangs.
         let ended = tokio::time::timeout(limit, running.join()).await;

@@ -8,11 +8,10 @@ use std::time::Duration;
 
 use d365_campaign::RunMode;
 use serde_json::{Value, json};
-use timing::SystemClock;
 use tokio::sync::watch::{Sender, channel};
 
 use crate::draw::Rng;
-use crate::{AT_REST, Ahead, Stage, connected};
+use crate::{AT_REST, Stage, clock_faster, connected};
 
 /// How many tables lie above each other, unless said otherwise.
 pub const DEPTH: usize = 6;
@@ -294,8 +293,8 @@ pub async fn run(size: Size) -> Outcome {
         stage.post("/faults", &faults(size.seed)).await;
     }
     let config = || stage.config("", &tables(depth));
-    let clock = Arc::new(Ahead { clock: SystemClock::new(), ahead: Duration::ZERO, times: FASTER });
-    let running = Box::pin(connected(config(), clock)).await.start(RunMode::Continuous);
+    let clock = clock_faster(FASTER);
+    let running = Box::pin(connected(config(), clock.clone())).await.start(RunMode::Continuous);
     let (sender, mut looks) = channel(0);
     let watching = tokio::spawn(watch(stage.clone(), depth, sender));
     for (at, (level, id)) in order.iter().enumerate() {
@@ -314,10 +313,10 @@ pub async fn run(size: Size) -> Outcome {
     let during = running.join().await;
     // The faults go on while the rest is written, so that however slow the machine is, most writes were under them.
     let limit = AT_REST + Duration::from_millis(20) * u32::try_from(size.rows).unwrap_or(u32::MAX);
-    let last = stage.run_faster_within(config(), FASTER, limit).await;
+    let last = stage.run_by(config(), clock.clone(), limit).await;
     let fired = stage.faults_fired().await;
     stage.clear_faults().await;
-    let quiet = stage.run_faster_within(config(), FASTER, limit).await;
+    let quiet = stage.run_by(config(), clock.clone(), limit).await;
     let looked = *looks.borrow();
     drop(looks);
     let mut seen = watching.await.unwrap();

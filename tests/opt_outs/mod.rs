@@ -354,7 +354,7 @@ pub async fn run(plan: Plan) -> Outcome {
     let clock = Arc::new(Ahead { clock: SystemClock::new(), ahead: Duration::ZERO, times: FASTER });
     let mut world = World { stage, draws, contacts: Vec::new(), names: 0 };
     let mut outcome = Outcome { seeds: 1, ..Outcome::default() };
-    let mut course = Course::default();
+    let mut course = Course::new(plan.channel == Channel::File);
     world.begin().await;
     for _ in 0..1 + world.draws.below(3) {
         world.some(3, 0).await;

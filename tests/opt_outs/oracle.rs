@@ -12,6 +12,8 @@ use super::{Direction, Outcome, PAIRS};
 #[derive(Debug, Default)]
 pub(super) struct Course {
     begun: Vec<usize>,
+    /// Campaign's changes are heard of by a file.
+    by_file: bool,
     /// From which change on ingress may have read an older state of the contact than there is: the beginning of each run, or of an earlier
     /// one that left something undone.
     read_from: Vec<usize>,
@@ -23,6 +25,10 @@ pub(super) struct Course {
 }
 
 impl Course {
+    pub(super) fn new(by_file: bool) -> Self {
+        Self { by_file, ..Self::default() }
+    }
+
     pub(super) fn run_begins(&mut self, at: usize) {
         let earlier = self.read_from.last().copied();
         // All that was left before this run was done by the one before it, or there is none.
@@ -300,10 +306,16 @@ fn in_the_end(direction: Direction, course: &Course, life: &Life, pair: usize, b
         let steps = steps.iter().rev().filter(|step| !hand_only || step.by_hand);
         steps.map(|step| step.at).next().unwrap_or(0)
     };
+    // A file tells of profiles whose opt-outs changed, and of no others.
+    let told = |steps: &[Step]| {
+        let pairs = steps.windows(2).rev().filter_map(|two| Some((two.first()?, two.last()?)));
+        let news = |(before, now): &(&Step, &Step)| now.by_hand && (!course.by_file || before.held != now.held);
+        pairs.filter(news).map(|(_, now)| now.at).next().unwrap_or(0)
+    };
     // In one direction, nobody looks because the side changed that does not count.
     let looked_at = match direction {
         Direction::D365ToCampaign => last(&life.d365, true) > last(&life.campaign, true),
-        Direction::CampaignToD365 => last(&life.campaign, true) > last(&life.d365, true),
+        Direction::CampaignToD365 => told(&life.campaign) > last(&life.d365, true),
         _ => true,
     };
     if looked_at && d365.opted_out[pair] != campaign.opted_out[pair] {
