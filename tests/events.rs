@@ -51,6 +51,10 @@ async fn every_event_is_one_activity_with_every_attribute() {
         .await;
     let summary = stage.run_config(config(&stage, ALL)).await;
     assert_told_once(&stage, &["send", "open", "click", "bounce"]).await;
+    // Nobody is named as the owner, so it is whoever writes: the application user.
+    let users = stage.records("dataverse", "systemuser").await;
+    let sent = stage.records("dataverse", "adobe_campaignemailsend").await;
+    assert!(sent.iter().all(|row| row["_ownerid_value"] == users[0]["systemuserid"]), "{:?}", sent.first());
     let tally = egress(&summary).tables[0].tally;
     assert_eq!((tally.inserted, tally.dead), (640, 0));
     let events = stage.lines("/events").await;
@@ -80,6 +84,25 @@ async fn each_kind_is_switched_on_by_itself() {
     assert_told_once(&stage, &["click"]).await;
     let tally = egress(&summary).tables[0].tally;
     assert_eq!((tally.inserted, tally.filtered), (10, 55));
+}
+
+/// The names of Adobe's solution are not published: an environment may have any.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn activities_of_other_names_are_written_where_they_are() {
+    let scenario = "[[dataverse.activities]]\ntable = \"adobe_campaignemailopen\"\nname = \"acme_MailOpen\"\n\
+                    set = \"acme_openedmails\"\nnavigation = \"acme_person\"\n";
+    let stage = Stage::new(20, scenario).await;
+    stage.post("/events", &json!({"open": 15, "seed": 3})).await;
+    let names = "opens = true\n[events.activities.open]\ntable = \"acme_mailopen\"\n";
+    let url = stage.info()["journal"]["url"].clone();
+    let events = format!("[events]\nsource = {{ journal = {{ url = {url} }} }}\n{names}");
+    let summary =
+        stage.run_config(stage.config_with("", "settle_seconds = 0", "", &format!("{CONTACTS}{events}"))).await;
+    assert_eq!(egress(&summary).tables[0].tally.inserted, 15);
+    let rows = stage.records("dataverse", "acme_mailopen").await;
+    let contacts = stage.records("dataverse", "contact").await;
+    let known = |row: &Value| contacts.iter().any(|contact| contact["contactid"] == row["_regardingobjectid_value"]);
+    assert!(rows.len() == 15 && rows.iter().all(known), "{:?}", rows.first());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -5,7 +5,8 @@
 use std::collections::BTreeMap;
 
 use chrono::TimeDelta;
-use d365_campaign::{Config, RunSummary};
+use d365_campaign::consent::{Policy, Rule};
+use d365_campaign::{Config, Connector, RunMode, RunSummary};
 use end_to_end_tests::Stage;
 use serde_json::{Value, json};
 use timing::{Clock as _, SystemClock};
@@ -135,6 +136,22 @@ async fn false_beats_true_only_where_campaign_changed_later() {
     stage.run_config(config.clone()).await;
     assert_eq!(opt_outs(&stage).await[id][0], [false; 2], "a later FALSE in Campaign");
     assert_equal(&stage).await;
+}
+
+/// A host may choose the rule by attribute: a later FALSE in Dynamics 365 takes an opt-out back that stands under Adobe's rule.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_host_may_choose_the_last_writers_rule() {
+    for (rule, stands) in [(Rule::default(), true), (Rule::LastWriter, false)] {
+        let (stage, config, ids) = settled(2, "bidirectional").await;
+        put(&stage, "dataverse", &ids[0], "donotemail", true, 0).await;
+        stage.run_config(config.clone()).await;
+        later(&stage).await;
+        put(&stage, "dataverse", &ids[0], "donotemail", false, 10).await;
+        let policy = Policy { rule, ..Policy::default() };
+        let connector = Connector::builder(config).opt_out_policy(policy).connect().await.unwrap();
+        connector.start(RunMode::UntilIdle).join().await;
+        assert_eq!(opt_outs(&stage).await[&ids[0]][0], [stands; 2], "{rule:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

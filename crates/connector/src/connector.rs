@@ -9,6 +9,7 @@ use crate::adapters::gates::{Gates, Lanes};
 use crate::adapters::kept;
 use crate::config::Config;
 use crate::connect::{self, Services};
+use crate::consent::Policy;
 use crate::control::store_error;
 use crate::error::{Error, ErrorKind, Problem};
 use crate::logs::LogBuffer;
@@ -37,6 +38,7 @@ pub struct ConnectorBuilder {
     observer: Arc<dyn Observer>,
     clock: SharedClock,
     logs: Option<LogBuffer>,
+    policy: Policy,
 }
 
 /// Both sides known, every mapping compiled, the store opened: ready to start.
@@ -82,6 +84,13 @@ impl ConnectorBuilder {
         self
     }
 
+    /// Decides about opt-outs in both directions by another rule than Adobe's, or grants clocks a difference. What another rule gives up is told in
+    /// [`Rule`](crate::consent::Rule).
+    pub fn opt_out_policy(mut self, policy: Policy) -> Self {
+        self.policy = policy;
+        self
+    }
+
     /// Takes time from `clock` instead of the system.
     pub fn clock(mut self, clock: SharedClock) -> Self {
         self.clock = clock;
@@ -94,7 +103,7 @@ impl ConnectorBuilder {
     /// Everything that is wrong, with place and remedy. Nothing was written then, and a store that was not there is not
     /// there now.
     pub async fn connect(self) -> Result<Connector, Error> {
-        let Self { config, observer, clock, logs } = self;
+        let Self { config, observer, clock, logs, policy } = self;
         let prepared = connect::prepare(&config)?;
         let unheard = logs.is_none() && config.sftp.as_ref().is_some_and(|sftp| sftp.export_logs);
         #[cfg(feature = "exchange")]
@@ -118,7 +127,10 @@ impl ConnectorBuilder {
         kept::keep_organization(&store, &services.organization).await;
         kept::keep_settings(&store, &config).await;
         let consent = match &services.preferences {
-            Some(_) => Some(Consent::new(crate::consent::open(&config, &store, &clock).await?, clock.clone())),
+            Some(_) => {
+                let ledger = crate::consent::open(&config, &store, &clock).await?;
+                Some(Consent::new(ledger, clock.clone(), policy))
+            }
             None => None,
         };
         let lanes = Lanes { dataverse: dataverse.lane().clone(), campaign: campaign.lane().clone() };
@@ -333,6 +345,7 @@ impl Connector {
             observer: Arc::new(NoObserver),
             clock: SystemClock::shared(),
             logs: None,
+            policy: Policy::default(),
         }
     }
 

@@ -2,6 +2,7 @@
 //!
 //! Everything works beside a running process. A contact is named by its id in Dynamics 365.
 
+pub use ::consent::{Policy, Rule};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;

@@ -59,7 +59,7 @@ pub struct EntryView {
     pub number: u64,
     /// `write` or `delete`.
     pub action: &'static str,
-    /// `queued`, `waiting` (for other records), `in-flight`, or `unknown` where an attempt may have taken effect.
+    /// `queued`, `waiting` (for other records), `held` (a delete, until those of children are done), `in-flight`, or `unknown` where an attempt may have taken effect.
     pub state: &'static str,
     /// How urgent it is: `opt-out`, `live`, `replay` or `backfill`.
     pub class: &'static str,

@@ -68,7 +68,7 @@ struct Appending<'d> {
     plan: i64,
     class: i64,
     replay: bool,
-    /// Whether deletes of what is at the destination, or may be soon, are held.
+    /// Whether deletes are held.
     hold: bool,
     generation: i64,
     now_ms: i64,
@@ -243,11 +243,10 @@ impl<'d> Appending<'d> {
     }
 
     /// What the entry that a draft becomes has to wait for. An upsert: its parents, which are written down. A delete: its number, if
-    /// it is held; only what is at the destination, or may be soon, can have children there.
-    fn keep_waiting(&mut self, seq: i64, key: &[u8], draft: &Draft, known: &KeyState) -> Result<i64, StoreError> {
+    /// it is held.
+    fn keep_waiting(&mut self, seq: i64, key: &[u8], draft: &Draft) -> Result<i64, StoreError> {
         if !matches!(draft.body, DraftBody::Upsert { .. }) {
-            let hold = self.hold && (known.bound || known.newest.is_some());
-            return if hold { self.numbers.next() } else { Ok(0) };
+            return if self.hold { self.numbers.next() } else { Ok(0) };
         }
         if draft.parents.is_empty() {
             return Ok(0);
@@ -259,7 +258,7 @@ impl<'d> Appending<'d> {
     }
 
     fn insert(&mut self, seq: i64, key: &[u8], draft: &Draft, known: &KeyState) -> Result<(), StoreError> {
-        let waiting = self.keep_waiting(seq, key, draft, known)?;
+        let waiting = self.keep_waiting(seq, key, draft)?;
         let body = Columns::of(self.db, self.stream, key, seq, self.plan, draft)?;
         self.insert
             .execute(params![
@@ -290,7 +289,7 @@ impl<'d> Appending<'d> {
     /// the newer state waits as long.
     fn replace(&mut self, seq: i64, key: &[u8], draft: &Draft, known: &KeyState) -> Result<(), StoreError> {
         self.forget_parents(seq)?;
-        let waiting = self.keep_waiting(seq, key, draft, known)?;
+        let waiting = self.keep_waiting(seq, key, draft)?;
         let body = Columns::of(self.db, self.stream, key, seq, self.plan, draft)?;
         self.db
             .execute(

@@ -79,7 +79,11 @@ impl Backlog for SqliteStore {
 
     async fn release_deletes(&self, lease: &Lease, want: &DeleteRelease) -> Result<Option<u64>, StoreError> {
         let (lease, want) = (lease.clone(), want.clone());
-        self.write(move |db| held::release(db, &lease, &want)).await
+        let (of, what) = (lease.clone(), want.clone());
+        if self.read(move |db| held::must_wait(db, &of, &what)).await? {
+            return Ok(None);
+        }
+        self.write(move |db| held::release(db, &lease, &want)).await.map(Some)
     }
 
     async fn stats(&self, stream: &StreamId) -> Result<BacklogStats, StoreError> {

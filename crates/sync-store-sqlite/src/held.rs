@@ -16,15 +16,22 @@ pub(crate) const UNSETTLED_TO: &str =
 pub(crate) const RELEASE: &str =
     "UPDATE entry SET waiting = 0 WHERE stream = ?1 AND kind = 1 AND waiting > 0 AND waiting <= ?2";
 
-pub(crate) fn release(db: &Database, lease: &Lease, want: &DeleteRelease) -> Result<Option<u64>, StoreError> {
+/// Whether children have to be written first. What is unsettled up to a number only becomes less, but for a child that waits and was never
+/// written, and is passed over; so this need not be one step with the release, and holds up no writer.
+pub(crate) fn must_wait(db: &Database, lease: &Lease, want: &DeleteRelease) -> Result<bool, StoreError> {
     lease::check(db, lease)?;
     for child in &want.children {
         let Some(child) = state::find_stream(db, child)? else { continue };
         if db.exists(UNSETTLED_TO, params![child, signed(want.children_to.0)])? {
-            return Ok(None);
+            return Ok(true);
         }
     }
-    let Some(stream) = state::find_stream(db, &want.stream)? else { return Ok(Some(0)) };
+    Ok(false)
+}
+
+pub(crate) fn release(db: &Database, lease: &Lease, want: &DeleteRelease) -> Result<u64, StoreError> {
+    lease::check(db, lease)?;
+    let Some(stream) = state::find_stream(db, &want.stream)? else { return Ok(0) };
     let released = db.execute(RELEASE, params![stream, signed(want.held_to.0)])?;
-    Ok(Some(released as u64))
+    Ok(released as u64)
 }

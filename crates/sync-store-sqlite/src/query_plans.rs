@@ -28,6 +28,7 @@ fn claims_and_counts_use_their_indexes() {
         (stats::VERIFICATIONS, "entry_verification"),
         (stats::OLDEST, "entry_age"),
         (stats::HELD, "entry_held"),
+        (stats::BEHIND, "entry_key (stream=? AND key=? AND seq>?)"),
         (held::UNSETTLED_TO, "entry_age (stream=? AND seq<?)"),
         (held::RELEASE, "entry_held (stream=? AND waiting>? AND waiting<?)"),
         (stats::READY, "entry_ready"),

@@ -58,7 +58,7 @@ macro_rules! store_cases {
                 children_in_every_stream_are_released_at_once, a_newer_state_waits_for_its_own_parents,
                 the_record_that_closes_a_circle_does_not_wait,
                 deletes_are_held_until_those_of_children_are_done, a_held_delete_goes_by_its_own_number,
-                deletes_of_what_is_not_there_are_not_held, those_who_waited_too_long_are_given_up, an_orphan_is_queued_again_when_its_parent_comes;
+                every_delete_of_such_a_page_is_held, those_who_waited_too_long_are_given_up, an_orphan_is_queued_again_when_its_parent_comes;
             settle: twice_is_once, an_entry_of_another_stream_is_passed_over, what_another_lease_claimed_is_passed_over,
                 the_index_follows_what_was_written, an_update_that_cannot_be_said_is_kept,
                 a_dead_end_in_doubt_is_remembered;

@@ -83,13 +83,14 @@ pub(crate) struct Consent {
     pub(crate) turns: Arc<Turns>,
     looks: Looks,
     origin: Origin,
+    policy: Policy,
     feeds: Arc<OnceLock<Vec<Arc<Following>>>>,
 }
 
 impl Consent {
-    pub(crate) fn new(ledger: SharedLedger, clock: SharedClock) -> Self {
-        let origin = Origin::new(clock);
-        Self { ledger, turns: Arc::new(Turns::new()), looks: Looks::default(), origin, feeds: Arc::default() }
+    pub(crate) fn new(ledger: SharedLedger, clock: SharedClock, policy: Policy) -> Self {
+        let (turns, origin) = (Arc::new(Turns::new()), Origin::new(clock));
+        Self { ledger, turns, looks: Looks::default(), origin, policy, feeds: Arc::default() }
     }
 
     /// Tells the ledger how far changes are followed, when all workflows have ended.
@@ -203,7 +204,7 @@ impl Preferences {
                 sides: sides.clone(),
                 ledger: consent.ledger.clone(),
                 turns: consent.turns.clone(),
-                policy: Policy::default(),
+                policy: consent.policy,
                 direction: direction(config.opt_out.direction),
                 source,
                 slow_campaign: by_export && config.opt_out.direction.reads_campaign(),

@@ -73,6 +73,8 @@ pub(crate) struct Board {
     observer: Arc<dyn Observer>,
     /// Wakes the writer.
     pub(crate) wake: Notify,
+    /// Wakes the writer for deletes that are held.
+    pub(crate) feed_told: Notify,
     /// When each reader finished, as a tick.
     finished: watch::Sender<BTreeMap<usize, u64>>,
     ticks: AtomicU64,
@@ -106,6 +108,7 @@ impl Board {
             holders: Mutex::default(),
             observer,
             wake: Notify::new(),
+            feed_told: Notify::new(),
             finished: watch::Sender::default(),
             ticks: AtomicU64::new(0),
             counts,
@@ -340,7 +343,7 @@ impl Board {
         if let Some(row) = self.rows.get(stream) {
             row.feed_read.fetch_max(asked, Ordering::AcqRel);
         }
-        self.wake.notify_one();
+        self.feed_told.notify_one();
     }
 
     /// When the change feed was asked that was read to its end last; 0 before the first.

@@ -25,11 +25,15 @@ pub(crate) struct Ticket {
     /// When to ask the store next, and how long to wait after that.
     next: Duration,
     wait: Duration,
+    /// When to ask at the earliest, whatever happens.
+    not_before: Duration,
     /// Something of the children ended since the store was asked.
     stirred: bool,
     asking: bool,
     /// The feeds of children were read.
     read: bool,
+    /// Nothing of children was under way when that was looked at last.
+    calm: bool,
 }
 
 /// What is known of the streams that may hold children.
@@ -51,9 +55,11 @@ impl Ticket {
             children_to: None,
             next: Duration::ZERO,
             wait: AGAIN.0,
+            not_before: Duration::ZERO,
             stirred: false,
             asking: false,
             read: false,
+            calm: false,
         }
     }
 
@@ -65,7 +71,8 @@ impl Ticket {
     pub(crate) fn ask(&mut self, children: Children, now: Duration) -> Option<bool> {
         self.read = children.feeds_read.is_none_or(|asked| asked > self.tick);
         let overdue = now >= self.overdue;
-        let due = now >= self.next || (self.stirred && children.calm);
+        self.calm = children.calm;
+        let due = now >= self.next || (self.stirred && children.calm && now >= self.not_before);
         if self.asking || !(overdue || (self.read && due)) {
             return None;
         }
@@ -77,19 +84,22 @@ impl Ticket {
     pub(crate) fn refused(&mut self, children_to: Seq, now: Duration) {
         self.asking = false;
         self.children_to = Some(children_to);
+        self.not_before = now.saturating_add(AGAIN.0);
         self.next = now.saturating_add(self.wait);
         self.wait = (self.wait * 2).min(AGAIN.1);
     }
 
     /// When there may be something to do without anything happening.
     pub(crate) fn wake(&self) -> Option<Duration> {
-        let next = if self.read { self.next.min(self.overdue) } else { self.overdue };
+        // As long as children are at work, their ends are waited for.
+        let next = if self.stirred && self.calm { self.not_before.min(self.next) } else { self.next };
+        let next = if self.read { next.min(self.overdue) } else { self.overdue };
         (!self.asking).then_some(next)
     }
 
     /// Whether a run until idle may end with it: nothing that the run still does would release the deletes.
     pub(crate) fn parked(&self) -> bool {
-        !self.asking && !self.stirred && (!self.read || self.children_to.is_some())
+        !self.asking && (!self.read || (self.children_to.is_some() && !self.stirred))
     }
 }
 
@@ -129,8 +139,9 @@ mod tests {
     #[test]
     fn the_store_is_asked_once_the_feeds_were_asked_and_read_after_the_ticket_was_drawn() {
         let mut ticket = Ticket::new(Seq(7), 3, SECOND, SECOND * 100);
+        ticket.stir();
         assert_eq!(ticket.ask(children(3, true), SECOND), None, "asked before the ticket was drawn");
-        assert!(ticket.parked());
+        assert!(ticket.parked(), "whatever happened meanwhile");
         assert_eq!(ticket.wake(), Some(SECOND * 101));
         assert_eq!(ticket.ask(children(4, false), SECOND), Some(false));
         assert!(!ticket.parked() && ticket.wake().is_none());
@@ -146,10 +157,14 @@ mod tests {
         assert_eq!(ticket.ask(children(4, true), SECOND), None, "nothing happened since");
         ticket.stir();
         assert!(!ticket.parked());
-        assert_eq!(ticket.ask(children(4, false), SECOND), None, "they are at work");
-        assert_eq!(ticket.ask(children(4, true), SECOND), Some(false));
+        assert_eq!(ticket.ask(children(4, true), SECOND * 5 / 4), None, "not so soon");
+        assert_eq!(ticket.wake(), Some(SECOND * 3 / 2));
+        assert_eq!(ticket.ask(children(4, true), SECOND * 3 / 2), Some(false));
         ticket.refused(Seq(9), SECOND);
         assert_eq!(ticket.wake(), Some(SECOND * 2));
+        ticket.stir();
+        assert_eq!(ticket.ask(children(4, false), SECOND * 7 / 4), None, "they are at work");
+        assert_eq!(ticket.wake(), Some(SECOND * 2), "and nothing is to be done before they end");
         assert_eq!(ticket.ask(children(4, false), SECOND * 2), Some(false));
         for _ in 0..20 {
             ticket.refused(Seq(9), SECOND);

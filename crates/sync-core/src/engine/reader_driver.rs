@@ -72,6 +72,7 @@ pub(crate) async fn read_stream(run: Arc<Run>, index: usize) -> Result<(), Statu
                     return Ok(());
                 }
                 ReaderAction::Fail(reason) => return Err(reason),
+                ReaderAction::FeedRead if run.parents_of(index).is_empty() => {}
                 ReaderAction::FeedRead => run.board.set_feed_read(index, feed.answered),
                 other => {
                     if matches!(other, ReaderAction::Read { .. }) {

@@ -158,6 +158,8 @@ impl Writer {
                     Err(error) => return Err(store_reason(&error)),
                 },
                 () = run.board.wake.notified() => self.woken(),
+                // Held deletes may go; nothing else is news.
+                () = run.board.feed_told.notified() => {}
                 () = sleep => {
                     timer = None;
                     self.timed_out();
@@ -483,8 +485,8 @@ impl Writer {
                     (None, Some(ticket)) => ticket.refused(answered.children_to, now),
                     _ => {
                         lane.ticket = None;
-                        // What is counted as waiting is known at the next look.
-                        self.run.board.set_waiting(index, 0);
+                        let waiting = self.run.board.waiting(index);
+                        self.run.board.set_waiting(index, waiting.saturating_sub(answered.released.unwrap_or(0)));
                         self.feed(index);
                     }
                 }

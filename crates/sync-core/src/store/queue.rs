@@ -138,10 +138,16 @@ impl Queue {
         taken.into_iter().map(|(_, seq)| seq).collect()
     }
 
+    /// Whether an entry is a delete that is held, or came after one of its key.
+    pub(super) fn is_held_back(&self, key: &Key, seq: Seq) -> bool {
+        self.of(key).any(|(at, row)| at <= seq && row.held.is_some())
+    }
+
     /// When the next unclaimed entry is due that waits for no parent and is not held.
     pub(super) fn next_due_ms(&self) -> Option<i64> {
-        let free =
-            |row: &&Row| row.holder.is_none() && !row.verification && row.waiting.is_empty() && row.held.is_none();
-        self.rows.values().filter(free).map(|row| row.due_ms).min()
+        let free = |(seq, row): &(Seq, &Row)| {
+            row.holder.is_none() && !row.verification && row.waiting.is_empty() && !self.is_held_back(&row.key, *seq)
+        };
+        self.rows().filter(free).map(|(_, row)| row.due_ms).min()
     }
 }

@@ -114,8 +114,7 @@ impl Stream {
                     _ => tally.ignored += 1,
                 }
                 let content = content(EntryBody::Delete);
-                // Only what is at the destination, or may be soon, can have children there.
-                let hold = page.hold_deletes && (known.bound || known.newest.is_some());
+                let hold = page.hold_deletes;
                 let placing = Placing { key, content, waiting: BTreeSet::new(), hold, now_ms, due_ms, in_doubt };
                 self.place(acceptance, placing, &mut tally, numbers);
             }
@@ -305,7 +304,7 @@ impl Stream {
             next_verification_ms: self.verifications_due.first().map(|(due_ms, _)| *due_ms),
             ..BacklogStats::default()
         };
-        for (_, row) in self.queue.rows() {
+        for (seq, row) in self.queue.rows() {
             if row.verification {
                 stats.verifications += 1;
                 if row.holder.is_none() {
@@ -320,9 +319,9 @@ impl Stream {
                 (None, true) => stats.unknown += 1,
                 (None, false) => stats.queued += 1,
             }
-            let held = row.held.is_some();
-            stats.held += u64::from(held);
-            stats.waiting += u64::from(held || (row.holder.is_none() && !row.waiting.is_empty()));
+            stats.held += u64::from(row.held.is_some());
+            let waits = !row.waiting.is_empty() || self.queue.is_held_back(&row.key, seq);
+            stats.waiting += u64::from(row.holder.is_none() && waits);
         }
         stats
     }

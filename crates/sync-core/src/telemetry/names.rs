@@ -175,7 +175,7 @@ pub mod metric {
         LATE_RENEWALS = "sync_lease_late_renewals_total", Counter, ["workflow"], "Renewals of the lease that came so late that writing had to wait.";
         BACKLOG = "sync_backlog_entries", Gauge, ["workflow", "stream"], "Unsettled entries.";
         IN_FLIGHT = "sync_in_flight_entries", Gauge, ["workflow", "stream"], "Claimed entries.";
-        WAITING = "sync_waiting_entries", Gauge, ["workflow", "stream"], "Entries that wait for a parent.";
+        WAITING = "sync_waiting_entries", Gauge, ["workflow", "stream"], "Entries that wait for a parent, or are held until children are deleted.";
         UNKNOWN = "sync_unknown_entries", Gauge, ["workflow", "stream"], "Entries whose outcome is unknown.";
         VERIFICATIONS = "sync_verification_entries", Gauge, ["workflow", "stream"], "Second looks after unknown outcomes, waiting or claimed.";
         DEAD = "sync_dead_letter_records", Gauge, ["workflow", "stream"], "Dead letters kept.";

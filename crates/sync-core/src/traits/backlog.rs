@@ -99,7 +99,8 @@ pub trait Backlog: Send + Sync {
     /// Releases the deletes that are held ([`Page::hold_deletes`]) since `want.held_to` or longer, if what they wait for is done: nothing
     /// is unsettled in the streams of `want.children` that was appended up to `want.children_to`. Entries that wait for a parent
     /// count as unsettled only if their record is bound: what is not at the destination loses nothing by a parent's delete.
-    /// Answers how many were released, and `None` where they still have to wait.
+    /// Answers how many were released, and `None` where they still have to wait. To ask and to release need not be one step: what is
+    /// unsettled up to a number only becomes less, but for what does not count.
     ///
     /// # Errors
     /// `Fenced` for an old lease.
@@ -144,7 +145,7 @@ pub struct Page {
     /// upserts and waiting verifications that another plan made for its key are removed. An entry counts as superseded;
     /// where an attempt may have taken effect, the index remembers the doubt.
     pub refresh: bool,
-    /// Deletes of bound records are held until [`Backlog::release_deletes`] lets them go: children are to be gone before them. Each is
+    /// Deletes are held until [`Backlog::release_deletes`] lets them go: children are to be gone before them. Each is
     /// given a number of its own, later than that of everything before; one that takes the place of an older state, too.
     pub hold_deletes: bool,
     /// Now, in milliseconds since 1970 (UTC).
@@ -381,7 +382,7 @@ pub struct BacklogStats {
     pub in_flight: u64,
     /// Entries whose outcome is unknown.
     pub unknown: u64,
-    /// Entries that wait for a parent, and deletes that are held; counted in `queued` as well.
+    /// Entries that wait for a parent, deletes that are held, and what came after these of their keys; counted in `queued` as well.
     pub waiting: u64,
     /// Deletes that are held; counted in `waiting` as well.
     pub held: u64,

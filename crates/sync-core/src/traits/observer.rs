@@ -171,7 +171,7 @@ pub enum SyncEvent {
         /// How many.
         count: u64,
     },
-    /// Deletes wait until those of children are done. Said again when their number is another.
+    /// Deletes wait until those of children are done. Said when they begin to be waited for.
     DeletesHeld {
         /// The stream they are in.
         stream: StreamId,

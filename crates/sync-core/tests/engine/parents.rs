@@ -243,6 +243,33 @@ async fn a_run_until_idle_deletes_children_and_then_their_parents() {
     assert_eq!(family.world.source.state().reads, reads + 1);
 }
 
+/// A run until idle ends with deletes that it cannot let go: a written child waits for a parent that does not come, and a record that
+/// came back waits behind its delete.
+#[tokio::test]
+async fn a_run_until_idle_ends_with_deletes_that_have_to_wait() {
+    let mut family = Family::new();
+    family.world.options.parent_wait = Duration::from_secs(10 * 24 * 3600);
+    family.world.source.put("a", "child < test/parents#p");
+    family.parents.put("p", "parent");
+    let before = timing::Clock::monotonic(&family.world.clock);
+    let run = async |family: &Family| end_of(family.world.workflow_of(family.ranked()).start(RunMode::UntilIdle)).await;
+    run(&family).await;
+    family.world.source.put("a", "child < test/parents#q");
+    family.parents.delete("p");
+    run(&family).await;
+    let held = async || family.world.store.stats(&parents()).await.unwrap();
+    assert_eq!(held().await.held, 1);
+    family.parents.put("p", "again");
+    run(&family).await;
+    assert_eq!((held().await.held, held().await.waiting), (1, 2));
+    assert!(timing::Clock::monotonic(&family.world.clock) - before < Duration::from_secs(3600), "no run waits for it");
+    family.parents.put("q", "another");
+    run(&family).await;
+    assert_eq!(held().await.depth(), 0);
+    let calls = family.world.destination.state().calls.clone();
+    assert_eq!(calls[2..], ["create q", "update a", "delete p", "create p"]);
+}
+
 /// A stream that has no children any more holds nothing back, what was held before included.
 #[tokio::test]
 async fn what_was_held_goes_where_there_are_no_children_any_more() {

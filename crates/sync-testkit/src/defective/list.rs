@@ -149,7 +149,7 @@ defects! {
     /// A delete of a record whose create is in flight is ignored.
     DeleteOfFlyingIgnored "delete-of-flying-ignored" => [
         "coalescing::a_delete_of_what_may_exist_makes_an_entry",
-        "parents::deletes_of_what_is_not_there_are_not_held",
+        "parents::every_delete_of_such_a_page_is_held",
     ];
     /// A record that is ignored now is created all the same.
     IgnoredStillCreated "ignored-still-created" => ["coalescing::what_was_never_written_is_not_created_when_it_leaves"];
@@ -295,11 +295,13 @@ defects! {
         "parents::the_record_that_closes_a_circle_does_not_wait",
         "parents::deletes_are_held_until_those_of_children_are_done",
         "parents::those_who_waited_too_long_are_given_up",
+        "parents::a_held_delete_goes_by_its_own_number",
     ];
     /// What waits for a parent is due.
     WaitingIsDue "waiting-is-due" => [
         "parents::a_child_waits_for_its_parent",
         "parents::deletes_are_held_until_those_of_children_are_done",
+        "parents::a_held_delete_goes_by_its_own_number",
     ];
     /// Of several parents, the first is waited for.
     FirstParentOnly "first-parent-only" => [
@@ -321,13 +323,13 @@ defects! {
     DeletesNotHeld "deletes-not-held" => [
         "parents::deletes_are_held_until_those_of_children_are_done",
         "parents::a_held_delete_goes_by_its_own_number",
-        "parents::deletes_of_what_is_not_there_are_not_held",
+        "parents::every_delete_of_such_a_page_is_held",
     ];
     /// Deletes are held whether they are to be or not.
     AllDeletesHeld "all-deletes-held" => [
         "coalescing::an_upsert_after_a_delete_waits_for_it",
         "parents::a_parent_in_doubt_is_waited_for",
-        "parents::deletes_of_what_is_not_there_are_not_held",
+        "parents::every_delete_of_such_a_page_is_held",
         "settle::the_index_follows_what_was_written",
         "plan::entries_of_another_plan_are_left_and_listed",
     ];
@@ -344,7 +346,8 @@ defects! {
     /// Deletes that are held are not counted.
     HeldNotCounted "held-not-counted" => [
         "parents::deletes_are_held_until_those_of_children_are_done",
-        "parents::deletes_of_what_is_not_there_are_not_held",
+        "parents::a_held_delete_goes_by_its_own_number",
+        "parents::every_delete_of_such_a_page_is_held",
     ];
     /// Giving up what waits for parents lets deletes go.
     GivingUpReleases "giving-up-releases" => ["parents::deletes_are_held_until_those_of_children_are_done"];
@@ -393,7 +396,7 @@ defects! {
     /// A doubt that a dead end leaves is forgotten.
     DoubtForgotten "doubt-forgotten" => [
         "coalescing::a_delete_of_what_may_exist_makes_an_entry",
-        "parents::deletes_of_what_is_not_there_are_not_held",
+        "parents::every_delete_of_such_a_page_is_held",
         "settle::a_dead_end_in_doubt_is_remembered",
         "dead_letters::what_is_known_outlives_them",
         "record_life::it_shows_where_a_record_stands",

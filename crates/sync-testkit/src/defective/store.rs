@@ -198,7 +198,10 @@ impl StateStore for DefectiveStore {
 #[async_trait]
 impl Backlog for DefectiveStore {
     async fn append(&self, lease: &Lease, page: Page, advance: Advance) -> Result<AppendReport, StoreError> {
-        if self.machine().has(Defect::CheckThenWrite) && page.drafts.is_empty() && advance.expected_version == 2 {
+        if self.machine().has(Defect::CheckThenWrite)
+            && page.drafts.is_empty()
+            && (1..=3).contains(&advance.expected_version)
+        {
             let holder = {
                 let machine = self.machine();
                 machine.tick();
