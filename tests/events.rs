@@ -89,7 +89,7 @@ async fn each_kind_is_switched_on_by_itself() {
 /// The names of Adobe's solution are not published: an environment may have any.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn activities_of_other_names_are_written_where_they_are() {
-    let scenario = "[[dataverse.activities]]\ntable = \"adobe_campaignemailopen\"\nname = \"acme_MailOpen\"\n\
+    let scenario = "[[dataverse.activities]]\ntable = \"adobe_campaignemailopen\"\nname = \"acme_mailopen\"\n\
                     set = \"acme_openedmails\"\nnavigation = \"acme_person\"\n";
     let stage = Stage::new(20, scenario).await;
     stage.post("/events", &json!({"open": 15, "seed": 3})).await;
