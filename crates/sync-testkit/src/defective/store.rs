@@ -211,7 +211,10 @@ impl Backlog for DefectiveStore {
             };
             let taken_over = |_: &i32| self.machine().newest(&holder).is_some_and(|newest| newest.nonce != lease.nonce);
             // A second or two at most: on a busy machine the other one comes late.
-            (0..2_000_000).inspect(|_| std::thread::yield_now()).find(taken_over);
+            if (0..2_000_000).inspect(|_| std::thread::yield_now()).any(|turn| taken_over(&turn)) {
+                // The new holder looks at what there is before this is written.
+                (0..50_000).for_each(|_| std::thread::yield_now());
+            }
             let mut machine = self.machine();
             let newest = machine.newest(&holder).unwrap_or_else(|| lease.clone());
             return machine.append(&newest, page, advance);
