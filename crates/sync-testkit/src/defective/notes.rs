@@ -55,6 +55,10 @@ pub(super) struct Notes {
     pub(super) rejected: HashMap<StreamId, u64>,
     pub(super) deleted: u64,
     pub(super) kept: HashMap<StreamId, Checkpoint>,
+    /// How often a checkpoint was asked for.
+    pub(super) loads: u64,
+    /// The lease whose last append was let in.
+    pub(super) let_in: Option<u64>,
     pub(super) sealed: Vec<u8>,
 }
 
