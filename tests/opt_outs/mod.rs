@@ -1,5 +1,5 @@
 //! Random opt-outs: both sides are changed by hand while the connector runs, fails, is stopped and is cut off, in all four directions,
-//! and what became of every row is judged by [`oracle`].
+//! and what became of every row is judged by an oracle of its own.
 
 mod oracle;
 
