@@ -32,7 +32,7 @@ async fn main() -> Outcome<ExitCode> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let contacts = match arguments.iter().position(|argument| argument == "--contacts") {
         Some(at) => arguments.get(at + 1).ok_or("--contacts needs a number")?.parse()?,
-        None => 10_000,
+        None => 1_000,
     };
     let plant = arguments.iter().any(|argument| argument == "--plant-difference");
 
