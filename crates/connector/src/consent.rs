@@ -2,12 +2,11 @@
 //!
 //! Everything works beside a running process. A contact is named by its id in Dynamics 365.
 
-pub use ::consent::{Policy, Rule};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use ::consent::{Answer, Broken, Channel, ConsentGate, Ground, Head};
+pub use ::consent::{Answer, Broken, Channel, ConsentGate, Ground, Head, Policy, Rule};
 use ::consent::{GateOptions, Ledger, LedgerError, LedgerErrorKind, SharedLedger};
 use sync_core::traits::Store;
 use timing::{SharedClock, SystemClock};

@@ -124,8 +124,11 @@ struct Feed {
 }
 
 fn parents(run: &Run, index: usize, feed: Feed) -> Parents {
+    if run.mode != RunMode::UntilIdle {
+        return Parents::Done;
+    }
     let parents = run.parents_of(index);
-    if run.mode != RunMode::UntilIdle || parents.is_empty() {
+    if parents.is_empty() {
         return Parents::Done;
     }
     match run.board.all_finished(&parents) {

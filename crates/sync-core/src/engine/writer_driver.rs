@@ -230,6 +230,11 @@ impl Writer {
     /// Draws tickets for deletes that are held, and asks the store to release those whose time has come.
     fn let_deletes_go(&mut self, now: Duration) {
         for index in 0..self.lanes.len() {
+            let came = self.run.board.deletes(index);
+            // Almost always there is nothing to do, and this is asked at every turn.
+            if self.lanes.get(index).is_none_or(|lane| lane.ticket.is_none() && came <= lane.drawn) {
+                continue;
+            }
             let children = self.run.children_of(index);
             let state = Children {
                 feeds_read: children.iter().map(|child| self.run.board.feed_read(*child)).min(),
@@ -242,7 +247,6 @@ impl Writer {
                 continue;
             };
             let run = self.run.clone();
-            let came = run.board.deletes(index);
             if lane.ticket.is_none() && !lane.drawing && came > lane.drawn {
                 (lane.drawing, lane.drawn) = (true, came);
                 self.stores.push(Box::pin(async move {
@@ -261,6 +265,9 @@ impl Writer {
 
     /// Something of a stream ended: deletes of its parents may have waited for that.
     fn stir_parents(&mut self, index: usize) {
+        if self.lanes.iter().all(|lane| lane.ticket.is_none()) {
+            return;
+        }
         for parent in self.run.parents_of(index) {
             if let Some(ticket) = self.lanes.get_mut(parent).and_then(|lane| lane.ticket.as_mut()) {
                 ticket.stir();
